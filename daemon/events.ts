@@ -1,0 +1,55 @@
+/** The one JSON shape of everything hearth publishes about a stream; see the topic table in the README. */
+export const eventKinds = ['caption', 'transcript', 'translation', 'call', 'answer', 'skipped', 'error'] as const;
+export type EventKind = (typeof eventKinds)[number];
+
+/** Why an input was not used. Every frame and every segment ends as a result, an error or one of these. */
+export const skipReasons = [
+  'superseded', // a newer frame of the same stream took its place while the engine was busy
+  'rate-limited', // the stream's minimum interval had not passed
+  'duplicate', // hardly differs from the last frame that was used
+  'queue-full', // the job queue was full of jobs of the same or a higher priority
+  'deadline', // its result would have come too late to matter
+  'too-large', // over the configured size
+  'too-long', // over the longest clip the model takes
+  'too-short', // a segment with too little speech to answer
+  'bad-input', // not a picture or a sound, or a broken one
+  'unsupported', // the model has no encoder for this kind of input
+  'no-consumer', // no plugin takes this stream
+  'retained', // a retained replay, not something that just happened
+  'shutdown', // the daemon was stopping
+] as const;
+export type SkipReason = (typeof skipReasons)[number];
+
+export interface StreamEvent {
+  readonly v: 1;
+  /** ULID, or the requester's own id. Results are idempotent by id. */
+  readonly id: string;
+  readonly kind: EventKind;
+  readonly node: string;
+  readonly stream: string;
+  /** Unix time in seconds when the event was made. */
+  readonly ts: number;
+  /** Unix time in seconds when the frame or the end of the segment arrived. */
+  readonly captured_ts: number;
+  readonly latency_ms: number;
+  /** Milliseconds from capture to the first decoded token. */
+  readonly first_token_ms?: number;
+  readonly text?: string;
+  /** At most 250 characters, for consumers with a short state. */
+  readonly summary?: string;
+  readonly lang?: string;
+  readonly source?: { readonly topic: string; readonly sha256?: string };
+  readonly model?: string;
+  readonly slice?: string;
+  readonly tokens?: { readonly prompt: number; readonly completion: number };
+  readonly truncated?: boolean;
+  readonly plugin?: string;
+  /** kind `call`: the function and its arguments, or null for the agreed "no call". */
+  readonly call?: { readonly name: string; readonly arguments: Readonly<Record<string, unknown>> } | null;
+  /** kind `skipped`. */
+  readonly reason?: SkipReason;
+  /** kind `skipped`: how many inputs this event stands for. */
+  readonly count?: number;
+  /** kind `error`, and `skipped` where an error is the cause. */
+  readonly error?: { readonly code: string; readonly message: string; readonly retryable: boolean };
+}
