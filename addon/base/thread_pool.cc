@@ -1,0 +1,77 @@
+#include "addon/base/thread_pool.h"
+
+namespace hearth {
+namespace {
+
+// Long enough to bridge the gap between two loops of a token, short enough not to burn a time slice when there are
+// more threads than cores.
+constexpr int kSpins = 2000;
+
+inline void Pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// Waits until `value` is no longer `old`: spins briefly, then sleeps in the kernel.
+void WaitWhile(const std::atomic<uint32_t>& value, uint32_t old) {
+  for (int i = 0; i < kSpins; ++i) {
+    if (value.load(std::memory_order_acquire) != old) return;
+    Pause();
+  }
+  while (value.load(std::memory_order_acquire) == old) value.wait(old, std::memory_order_acquire);
+}
+
+}  // namespace
+
+ThreadPool::ThreadPool(int threads) {
+  for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { WorkerLoop(i); });
+}
+
+ThreadPool::~ThreadPool() {
+  stop_.store(true, std::memory_order_relaxed);
+  generation_.fetch_add(1, std::memory_order_release);
+  generation_.notify_all();
+  for (std::thread& worker : workers_) worker.join();
+}
+
+void ThreadPool::Dispatch(int64_t count, int64_t grain, RangeFn fn, void* context) {
+  if (count <= 0) return;
+  if (grain < 1) grain = 1;
+  if (workers_.empty() || count < 2 * grain) {
+    fn(context, 0, count, 0);
+    return;
+  }
+  fn_ = fn;
+  context_ = context;
+  count_ = count;
+  grain_ = grain;
+  pending_.store(static_cast<uint32_t>(workers_.size()), std::memory_order_relaxed);
+  generation_.fetch_add(1, std::memory_order_release);
+  generation_.notify_all();
+  RunShare(0);
+  for (uint32_t left; (left = pending_.load(std::memory_order_acquire)) != 0;) WaitWhile(pending_, left);
+}
+
+void ThreadPool::RunShare(int thread) const {
+  const int64_t grains = (count_ + grain_ - 1) / grain_;
+  const int64_t begin = grains * thread / size() * grain_;
+  int64_t end = grains * (thread + 1) / size() * grain_;
+  if (end > count_) end = count_;
+  if (begin < end) fn_(context_, begin, end, thread);
+}
+
+void ThreadPool::WorkerLoop(int thread) {
+  uint32_t seen = 0;
+  while (true) {
+    WaitWhile(generation_, seen);
+    ++seen;
+    if (stop_.load(std::memory_order_relaxed)) return;
+    RunShare(thread);
+    if (pending_.fetch_sub(1, std::memory_order_acq_rel) == 1) pending_.notify_one();
+  }
+}
+
+}  // namespace hearth

@@ -1,0 +1,33 @@
+// A file mapped read-only. Pages come in as they are touched, and the kernel may drop them again.
+#ifndef HEARTH_GGUF_MAPPED_FILE_H_
+#define HEARTH_GGUF_MAPPED_FILE_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "addon/base/status.h"
+
+namespace hearth {
+
+class MappedFile {
+ public:
+  // FILE_NOT_FOUND when it can't be opened, is not a regular file, or is empty.
+  static StatusOr<std::unique_ptr<MappedFile>> Open(const std::string& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  const uint8_t* data() const { return data_; }
+  uint64_t size() const { return size_; }
+
+ private:
+  MappedFile(const uint8_t* data, uint64_t size) : data_(data), size_(size) {}
+
+  const uint8_t* data_;
+  uint64_t size_;
+};
+
+}  // namespace hearth
+
+#endif  // HEARTH_GGUF_MAPPED_FILE_H_

@@ -1,0 +1,37 @@
+// What an operation runs on: the kernel table, the threads, and scratch memory for each thread.
+#ifndef HEARTH_OPS_EXEC_H_
+#define HEARTH_OPS_EXEC_H_
+
+#include <vector>
+
+#include "addon/base/aligned_buffer.h"
+#include "addon/base/status.h"
+#include "addon/base/thread_pool.h"
+#include "addon/kernels/kernels.h"
+
+namespace hearth {
+
+// One for each caller that computes at the same time; operations borrow its scratch for the time of a call.
+class Exec {
+ public:
+  Exec(const hearth_kernels& kernels, ThreadPool& pool) : kernels_(&kernels), pool_(&pool), scratch_(pool.size()) {}
+
+  const hearth_kernels& kernels() const { return *kernels_; }
+  ThreadPool& pool() const { return *pool_; }
+
+  // Makes sure that every thread has `floats` floats of scratch.
+  Status ReserveScratch(size_t floats) {
+    for (AlignedBuffer<float>& buffer : scratch_) HEARTH_RETURN_IF_ERROR(buffer.Reserve(floats));
+    return Status();
+  }
+  float* scratch(int thread) { return scratch_[thread].data(); }
+
+ private:
+  const hearth_kernels* kernels_;
+  ThreadPool* pool_;
+  std::vector<AlignedBuffer<float>> scratch_;
+};
+
+}  // namespace hearth
+
+#endif  // HEARTH_OPS_EXEC_H_
