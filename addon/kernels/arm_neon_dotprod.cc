@@ -1,0 +1,18 @@
+/* NEON with the dot-product instructions (Armv8.2): Raspberry Pi 5 (Cortex-A76), Jetson Orin (A78AE). */
+#include <arm_neon.h>
+#include <stdint.h>
+
+#include "addon/kernels/kernels.h"
+#include "addon/kernels/arm_neon_f32.inc"
+
+extern "C" const struct hearth_kernels hearth_kernels_arm_neon_dotprod = {
+    "arm_neon_dotprod",
+#define HEARTH_WEIGHT_KERNELS(type) gemv_##type, dequantize_##type,
+#include "addon/kernels/kernel_list.inc"
+#undef HEARTH_WEIGHT_KERNELS
+    gemm_f32,
+    dot_f32,
+    axpy_f32,
+    sum_squares_f32,
+    scale_f32,
+};

@@ -1,0 +1,18 @@
+/* NEON with the int8 matrix instructions (Armv8.6): Cortex-A510/A710/X2 and later, Graviton 3, Apple M2. */
+#include <arm_neon.h>
+#include <stdint.h>
+
+#include "addon/kernels/kernels.h"
+#include "addon/kernels/arm_neon_f32.inc"
+
+extern "C" const struct hearth_kernels hearth_kernels_arm_neon_i8mm = {
+    "arm_neon_i8mm",
+#define HEARTH_WEIGHT_KERNELS(type) gemv_##type, dequantize_##type,
+#include "addon/kernels/kernel_list.inc"
+#undef HEARTH_WEIGHT_KERNELS
+    gemm_f32,
+    dot_f32,
+    axpy_f32,
+    sum_squares_f32,
+    scale_f32,
+};

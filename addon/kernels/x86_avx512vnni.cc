@@ -1,0 +1,202 @@
+/* AVX-512 with VNNI: server and recent desktop x86-64. 16 floats a register; masks take care of every tail. */
+#include <immintrin.h>
+#include <stdint.h>
+
+#include "addon/kernels/kernels.h"
+
+static __mmask16 tail_mask(int64_t left) { return left >= 16 ? (__mmask16)0xffff : (__mmask16)((1u << left) - 1); }
+
+static float half_to_float(uint16_t h) { return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(h))); }
+
+static __m512 load_f16(const uint16_t* p, __mmask16 mask) { return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, p)); }
+
+static __m512 load_bf16(const uint16_t* p, __mmask16 mask) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, p)), 16));
+}
+
+static __m512 widen_i8(__m128i bytes) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)); }
+
+static __m128i load_i8(const int8_t* p) { return _mm_loadu_si128((const __m128i*)p); }
+
+/* Codes 0..15 and 16..31 of a Q4_0 block, minus 8. */
+static __m128i low_codes(const uint8_t* codes) {
+  const __m128i packed = _mm_loadu_si128((const __m128i*)codes);
+  return _mm_sub_epi8(_mm_and_si128(packed, _mm_set1_epi8(15)), _mm_set1_epi8(8));
+}
+
+static __m128i high_codes(const uint8_t* codes) {
+  const __m128i packed = _mm_srli_epi16(_mm_loadu_si128((const __m128i*)codes), 4);
+  return _mm_sub_epi8(_mm_and_si128(packed, _mm_set1_epi8(15)), _mm_set1_epi8(8));
+}
+
+static void dequantize_f32(const uint8_t* w, int64_t n, float* out) {
+  const float* values = (const float*)w;
+  for (int64_t i = 0; i < n; ++i) out[i] = values[i];
+}
+
+static void dequantize_f16(const uint8_t* w, int64_t n, float* out) {
+  const uint16_t* values = (const uint16_t*)w;
+  for (int64_t i = 0; i < n; i += 16) {
+    const __mmask16 mask = tail_mask(n - i);
+    _mm512_mask_storeu_ps(out + i, mask, load_f16(values + i, mask));
+  }
+}
+
+static void dequantize_bf16(const uint8_t* w, int64_t n, float* out) {
+  const uint16_t* values = (const uint16_t*)w;
+  for (int64_t i = 0; i < n; i += 16) {
+    const __mmask16 mask = tail_mask(n - i);
+    _mm512_mask_storeu_ps(out + i, mask, load_bf16(values + i, mask));
+  }
+}
+
+static void dequantize_q8_0(const uint8_t* w, int64_t n, float* out) {
+  const struct hearth_block_q8_0* block = (const struct hearth_block_q8_0*)w;
+  for (int64_t i = 0; i < n; i += 32, ++block) {
+    const __m512 d = _mm512_set1_ps(half_to_float(block->d));
+    _mm512_storeu_ps(out + i, _mm512_mul_ps(d, widen_i8(load_i8(block->q))));
+    _mm512_storeu_ps(out + i + 16, _mm512_mul_ps(d, widen_i8(load_i8(block->q + 16))));
+  }
+}
+
+static void dequantize_q4_0(const uint8_t* w, int64_t n, float* out) {
+  const struct hearth_block_q4_0* block = (const struct hearth_block_q4_0*)w;
+  for (int64_t i = 0; i < n; i += 32, ++block) {
+    const __m512 d = _mm512_set1_ps(half_to_float(block->d));
+    _mm512_storeu_ps(out + i, _mm512_mul_ps(d, widen_i8(low_codes(block->codes))));
+    _mm512_storeu_ps(out + i + 16, _mm512_mul_ps(d, widen_i8(high_codes(block->codes))));
+  }
+}
+
+static float dot_f32(const float* a, const float* b, int64_t n) {
+  __m512 s0 = _mm512_setzero_ps(), s1 = s0, s2 = s0, s3 = s0;
+  int64_t i = 0;
+  for (; i + 64 <= n; i += 64) {
+    s0 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i), _mm512_loadu_ps(b + i), s0);
+    s1 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i + 16), _mm512_loadu_ps(b + i + 16), s1);
+    s2 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i + 32), _mm512_loadu_ps(b + i + 32), s2);
+    s3 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i + 48), _mm512_loadu_ps(b + i + 48), s3);
+  }
+  for (; i < n; i += 16) {
+    const __mmask16 mask = tail_mask(n - i);
+    s0 = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask, a + i), _mm512_maskz_loadu_ps(mask, b + i), s0);
+  }
+  return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(s0, s1), _mm512_add_ps(s2, s3)));
+}
+
+static float dot_f32_row(const uint8_t* w, int64_t n, const float* x) { return dot_f32((const float*)w, x, n); }
+
+#define DOT_16BIT(type)                                                                                       \
+  static float dot_##type##_row(const uint8_t* w, int64_t n, const float* x) {                                \
+    const uint16_t* values = (const uint16_t*)w;                                                              \
+    __m512 s0 = _mm512_setzero_ps(), s1 = s0;                                                                 \
+    int64_t i = 0;                                                                                            \
+    for (; i + 32 <= n; i += 32) {                                                                            \
+      s0 = _mm512_fmadd_ps(load_##type(values + i, 0xffff), _mm512_loadu_ps(x + i), s0);                      \
+      s1 = _mm512_fmadd_ps(load_##type(values + i + 16, 0xffff), _mm512_loadu_ps(x + i + 16), s1);            \
+    }                                                                                                         \
+    for (; i < n; i += 16) {                                                                                  \
+      const __mmask16 mask = tail_mask(n - i);                                                                \
+      s0 = _mm512_fmadd_ps(load_##type(values + i, mask), _mm512_maskz_loadu_ps(mask, x + i), s0);            \
+    }                                                                                                         \
+    return _mm512_reduce_add_ps(_mm512_add_ps(s0, s1));                                                       \
+  }
+DOT_16BIT(f16)
+DOT_16BIT(bf16)
+
+static float dot_q8_0_row(const uint8_t* w, int64_t n, const float* x) {
+  const struct hearth_block_q8_0* block = (const struct hearth_block_q8_0*)w;
+  __m512 sum = _mm512_setzero_ps();
+  for (int64_t i = 0; i < n; i += 32, ++block) {
+    __m512 s = _mm512_mul_ps(widen_i8(load_i8(block->q)), _mm512_loadu_ps(x + i));
+    s = _mm512_fmadd_ps(widen_i8(load_i8(block->q + 16)), _mm512_loadu_ps(x + i + 16), s);
+    sum = _mm512_fmadd_ps(_mm512_set1_ps(half_to_float(block->d)), s, sum);
+  }
+  return _mm512_reduce_add_ps(sum);
+}
+
+static float dot_q4_0_row(const uint8_t* w, int64_t n, const float* x) {
+  const struct hearth_block_q4_0* block = (const struct hearth_block_q4_0*)w;
+  __m512 sum = _mm512_setzero_ps();
+  for (int64_t i = 0; i < n; i += 32, ++block) {
+    __m512 s = _mm512_mul_ps(widen_i8(low_codes(block->codes)), _mm512_loadu_ps(x + i));
+    s = _mm512_fmadd_ps(widen_i8(high_codes(block->codes)), _mm512_loadu_ps(x + i + 16), s);
+    sum = _mm512_fmadd_ps(_mm512_set1_ps(half_to_float(block->d)), s, sum);
+  }
+  return _mm512_reduce_add_ps(sum);
+}
+
+#define HEARTH_WEIGHT_KERNELS(type)                                                                                    \
+  static void gemv_##type(const uint8_t* w, int64_t row_bytes, int64_t n, const float* x, int64_t rows, float* y) {    \
+    for (int64_t r = 0; r < rows; ++r) y[r] = dot_##type##_row(w + r * row_bytes, n, x);                               \
+  }
+#include "addon/kernels/kernel_list.inc"
+#undef HEARTH_WEIGHT_KERNELS
+
+/* 4 rows x 4 tokens: 16 accumulators, 8 loads for 16 multiply-adds. */
+static void gemm_tile(const float* w, int64_t ldw, const float* x, int64_t ldx, int64_t n, float* y, int64_t ldy) {
+  __m512 s[4][4];
+  for (int t = 0; t < 4; ++t) {
+    for (int r = 0; r < 4; ++r) s[t][r] = _mm512_setzero_ps();
+  }
+  for (int64_t i = 0; i < n; i += 16) {
+    const __mmask16 mask = tail_mask(n - i);
+    __m512 rows[4];
+    for (int r = 0; r < 4; ++r) rows[r] = _mm512_maskz_loadu_ps(mask, w + r * ldw + i);
+    for (int t = 0; t < 4; ++t) {
+      const __m512 token = _mm512_maskz_loadu_ps(mask, x + t * ldx + i);
+      for (int r = 0; r < 4; ++r) s[t][r] = _mm512_fmadd_ps(rows[r], token, s[t][r]);
+    }
+  }
+  for (int t = 0; t < 4; ++t) {
+    for (int r = 0; r < 4; ++r) y[t * ldy + r] = _mm512_reduce_add_ps(s[t][r]);
+  }
+}
+
+static void gemm_f32(const float* w, int64_t ldw, const float* x, int64_t ldx, int64_t n, int64_t rows, int64_t tokens,
+                     float* y, int64_t ldy) {
+  for (int64_t t = 0; t < tokens; t += 4) {
+    for (int64_t r = 0; r < rows; r += 4) {
+      if (t + 4 <= tokens && r + 4 <= rows) {
+        gemm_tile(w + r * ldw, ldw, x + t * ldx, ldx, n, y + t * ldy + r, ldy);
+        continue;
+      }
+      for (int64_t tt = t; tt < tokens && tt < t + 4; ++tt) {
+        for (int64_t rr = r; rr < rows && rr < r + 4; ++rr) y[tt * ldy + rr] = dot_f32(w + rr * ldw, x + tt * ldx, n);
+      }
+    }
+  }
+}
+
+static void axpy_f32(float a, const float* x, float* y, int64_t n) {
+  const __m512 scale = _mm512_set1_ps(a);
+  for (int64_t i = 0; i < n; i += 16) {
+    const __mmask16 mask = tail_mask(n - i);
+    const __m512 sum = _mm512_fmadd_ps(scale, _mm512_maskz_loadu_ps(mask, x + i), _mm512_maskz_loadu_ps(mask, y + i));
+    _mm512_mask_storeu_ps(y + i, mask, sum);
+  }
+}
+
+static float sum_squares_f32(const float* x, int64_t n) { return dot_f32(x, x, n); }
+
+static void scale_f32(const float* x, float scale, const float* weight, float* y, int64_t n) {
+  const __m512 s = _mm512_set1_ps(scale);
+  for (int64_t i = 0; i < n; i += 16) {
+    const __mmask16 mask = tail_mask(n - i);
+    __m512 v = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, x + i), s);
+    if (weight != 0) v = _mm512_mul_ps(v, _mm512_maskz_loadu_ps(mask, weight + i));
+    _mm512_mask_storeu_ps(y + i, mask, v);
+  }
+}
+
+extern "C" const struct hearth_kernels hearth_kernels_x86_avx512vnni = {
+    "x86_avx512vnni",
+#define HEARTH_WEIGHT_KERNELS(type) gemv_##type, dequantize_##type,
+#include "addon/kernels/kernel_list.inc"
+#undef HEARTH_WEIGHT_KERNELS
+    gemm_f32,
+    dot_f32,
+    axpy_f32,
+    sum_squares_f32,
+    scale_f32,
+};

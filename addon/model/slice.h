@@ -1,0 +1,40 @@
+// MatFormer slices: one file runs as any of its nested sizes. A slice is a prefix of every FFN's neurons (rows of gate
+// and up, columns of down) and a set of layers left out; only layers that share a KV cache may be, so nothing of the
+// cache changes when they go. Named slices are those of google/gemma-3n's slicing configurations.
+#ifndef HEARTH_MODEL_SLICE_H_
+#define HEARTH_MODEL_SLICE_H_
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "addon/base/status.h"
+#include "addon/model/config.h"
+
+namespace hearth {
+
+struct Slice {
+  std::string name;                // "full", a name of the table, or "custom"
+  std::vector<int64_t> ffn_width;  // per layer of the file
+  std::vector<bool> skipped;       // per layer of the file
+
+  // The whole file.
+  static Slice Full(const Config& config);
+  // A name from NamedSlices; SLICE_INVALID lists what there is.
+  static StatusOr<Slice> Named(const Config& config, std::string_view name);
+  // Explicit widths (one a layer of the file) and skipped layers, checked.
+  static StatusOr<Slice> Custom(const Config& config, const std::vector<int64_t>& widths, const std::vector<int>& skipped);
+
+  // True when both leave the same K and V behind: they agree in every layer that writes them.
+  bool SameKv(const Slice& other, const Config& config) const;
+  // FFN widths may be any multiple of this (the largest quantisation block).
+  static constexpr int64_t kWidthMultiple = 32;
+};
+
+// The names that fit this model: "full" and "half" always, the published ones when it has E4B's shape.
+std::vector<std::string> NamedSlices(const Config& config);
+
+}  // namespace hearth
+
+#endif  // HEARTH_MODEL_SLICE_H_

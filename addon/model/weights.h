@@ -1,0 +1,61 @@
+// The tensors of the text model. Matrices stay where they lie in the map; the small ones (norms, AltUp's coefficients)
+// are float32 copies.
+#ifndef HEARTH_MODEL_WEIGHTS_H_
+#define HEARTH_MODEL_WEIGHTS_H_
+
+#include <memory>
+#include <vector>
+
+#include "addon/base/aligned_buffer.h"
+#include "addon/base/status.h"
+#include "addon/gguf/gguf.h"
+#include "addon/model/config.h"
+#include "addon/ops/matmul.h"
+
+namespace hearth {
+
+using FloatVector = AlignedBuffer<float>;
+
+// Shapes: H hidden, P per-layer embedding width, F FFN width of the layer, R LAuReL rank, Q and K query and key widths.
+struct LayerWeights {
+  FloatVector attn_norm;            // [H]
+  Weight attn_q;                    // [Q, H]
+  Weight attn_k, attn_v;            // [K, H]; empty in layers that share a KV cache
+  Weight attn_output;               // [H, Q]
+  FloatVector attn_q_norm;          // [head]
+  FloatVector attn_k_norm;          // [head]; empty like attn_k
+  FloatVector post_attention_norm;  // [H]
+  FloatVector ffn_norm;             // [H]
+  Weight ffn_gate, ffn_up;          // [F, H]
+  Weight ffn_down;                  // [H, F]
+  FloatVector post_ffw_norm;        // [H]
+  Weight laurel_l;                  // [R, H]
+  Weight laurel_r;                  // [H, R]
+  FloatVector laurel_post_norm;     // [H]
+  FloatVector altup_router;         // [4, H]
+  FloatVector altup_router_norm;    // [H]
+  FloatVector altup_predict_coef;   // [16, 4]
+  FloatVector altup_correct_coef;   // [4, 4]
+  FloatVector altup_correct_scale;  // [H]
+  Weight inp_gate;                  // [P, H]
+  Weight proj;                      // [H, P]
+  FloatVector post_norm;            // [H]
+};
+
+struct TextWeights {
+  std::shared_ptr<const GgufFile> file;  // keeps the map alive
+  Weight token_embd;                     // [vocab, H], also the head
+  Weight per_layer_token_embd;           // [text vocab, layers * P]; rows are read from the map, one a token
+  Weight per_layer_model_proj;           // [layers * P, H]
+  FloatVector per_layer_proj_norm;       // [P]
+  Weight altup_proj;                     // [3 * H, H], three matrices
+  Weight altup_unembd_proj;              // [3 * H, H]
+  FloatVector output_norm;               // [H]
+  std::vector<LayerWeights> layers;
+
+  static StatusOr<TextWeights> Load(std::shared_ptr<const GgufFile> file, const Config& config);
+};
+
+}  // namespace hearth
+
+#endif  // HEARTH_MODEL_WEIGHTS_H_
