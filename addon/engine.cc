@@ -1,0 +1,208 @@
+#include <algorithm>
+#include <thread>
+
+#include "addon/engine_impl.h"
+#include "addon/kernels/dispatch.h"
+#include "addon/text/grammar.h"
+
+namespace hearth {
+namespace {
+
+constexpr int kMaxThreads = 256;
+constexpr int64_t kDefaultContext = 4096;
+
+// FNV-1a over the names, shapes and first bytes of the tensors: enough to tell one model file from another.
+uint64_t Fingerprint(const GgufFile& file) {
+  uint64_t hash = 0xcbf29ce484222325;
+  const auto add = [&](const void* data, size_t size) {
+    for (size_t i = 0; i < size; ++i) hash = (hash ^ static_cast<const uint8_t*>(data)[i]) * 0x100000001b3;
+  };
+  for (const GgufTensor& tensor : file.tensors()) {
+    add(tensor.name.data(), tensor.name.size());
+    add(&tensor.type, sizeof tensor.type);
+    add(tensor.dims.data(), sizeof tensor.dims);
+    add(tensor.data, std::min<size_t>(tensor.bytes, 64));
+  }
+  return hash;
+}
+
+uint64_t CountParameters(const GgufFile& file) {
+  uint64_t count = 0;
+  for (const GgufTensor& tensor : file.tensors()) count += static_cast<uint64_t>(tensor.elements());
+  return count;
+}
+
+SpecialTokens FindSpecialTokens(const Tokenizer& tokenizer) {
+  SpecialTokens s;
+  s.bos = tokenizer.bos();
+  s.eos = tokenizer.eos();
+  s.start_of_turn = tokenizer.Find("<start_of_turn>");
+  s.end_of_turn = tokenizer.Find("<end_of_turn>");
+  s.start_of_image = tokenizer.Find("<start_of_image>");
+  s.image_soft_token = tokenizer.Find("<image_soft_token>");
+  s.end_of_image = tokenizer.Find("<end_of_image>");
+  s.start_of_audio = tokenizer.Find("<start_of_audio>");
+  s.audio_soft_token = tokenizer.Find("<audio_soft_token>");
+  s.end_of_audio = tokenizer.Find("<end_of_audio>");
+  return s;
+}
+
+}  // namespace
+
+Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Engine::~Engine() = default;
+
+StatusOr<std::shared_ptr<Engine>> Engine::Open(const EngineOptions& options, const Progress& progress) {
+  if (options.threads < 0 || options.threads > kMaxThreads) {
+    return Error(Code::OPTION_INVALID, "threads is %d; 1 to %d, or 0 for one each core", options.threads, kMaxThreads);
+  }
+  const hearth_kernels* kernels = ChooseKernels(options.isa.c_str());
+  if (kernels == nullptr) {
+    std::string available;
+    for (const hearth_kernels* const* k = AvailableKernels(); *k != nullptr; ++k) available += (available.empty() ? "" : ", ") + std::string((*k)->isa);
+    return Error(Code::OPTION_INVALID, "isa is \"%s\"; this machine runs %s", options.isa.substr(0, 64).c_str(), available.c_str());
+  }
+  const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  auto impl = std::make_unique<Impl>(*kernels, options.threads > 0 ? options.threads : std::min(cores, kMaxThreads));
+  HEARTH_RETURN_IF_ERROR(impl->Load(options, progress));
+  return std::shared_ptr<Engine>(new Engine(std::move(impl)));
+}
+
+Status Engine::Impl::Load(const EngineOptions& options, const Progress& progress) {
+  const auto report = [&](double fraction) {
+    if (progress) progress(fraction);
+  };
+  report(0);
+  HEARTH_ASSIGN_OR_RETURN(std::shared_ptr<const GgufFile> file, GgufFile::Open(options.model_path));
+  HEARTH_ASSIGN_OR_RETURN(Tokenizer loaded, Tokenizer::Load(*file));
+  tokenizer = std::make_unique<Tokenizer>(std::move(loaded));
+  report(0.2);
+  HEARTH_ASSIGN_OR_RETURN(decoder, TextDecoder::Load(file));
+  const Config& config = decoder->config();
+  if (tokenizer->size() > config.vocab) {
+    return Error(Code::MODEL_MISMATCH, "the vocabulary has %lld pieces, the embedding %lld rows",
+                 static_cast<long long>(tokenizer->size()), static_cast<long long>(config.vocab));
+  }
+  report(0.5);
+  info.special = FindSpecialTokens(*tokenizer);
+  uint64_t parameters = CountParameters(*file);
+  if (!options.multimodal_path.empty()) {
+    HEARTH_ASSIGN_OR_RETURN(std::shared_ptr<const GgufFile> multimodal, GgufFile::Open(options.multimodal_path));
+    parameters += CountParameters(*multimodal);
+    HEARTH_ASSIGN_OR_RETURN(info.image_size, multimodal->IntOr("hearth.image_size", 768, 32, 4096));
+    if (multimodal->Find("v.conv_stem.conv.weight") != nullptr) {
+      HEARTH_ASSIGN_OR_RETURN(vision, VisionEncoder::Load(multimodal, config.hidden));
+      info.image_soft_tokens = VisionEncoder::kSoftTokens;
+    }
+    report(0.7);
+    if (multimodal->Find("a.input_projection.weight") != nullptr) {
+      HEARTH_ASSIGN_OR_RETURN(audio, AudioEncoder::Load(multimodal, config.hidden));
+      info.audio_soft_tokens = AudioEncoder::kSoftTokens;
+    }
+    const int64_t embedded = config.text_vocab + (vision ? vision->embedder().vocab_size() : 0) + (audio ? audio->embedder().vocab_size() : 0);
+    if (vision && audio && embedded != config.vocab) {
+      return Error(Code::MODEL_MISMATCH, "text, vision and audio ids are %lld together, the embedding has %lld rows",
+                   static_cast<long long>(embedded), static_cast<long long>(config.vocab));
+    }
+  }
+  if (vision && (info.special.start_of_image < 0 || info.special.image_soft_token < 0 || info.special.end_of_image < 0)) {
+    return Error(Code::MODEL_MISMATCH, "the model has a vision encoder, but no pieces <start_of_image>, <image_soft_token>, <end_of_image>");
+  }
+  if (audio && (info.special.start_of_audio < 0 || info.special.audio_soft_token < 0 || info.special.end_of_audio < 0)) {
+    return Error(Code::MODEL_MISMATCH, "the model has an audio encoder, but no pieces <start_of_audio>, <audio_soft_token>, <end_of_audio>");
+  }
+
+  const int64_t limit = config.context_length;
+  if (options.context_length < 0 || options.context_length > limit) {
+    return Error(Code::OPTION_INVALID, "contextLength is %lld; the model was trained for %lld positions",
+                 static_cast<long long>(options.context_length), static_cast<long long>(limit));
+  }
+  info.context_length = options.context_length > 0 ? options.context_length : std::min(limit, kDefaultContext);
+  HEARTH_RETURN_IF_ERROR(workspace.Allocate(config));
+  info.name = config.name;
+  info.parameters = parameters;
+  info.layers = config.layers;
+  info.hidden = config.hidden;
+  info.vocab = config.vocab;
+  info.vision = vision != nullptr;
+  info.audio = audio != nullptr;
+  info.slices = NamedSlices(config);
+  info.ffn_widths = config.ffn_width;
+  info.isa = kernels.isa;
+  info.threads = pool.size();
+  info.kv_bytes_per_position = static_cast<uint64_t>(2 * config.kv_layers * config.kv_dim()) * sizeof(float);
+  HEARTH_ASSIGN_OR_RETURN(info.prompts, file->StringOr("hearth.prompts", ""));
+  fingerprint = Fingerprint(*file);
+  report(1);
+  return Status();
+}
+
+Engine::Impl::IdKind Engine::Impl::KindOf(int32_t id) const {
+  if (id < 0) return IdKind::kInvalid;
+  int64_t index = id;
+  if (index < decoder->config().text_vocab) return IdKind::kText;
+  index -= decoder->config().text_vocab;
+  if (vision) {
+    if (index < vision->embedder().vocab_size()) return IdKind::kImage;
+    index -= vision->embedder().vocab_size();
+  }
+  if (audio && index < audio->embedder().vocab_size()) return IdKind::kAudio;
+  return IdKind::kInvalid;
+}
+
+Status Engine::Impl::EmbedId(int32_t id, float* out) {
+  const int64_t text_vocab = decoder->config().text_vocab;
+  switch (KindOf(id)) {
+    case IdKind::kText:
+      decoder->EmbedToken(kernels, id, out);
+      return Status();
+    case IdKind::kImage:
+      return vision->embedder().EmbedHard(exec, id - text_vocab, out);
+    case IdKind::kAudio:
+      return audio->embedder().EmbedHard(exec, id - text_vocab - (vision ? vision->embedder().vocab_size() : 0), out);
+    case IdKind::kInvalid:
+      break;
+  }
+  return Error(Code::TOKEN_INVALID, "token %d; the model embeds ids below %lld", id, static_cast<long long>(decoder->config().vocab));
+}
+
+const ModelInfo& Engine::info() const { return impl_->info; }
+
+StatusOr<std::vector<int32_t>> Engine::Tokenize(std::string_view text, bool parse_special) const {
+  return impl_->tokenizer->Encode(text, parse_special);
+}
+
+StatusOr<std::string> Engine::Detokenize(std::span<const int32_t> ids) const { return impl_->tokenizer->Decode(ids); }
+
+StatusOr<SoftTokens> Engine::EncodeImage(const uint8_t* rgb, int64_t width, int64_t height, int64_t size) const {
+  if (!impl_->vision) return Error(Code::MODEL_UNSUPPORTED, "the model has no vision encoder: it takes no pictures");
+  if (size == 0) size = impl_->info.image_size;
+  if (size != 256 && size != 512 && size != 768) {
+    return Error(Code::OPTION_INVALID, "imageSize is %lld; 256, 512 or 768", static_cast<long long>(size));
+  }
+  SoftTokens tokens;
+  tokens.count = impl_->info.image_soft_tokens;
+  tokens.rows.resize(static_cast<size_t>(tokens.count * impl_->info.hidden));
+  const std::lock_guard<std::mutex> turn(impl_->compute);
+  HEARTH_RETURN_IF_ERROR(impl_->vision->Encode(impl_->exec, RgbView{rgb, width, height}, static_cast<int>(size),
+                                               MatF(tokens.rows.data(), tokens.count, impl_->info.hidden)));
+  return tokens;
+}
+
+StatusOr<SoftTokens> Engine::EncodeAudio(std::span<const float> samples) const {
+  if (!impl_->audio) return Error(Code::MODEL_UNSUPPORTED, "the model has no audio encoder: it takes no sound");
+  SoftTokens tokens;
+  tokens.count = impl_->info.audio_soft_tokens;
+  tokens.rows.resize(static_cast<size_t>(tokens.count * impl_->info.hidden));
+  int64_t valid = 0;
+  const std::lock_guard<std::mutex> turn(impl_->compute);
+  HEARTH_RETURN_IF_ERROR(impl_->audio->Encode(impl_->exec, samples.data(), static_cast<int64_t>(samples.size()),
+                                              MatF(tokens.rows.data(), tokens.count, impl_->info.hidden), &valid));
+  return tokens;
+}
+
+StatusOr<std::shared_ptr<const Grammar>> Engine::CompileGrammar(std::string_view json_schema) const {
+  return Grammar::Compile(json_schema, *impl_->tokenizer);
+}
+
+}  // namespace hearth

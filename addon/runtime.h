@@ -1,0 +1,171 @@
+// The runtime's whole boundary. Engine = a loaded model; Session = one timeline of tokens in it.
+//
+//   Engine::Open ── tokenise / encode pictures and sound ──> ids and soft tokens
+//   Session: Append(ids, soft tokens) ─> Advance (a chunk at a time) ─> Sample ─> Advance(1) ─> Sample ...
+//
+// Sample puts the token it chose at the end of the timeline itself, so decoding is Advance(1) and Sample in turn, and
+// whoever wants to stop simply stops. Everything that can be wrong with an input comes back as a Status.
+//
+// Threads: an Engine may be shared; what computes (Advance, Encode...) takes turns inside. A Session belongs to one
+// caller at a time.
+#ifndef HEARTH_RUNTIME_H_
+#define HEARTH_RUNTIME_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "addon/base/status.h"
+
+namespace hearth {
+
+class Grammar;
+class Session;
+
+struct EngineOptions {
+  std::string model_path;       // GGUF with the text model
+  std::string multimodal_path;  // GGUF with the vision and audio encoders; empty for text only
+  int threads = 0;              // 1..256; 0: one for each core
+  std::string isa;              // a kernel file's name, such as "scalar"; empty: the best this CPU has
+  int64_t context_length = 0;   // most positions of a session; 0: 4096 or the model's own, if that is less
+};
+
+// Ids that structure a prompt; -1 where the model has none.
+struct SpecialTokens {
+  int32_t bos = -1, eos = -1, start_of_turn = -1, end_of_turn = -1;
+  int32_t start_of_image = -1, image_soft_token = -1, end_of_image = -1;
+  int32_t start_of_audio = -1, audio_soft_token = -1, end_of_audio = -1;
+};
+
+struct ModelInfo {
+  std::string name;
+  uint64_t parameters = 0;
+  int layers = 0;
+  int64_t hidden = 0, vocab = 0, context_length = 0;
+  bool vision = false, audio = false;
+  int64_t image_soft_tokens = 0, audio_soft_tokens = 0;
+  int64_t image_size = 0;              // the side the model was trained with
+  std::vector<std::string> slices;     // names Session::SetSlice takes
+  std::vector<int64_t> ffn_widths;     // per layer, in the file
+  std::string isa;
+  int threads = 0;
+  uint64_t kv_bytes_per_position = 0;
+  std::string prompts;                 // JSON, as the model file has it; may be empty
+  SpecialTokens special;
+};
+
+// What an encoder made of a picture or a sound: `count` rows of ModelInfo::hidden values, ready for Session::Append.
+struct SoftTokens {
+  int64_t count = 0;
+  std::vector<float> rows;
+};
+
+struct SliceOptions {
+  std::string name;                  // a name from ModelInfo::slices; empty: the widths below
+  std::vector<int64_t> ffn_widths;   // one a layer of the file
+  std::vector<int> skipped_layers;
+};
+
+struct SamplingOptions {
+  float temperature = 0;  // 0: greedy
+  int top_k = 0;          // 0: off
+  float top_p = 1;        // 1: off
+  float min_p = 0;        // 0: off
+  uint64_t seed = 0;
+};
+
+struct Sampled {
+  int32_t token = -1;
+  bool end = false;   // an end-of-turn or end-of-stream token: nothing was appended
+  std::string text;   // what can be shown now: whole UTF-8 characters only
+};
+
+class Engine {
+ public:
+  // Called with the share of the load that is done, 0..1, on the caller's thread.
+  using Progress = std::function<void(double fraction)>;
+
+  static StatusOr<std::shared_ptr<Engine>> Open(const EngineOptions& options, const Progress& progress = nullptr);
+  ~Engine();
+
+  const ModelInfo& info() const;
+
+  // `parse_special`: control pieces in the text become control tokens; never for text that came from outside.
+  StatusOr<std::vector<int32_t>> Tokenize(std::string_view text, bool parse_special) const;
+  // Control tokens are left out.
+  StatusOr<std::string> Detokenize(std::span<const int32_t> ids) const;
+
+  // rgb: height x width x 3 bytes. size: 256, 512 or 768, or 0 for the model's own.
+  StatusOr<SoftTokens> EncodeImage(const uint8_t* rgb, int64_t width, int64_t height, int64_t size) const;
+  // Mono at 16 kHz, at most 30 s. Always ModelInfo::audio_soft_tokens rows: short clips are padded as in training.
+  StatusOr<SoftTokens> EncodeAudio(std::span<const float> samples) const;
+
+  // A JSON Schema the reply must fit; reusable and shareable.
+  StatusOr<std::shared_ptr<const Grammar>> CompileGrammar(std::string_view json_schema) const;
+
+  StatusOr<std::unique_ptr<Session>> NewSession();
+
+ private:
+  friend class Session;
+  struct Impl;
+  explicit Engine(std::unique_ptr<Impl> impl);
+  std::shared_ptr<Impl> impl_;
+};
+
+class Session {
+ public:
+  ~Session();
+
+  // The slice later tokens run on. SLICE_INVALID when it would change keys and values that are already in the cache
+  // (the FFN widths of the layers that write them differ): rewind to 0 first.
+  Status SetSlice(const SliceOptions& slice);
+  const std::string& slice_name() const;
+
+  // Puts tokens at the end of the timeline; nothing is computed yet. Every image or audio soft-token id takes the next
+  // row of `soft`. PROMPT_INVALID when the counts differ, TOKEN_INVALID for an id out of range, CONTEXT_FULL.
+  Status Append(std::span<const int32_t> ids, std::span<const SoftTokens* const> soft);
+
+  // Computes up to `max_tokens` of the pending tokens (in chunks of at most 256) and returns how many are left. When
+  // none is left the logits of the last one are there.
+  StatusOr<int64_t> Advance(int64_t max_tokens);
+
+  // Chooses the next token from the logits and appends it. Restarts the random sequence whenever the seed changes.
+  StatusOr<Sampled> Sample(const SamplingOptions& options);
+  // Text held back because it ends inside a UTF-8 character, made printable. Ends the reply's text.
+  std::string FlushText();
+
+  // Later samples must fit; null ends it. Starts at the grammar's beginning.
+  Status SetGrammar(std::shared_ptr<const Grammar> grammar);
+
+  // The logits of the last computed token, [vocab]; empty before the first.
+  std::span<const float> logits() const;
+
+  // Tokens in the timeline that are computed, and that are not yet.
+  int64_t position() const;
+  int64_t pending() const;
+
+  // Forgets everything from `position` on, computed or pending. No logits until the next Advance.
+  Status Rewind(int64_t position);
+
+  // The timeline as bytes, for this model file only; Restore checks and replaces the session's own.
+  // Pending tokens are not part of it.
+  std::vector<uint8_t> Snapshot() const;
+  Status Restore(std::span<const uint8_t> snapshot);
+
+  // Bytes of keys and values held.
+  uint64_t kv_bytes() const;
+
+ private:
+  friend class Engine;
+  struct Impl;
+  explicit Session(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace hearth
+
+#endif  // HEARTH_RUNTIME_H_

@@ -1,0 +1,151 @@
+#include "addon/session_impl.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace hearth {
+
+Session::Session(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Session::~Session() = default;
+
+StatusOr<std::unique_ptr<Session>> Engine::NewSession() {
+  auto impl = std::make_unique<Session::Impl>(impl_);
+  HEARTH_RETURN_IF_ERROR(impl->embedding.Reset(static_cast<size_t>(TextDecoder::kMaxChunk * impl->config().hidden)));
+  HEARTH_RETURN_IF_ERROR(impl->logits.Reset(static_cast<size_t>(impl->config().vocab)));
+  return std::unique_ptr<Session>(new Session(std::move(impl)));
+}
+
+Status Session::SetSlice(const SliceOptions& options) {
+  const Config& config = impl_->config();
+  HEARTH_ASSIGN_OR_RETURN(Slice slice, options.name.empty() ? Slice::Custom(config, options.ffn_widths, options.skipped_layers)
+                                                            : Slice::Named(config, options.name));
+  if (impl_->position > 0 && !slice.SameKv(impl_->slice, config)) {
+    return Error(Code::SLICE_INVALID, "slice %s changes layers below %d, whose keys and values %lld tokens already have; rewind to 0 first",
+                 slice.name.c_str(), config.kv_layers, static_cast<long long>(impl_->position));
+  }
+  impl_->slice = std::move(slice);
+  return Status();
+}
+
+const std::string& Session::slice_name() const { return impl_->slice.name; }
+
+Status Session::Append(std::span<const int32_t> ids, std::span<const SoftTokens* const> soft) {
+  Engine::Impl& engine = *impl_->engine;
+  const SpecialTokens& special = engine.info.special;
+  const int64_t hidden = engine.info.hidden;
+  if (impl_->ids.size() + ids.size() > static_cast<size_t>(engine.info.context_length)) {
+    return Error(Code::CONTEXT_FULL, "%zu tokens after %zu do not fit a context of %lld", ids.size(), impl_->ids.size(),
+                 static_cast<long long>(engine.info.context_length));
+  }
+  int64_t placeholders = 0, rows = 0;
+  for (const int32_t id : ids) {
+    if (engine.KindOf(id) == Engine::Impl::IdKind::kInvalid) {
+      return Error(Code::TOKEN_INVALID, "token %d; the model embeds ids below %lld", id, static_cast<long long>(engine.info.vocab));
+    }
+    placeholders += id == special.image_soft_token || id == special.audio_soft_token;
+  }
+  for (const SoftTokens* tokens : soft) {
+    if (tokens->rows.size() != static_cast<size_t>(tokens->count * hidden)) {
+      return Error(Code::PROMPT_INVALID, "soft tokens of another model: %zu values for %lld rows of %lld", tokens->rows.size(),
+                   static_cast<long long>(tokens->count), static_cast<long long>(hidden));
+    }
+    rows += tokens->count;
+  }
+  if (placeholders != rows) {
+    return Error(Code::PROMPT_INVALID, "%lld soft-token places for %lld soft tokens", static_cast<long long>(placeholders),
+                 static_cast<long long>(rows));
+  }
+  int64_t next = static_cast<int64_t>(impl_->soft_rows.size()) / hidden;
+  for (const SoftTokens* tokens : soft) impl_->soft_rows.insert(impl_->soft_rows.end(), tokens->rows.begin(), tokens->rows.end());
+  for (const int32_t id : ids) {
+    impl_->ids.push_back(id);
+    impl_->soft_index.push_back(id == special.image_soft_token || id == special.audio_soft_token ? next++ : -1);
+  }
+  return Status();
+}
+
+// Runs the next `count` pending tokens; with the last of them come the logits.
+Status Session::Impl::Compute(int64_t count) {
+  const int64_t hidden = config().hidden;
+  int32_t ple_ids[TextDecoder::kMaxChunk];
+  for (int64_t i = 0; i < count; ++i) {
+    const int32_t id = ids[position + i];
+    float* row = embedding.data() + i * hidden;
+    if (soft_index[i] >= 0) {
+      std::memcpy(row, soft_rows.data() + soft_index[i] * hidden, static_cast<size_t>(hidden) * sizeof(float));
+    } else {
+      HEARTH_RETURN_IF_ERROR(engine->EmbedId(id, row));
+    }
+    ple_ids[i] = id < config().text_vocab ? id : 0;
+  }
+  const bool last = position + count == static_cast<int64_t>(ids.size());
+  HEARTH_RETURN_IF_ERROR(engine->decoder->Forward(engine->exec, slice, {ConstMatF(embedding.data(), count, hidden), ple_ids, position, last},
+                                                  kv, engine->workspace, MatF(logits.data(), 1, config().vocab)));
+  position += count;
+  has_logits = last;
+  soft_index.erase(soft_index.begin(), soft_index.begin() + count);
+  if (soft_index.empty()) soft_rows.clear();
+  return Status();
+}
+
+StatusOr<int64_t> Session::Advance(int64_t max_tokens) {
+  while (pending() > 0 && max_tokens > 0) {
+    const int64_t count = std::min({pending(), max_tokens, TextDecoder::kMaxChunk});
+    const std::lock_guard<std::mutex> turn(impl_->engine->compute);
+    HEARTH_RETURN_IF_ERROR(impl_->Compute(count));
+    max_tokens -= count;
+  }
+  return pending();
+}
+
+StatusOr<Sampled> Session::Sample(const SamplingOptions& options) {
+  if (!impl_->has_logits || pending() > 0) return Error(Code::PROMPT_INVALID, "there is no computed token to go on from");
+  const uint64_t* allowed = impl_->grammar_state ? impl_->grammar_state->Allowed() : nullptr;
+  const std::span<const float> text_logits(impl_->logits.data(), static_cast<size_t>(impl_->config().text_vocab));
+  HEARTH_ASSIGN_OR_RETURN(const int32_t token, impl_->sampler.Sample(text_logits, options, allowed));
+  const SpecialTokens& special = impl_->engine->info.special;
+  Sampled sampled;
+  sampled.token = token;
+  if (token == special.eos || token == special.end_of_turn) {
+    sampled.end = true;
+    return sampled;
+  }
+  if (impl_->grammar_state) HEARTH_RETURN_IF_ERROR(impl_->grammar_state->Accept(token));
+  HEARTH_RETURN_IF_ERROR(Append(std::span<const int32_t>(&token, 1), {}));
+  sampled.text = impl_->text.Feed(token);
+  return sampled;
+}
+
+std::string Session::FlushText() { return impl_->text.Flush(); }
+
+Status Session::SetGrammar(std::shared_ptr<const Grammar> grammar) {
+  impl_->grammar = std::move(grammar);
+  impl_->grammar_state.reset();
+  if (impl_->grammar) impl_->grammar_state.emplace(impl_->grammar);
+  return Status();
+}
+
+std::span<const float> Session::logits() const {
+  return impl_->has_logits ? std::span<const float>(impl_->logits.data(), impl_->logits.size()) : std::span<const float>();
+}
+
+int64_t Session::position() const { return impl_->position; }
+int64_t Session::pending() const { return static_cast<int64_t>(impl_->ids.size()) - impl_->position; }
+
+Status Session::Rewind(int64_t position) {
+  if (position < 0 || position > static_cast<int64_t>(impl_->ids.size())) {
+    return Error(Code::OPTION_INVALID, "position %lld of a timeline of %zu tokens", static_cast<long long>(position), impl_->ids.size());
+  }
+  impl_->ids.resize(static_cast<size_t>(position));
+  impl_->soft_index.resize(static_cast<size_t>(std::max<int64_t>(0, position - impl_->position)));
+  if (impl_->soft_index.empty()) impl_->soft_rows.clear();
+  if (position < impl_->position) {
+    impl_->position = position;
+    impl_->has_logits = false;
+  }
+  return Status();
+}
+
+uint64_t Session::kv_bytes() const { return impl_->kv.bytes(); }
+
+}  // namespace hearth

@@ -1,0 +1,47 @@
+// A session's state: its timeline, its cache, and what samples from it.
+#ifndef HEARTH_SESSION_IMPL_H_
+#define HEARTH_SESSION_IMPL_H_
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "addon/engine_impl.h"
+#include "addon/model/kv_cache.h"
+#include "addon/model/slice.h"
+#include "addon/text/grammar.h"
+#include "addon/text/sampler.h"
+
+namespace hearth {
+
+struct Session::Impl {
+  explicit Impl(std::shared_ptr<Engine::Impl> engine_in)
+      : engine(std::move(engine_in)),
+        kv(engine->decoder->config().kv_layers, engine->decoder->config().kv_dim(), engine->info.context_length),
+        slice(Slice::Full(engine->decoder->config())),
+        text(*engine->tokenizer) {}
+
+  const Config& config() const { return engine->decoder->config(); }
+  Status Compute(int64_t count);
+
+  std::shared_ptr<Engine::Impl> engine;
+  KvCache kv;
+  Slice slice;
+  std::vector<int32_t> ids;     // the whole timeline
+  int64_t position = 0;         // how many of them are in the cache
+  // For each pending token the row of `soft_rows` that stands for it, or -1.
+  std::vector<int64_t> soft_index;
+  std::vector<float> soft_rows;
+  AlignedBuffer<float> embedding;  // scratch, [chunk, H]
+  AlignedBuffer<float> logits;     // [vocab]
+  bool has_logits = false;
+
+  Sampler sampler;
+  std::shared_ptr<const Grammar> grammar;
+  std::optional<GrammarState> grammar_state;
+  Detokenizer text;
+};
+
+}  // namespace hearth
+
+#endif  // HEARTH_SESSION_IMPL_H_
