@@ -1,0 +1,85 @@
+/** Any sample rate to the model's 16 kHz with libsamplerate (band-limited sinc, WASM), chunk by chunk or whole clips. */
+import { ConverterType, create } from '@alexanderolsen/libsamplerate-js';
+import { HearthError } from '../errors';
+import type { AudioClip } from '../inference/types';
+import { maxSampleRate, minSampleRate } from './pcm';
+import type { MonoAudio } from './wav';
+
+export const modelSampleRate = 16_000;
+
+type Converter = Awaited<ReturnType<typeof create>>;
+
+/** One continuous signal. Each instance owns a WASM module; `close` it. */
+export class StreamResampler {
+  #fed = 0;
+  #returned = 0;
+
+  private constructor(
+    private readonly converter: Converter | undefined,
+    readonly sampleRate: number,
+  ) {}
+
+  /** Throws `MEDIA_AUDIO_FORMAT` outside 4000..192000 Hz. At 16 kHz samples pass through untouched. */
+  static async create(sampleRate: number): Promise<StreamResampler> {
+    if (!Number.isInteger(sampleRate) || sampleRate < minSampleRate || sampleRate > maxSampleRate) {
+      throw new HearthError('MEDIA_AUDIO_FORMAT', `audio: expected ${minSampleRate}..${maxSampleRate} Hz, received ${sampleRate}`);
+    }
+    if (sampleRate === modelSampleRate) return new StreamResampler(undefined, sampleRate);
+    const converter = await create(1, sampleRate, modelSampleRate, { converterType: ConverterType.SRC_SINC_FASTEST });
+    return new StreamResampler(converter, sampleRate);
+  }
+
+  /** The next piece of the signal at 16 kHz; what the filter still holds comes with the next call. */
+  push(samples: Float32Array): Float32Array {
+    if (this.converter === undefined) return samples;
+    this.#fed += samples.length;
+    const out = this.#convert(this.converter, samples);
+    this.#returned += out.length;
+    return out;
+  }
+
+  /** The rest of the signal, so that the output is as long as the input; call once, then `close`. */
+  finish(): Float32Array {
+    if (this.converter === undefined) return new Float32Array(0);
+    const owed = Math.round((this.#fed * modelSampleRate) / this.sampleRate) - this.#returned;
+    if (owed <= 0) return new Float32Array(0);
+    const silence = new Float32Array(Math.ceil(((owed + 64) * this.sampleRate) / modelSampleRate));
+    return this.#convert(this.converter, silence).slice(0, owed);
+  }
+
+  close(): void {
+    this.converter?.destroy();
+  }
+
+  #convert(converter: Converter, samples: Float32Array): Float32Array {
+    // The WASM side has buffers of a fixed size: a tenth of a second at a time stays well inside them.
+    const step = Math.ceil(this.sampleRate / 10);
+    const pieces: Float32Array[] = [];
+    for (let at = 0; at < samples.length; at += step) {
+      pieces.push(converter.full(samples.slice(at, at + step)).slice());
+    }
+    return concat(pieces);
+  }
+}
+
+export function concat(pieces: readonly Float32Array[]): Float32Array {
+  const [only] = pieces;
+  if (pieces.length === 1 && only !== undefined) return only;
+  const out = new Float32Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    out.set(piece, at);
+    at += piece.length;
+  }
+  return out;
+}
+
+/** A whole clip, `round(length * 16000 / sampleRate)` samples long, values held to [-1, 1]. */
+export async function toModelRate(audio: MonoAudio): Promise<AudioClip> {
+  const resampler = await StreamResampler.create(audio.sampleRate);
+  try {
+    return { samples: concat([resampler.push(audio.samples), resampler.finish()]).map((x) => Math.max(-1, Math.min(1, x))) };
+  } finally {
+    resampler.close();
+  }
+}
