@@ -1,0 +1,126 @@
+/** One job from request to result: encode, prefill, decode. Runs in the runner, over the native addon. */
+import { performance } from 'node:perf_hooks';
+import { HearthError } from '../errors';
+import type { NativeEngine, NativeSession, SoftTokens } from './native';
+import { buildPrompt, type Media } from './prompt';
+import { StopSequences } from './stop-sequences';
+import type { FinishReason, GenerateRequest, GenerateResult } from './types';
+
+export interface GenerateDefaults {
+  readonly slice: string;
+  readonly imageSize: number;
+}
+
+export interface GenerateHooks {
+  readonly signal: AbortSignal;
+  readonly onText: (piece: string) => void;
+  /** Called after every encoder run, prefill chunk and decode step. */
+  readonly onStep: () => void;
+}
+
+/** Tokens computed between two looks at the signal; a cancelled prefill ends within one such chunk. */
+const prefillChunk = 128;
+const defaultMaxTokens = 256;
+
+function checkRequest(request: GenerateRequest): void {
+  const { maxTokens, stop } = request;
+  if (maxTokens !== undefined && (!Number.isInteger(maxTokens) || maxTokens < 1)) {
+    throw new HearthError('OPTION_INVALID', `maxTokens must be a positive integer, not ${maxTokens}`);
+  }
+  if (stop !== undefined && (stop.length > 16 || stop.some((text) => text === '' || text.length > 256))) {
+    throw new HearthError('OPTION_INVALID', 'stop takes at most 16 texts of 1 to 256 characters');
+  }
+}
+
+async function encode(engine: NativeEngine, media: Media, imageSize: number): Promise<SoftTokens> {
+  return media.type === 'image'
+    ? await engine.encodeImage(media.image, imageSize)
+    : await engine.encodeAudio(media.audio.samples);
+}
+
+/** Rejects with the runtime's error, or `ENGINE_CANCELLED` within one step of the signal. */
+export async function generate(
+  engine: NativeEngine,
+  session: NativeSession,
+  request: GenerateRequest,
+  defaults: GenerateDefaults,
+  hooks: GenerateHooks,
+): Promise<GenerateResult> {
+  checkRequest(request);
+  const started = performance.now();
+  const step = (): void => {
+    hooks.onStep();
+    if (hooks.signal.aborted) throw new HearthError('ENGINE_CANCELLED', 'the job was cancelled');
+  };
+
+  session.rewind(0);
+  session.setSlice(request.slice ?? defaults.slice);
+  session.setGrammar(request.schema === undefined ? null : JSON.stringify(request.schema));
+  const prompt = buildPrompt(engine, request.messages);
+  if (prompt.ids.length >= engine.info.contextLength) {
+    throw new HearthError(
+      'CONTEXT_FULL',
+      `a prompt of ${prompt.ids.length} tokens does not fit a context of ${engine.info.contextLength} with room for a reply`,
+    );
+  }
+
+  const soft: SoftTokens[] = [];
+  for (const media of prompt.media) {
+    soft.push(await encode(engine, media, request.imageSize ?? defaults.imageSize));
+    step();
+  }
+  const encoded = performance.now();
+
+  session.append(prompt.ids, soft);
+  while ((await session.advance(prefillChunk)) > 0) step();
+  step();
+  const prefilled = performance.now();
+
+  const room = engine.info.contextLength - prompt.ids.length;
+  const maxTokens = Math.min(request.maxTokens ?? defaultMaxTokens, room);
+  const sampling = request.sampling ?? {};
+  const stops = new StopSequences(request.stop ?? []);
+  let text = '';
+  let completion = 0;
+  let firstToken: number | undefined;
+  let finishReason: FinishReason = 'length';
+  const show = (piece: string): void => {
+    if (piece === '') return;
+    text += piece;
+    hooks.onText(piece);
+  };
+  while (completion < maxTokens) {
+    const sampled = session.sample(sampling);
+    firstToken ??= performance.now();
+    if (sampled.end) {
+      finishReason = 'stop';
+      break;
+    }
+    completion++;
+    const { text: piece, stopped } = stops.push(sampled.text);
+    show(piece);
+    if (stopped) {
+      finishReason = 'stop';
+      break;
+    }
+    if (completion === maxTokens) break;
+    await session.advance(1);
+    step();
+  }
+  const tail = session.flushText();
+  if (finishReason === 'length' || completion > 0) show(stops.push(tail).text + stops.flush());
+  const ended = performance.now();
+  return {
+    text,
+    finishReason,
+    tokens: { prompt: prompt.ids.length, completion },
+    timings: {
+      encode: encoded - started,
+      prefill: prefilled - encoded,
+      decode: ended - prefilled,
+      firstToken: (firstToken ?? ended) - started,
+      total: ended - started,
+    },
+    slice: session.sliceName,
+  };
+}

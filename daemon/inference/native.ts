@@ -1,0 +1,242 @@
+/**
+ * The native addon with types: the only file that loads it. The addon trusts what it is given, so values are checked
+ * here, and a session is kept to one call at a time.
+ */
+import { join } from 'node:path';
+import { HearthError } from '../errors';
+import type { RgbImage, Sampling, SliceRequest } from './types';
+
+/** Rows of the language model's width that stand for a picture or a sound. */
+export interface SoftTokens {
+  readonly count: number;
+  readonly rows: Float32Array;
+}
+
+export interface NativeModelInfo {
+  readonly name: string;
+  readonly parameters: number;
+  readonly layers: number;
+  readonly hidden: number;
+  readonly vocab: number;
+  readonly contextLength: number;
+  readonly vision: boolean;
+  readonly audio: boolean;
+  readonly imageSoftTokens: number;
+  readonly audioSoftTokens: number;
+  readonly imageSize: number;
+  readonly slices: readonly string[];
+  readonly ffnWidths: readonly number[];
+  readonly isa: string;
+  readonly threads: number;
+  readonly kvBytesPerPosition: number;
+  /** JSON text of the model's own prompts, or empty. */
+  readonly prompts: string;
+  readonly special: {
+    readonly bos: number;
+    readonly eos: number;
+    readonly startOfTurn: number;
+    readonly endOfTurn: number;
+    readonly startOfImage: number;
+    readonly imageSoftToken: number;
+    readonly endOfImage: number;
+    readonly startOfAudio: number;
+    readonly audioSoftToken: number;
+    readonly endOfAudio: number;
+  };
+}
+
+export interface EngineOptions {
+  readonly modelPath: string;
+  readonly multimodalPath?: string | undefined;
+  /** 0: one for each core. */
+  readonly threads?: number | undefined;
+  readonly isa?: string | undefined;
+  /** 0: 4096 positions, or the model's own if that is less. */
+  readonly contextLength?: number | undefined;
+}
+
+export interface Sampled {
+  readonly token: number;
+  /** The model ended its turn; nothing was appended. */
+  readonly end: boolean;
+  /** Whole UTF-8 characters that can be shown now. */
+  readonly text: string;
+}
+
+interface SessionHandle {
+  setSlice(slice: { name: string } | { ffnWidths: readonly number[]; skippedLayers: readonly number[] }): void;
+  sliceName(): string;
+  setGrammar(jsonSchema: string | null): void;
+  append(ids: Int32Array, soft: readonly SoftTokens[]): void;
+  advance(maxTokens: number): Promise<number>;
+  sample(sampling: Sampling): Sampled;
+  flushText(): string;
+  logits(): Float32Array;
+  position(): number;
+  rewind(position: number): void;
+  snapshot(): Uint8Array;
+  restore(snapshot: Uint8Array): void;
+}
+
+interface EngineHandle {
+  info(): NativeModelInfo;
+  tokenize(text: string, parseSpecial: boolean): Int32Array;
+  detokenize(ids: Int32Array): string;
+  encodeImage(rgb: Uint8Array, width: number, height: number, size: number): Promise<SoftTokens>;
+  encodeAudio(samples: Float32Array): Promise<SoftTokens>;
+  newSession(): SessionHandle;
+}
+
+interface Addon {
+  initialize(errorClass: typeof HearthError): void;
+  openEngine(options: EngineOptions): Promise<EngineHandle>;
+}
+
+let addon: Addon | undefined;
+
+function loadAddon(): Addon {
+  if (addon === undefined) {
+    addon = require(join(__dirname, '../../../build/Release/hearth.node')) as Addon;
+    addon.initialize(HearthError);
+  }
+  return addon;
+}
+
+function invalid(message: string): HearthError {
+  return new HearthError('OPTION_INVALID', message);
+}
+
+function checkCount(name: string, value: number, min: number, max: number): number {
+  if (!Number.isInteger(value) || value < min || value > max) {
+    throw invalid(`${name} must be an integer from ${min} to ${max}, not ${value}`);
+  }
+  return value;
+}
+
+function checkRange(name: string, value: number | undefined, min: number, max: number): void {
+  if (value !== undefined && !(value >= min && value <= max)) throw invalid(`${name} must be from ${min} to ${max}, not ${value}`);
+}
+
+/** A loaded model. */
+export class NativeEngine {
+  readonly info: NativeModelInfo;
+
+  private constructor(private readonly handle: EngineHandle) {
+    this.info = handle.info();
+  }
+
+  static async open(options: EngineOptions): Promise<NativeEngine> {
+    checkCount('threads', options.threads ?? 0, 0, 256);
+    checkCount('contextLength', options.contextLength ?? 0, 0, 2 ** 24);
+    return new NativeEngine(await loadAddon().openEngine(options));
+  }
+
+  /** `parseSpecial` only for text of our own: it turns `<start_of_turn>` into the control token. */
+  tokenize(text: string, parseSpecial = false): Int32Array {
+    return this.handle.tokenize(text, parseSpecial);
+  }
+
+  detokenize(ids: Int32Array): string {
+    return this.handle.detokenize(ids);
+  }
+
+  /** size: 256, 512 or 768; 0 for the model's own. */
+  async encodeImage(image: RgbImage, size: number): Promise<SoftTokens> {
+    const width = checkCount('image width', image.width, 1, 65_535);
+    const height = checkCount('image height', image.height, 1, 65_535);
+    if (image.data.length !== width * height * 3) {
+      throw new HearthError('IMAGE_INVALID', `${width}x${height} RGB is ${width * height * 3} bytes, not ${image.data.length}`);
+    }
+    return await this.handle.encodeImage(image.data, width, height, size);
+  }
+
+  /** Mono samples at 16 kHz, at most 30 s. */
+  async encodeAudio(samples: Float32Array): Promise<SoftTokens> {
+    return await this.handle.encodeAudio(samples);
+  }
+
+  newSession(): NativeSession {
+    return new NativeSession(this.handle.newSession());
+  }
+}
+
+/** One timeline of tokens. */
+export class NativeSession {
+  private busy = false;
+
+  constructor(private readonly handle: SessionHandle) {}
+
+  private idle(): SessionHandle {
+    if (this.busy) throw new HearthError('INTERNAL', 'a session was used while it was computing');
+    return this.handle;
+  }
+
+  setSlice(slice: SliceRequest): void {
+    if (typeof slice === 'string') {
+      if (slice === '') throw new HearthError('SLICE_INVALID', 'the slice name is empty');
+      this.idle().setSlice({ name: slice });
+      return;
+    }
+    for (const width of slice.ffnWidths) checkCount('an FFN width', width, 1, 2 ** 31 - 1);
+    for (const layer of slice.skippedLayers) checkCount('a skipped layer', layer, 0, 1023);
+    this.idle().setSlice(slice);
+  }
+
+  get sliceName(): string {
+    return this.handle.sliceName();
+  }
+
+  /** Replies must fit this JSON Schema from now on; null ends it. */
+  setGrammar(jsonSchema: string | null): void {
+    this.idle().setGrammar(jsonSchema);
+  }
+
+  append(ids: Int32Array, soft: readonly SoftTokens[] = []): void {
+    this.idle().append(ids, soft);
+  }
+
+  /** Computes up to `maxTokens` pending tokens off the main thread; resolves to how many are left. */
+  async advance(maxTokens: number): Promise<number> {
+    checkCount('maxTokens', maxTokens, 1, 2 ** 31 - 1);
+    const handle = this.idle();
+    this.busy = true;
+    try {
+      return await handle.advance(maxTokens);
+    } finally {
+      this.busy = false;
+    }
+  }
+
+  sample(sampling: Sampling): Sampled {
+    checkRange('temperature', sampling.temperature, 0, 100);
+    checkRange('topK', sampling.topK, 0, 2 ** 31 - 1);
+    checkRange('topP', sampling.topP, 0, 1);
+    checkRange('minP', sampling.minP, 0, 1);
+    checkRange('seed', sampling.seed, 0, Number.MAX_SAFE_INTEGER);
+    return this.idle().sample(sampling);
+  }
+
+  flushText(): string {
+    return this.idle().flushText();
+  }
+
+  logits(): Float32Array {
+    return this.idle().logits();
+  }
+
+  get position(): number {
+    return this.idle().position();
+  }
+
+  rewind(position: number): void {
+    this.idle().rewind(checkCount('position', position, 0, 2 ** 31 - 1));
+  }
+
+  snapshot(): Uint8Array {
+    return this.idle().snapshot();
+  }
+
+  restore(snapshot: Uint8Array): void {
+    this.idle().restore(snapshot);
+  }
+}

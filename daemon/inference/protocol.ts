@@ -1,0 +1,30 @@
+/** What the daemon and its runner process say to each other over IPC. Buffers travel as such ('advanced' serialisation). */
+import type { ErrorCode } from '../errors';
+import type { EngineOptions } from './native';
+import type { GenerateRequest, GenerateResult, ModelInfo } from './types';
+
+export interface RunnerOptions extends EngineOptions {
+  /** The slice of jobs that name none. */
+  readonly defaultSlice?: string | undefined;
+  /** The picture size of jobs that name none; the model's own when absent. */
+  readonly defaultImageSize?: 256 | 512 | 768 | undefined;
+}
+
+export type ToRunner =
+  | { readonly type: 'load'; readonly options: RunnerOptions }
+  | { readonly type: 'generate'; readonly id: number; readonly request: GenerateRequest }
+  | { readonly type: 'cancel'; readonly id: number };
+
+export interface RemoteError {
+  readonly code: ErrorCode;
+  readonly message: string;
+}
+
+export type FromRunner =
+  | { readonly type: 'ready'; readonly info: ModelInfo }
+  | { readonly type: 'load-failed'; readonly error: RemoteError }
+  /** Every second, from the runner's main thread: proof that it is alive, and what it does. `steps` only ever grows. */
+  | { readonly type: 'alive'; readonly busy: boolean; readonly steps: number; readonly rssBytes: number }
+  | { readonly type: 'text'; readonly id: number; readonly piece: string }
+  | { readonly type: 'done'; readonly id: number; readonly result: GenerateResult }
+  | { readonly type: 'failed'; readonly id: number; readonly error: RemoteError };

@@ -1,0 +1,205 @@
+/** The engine behind a process boundary: starts the runner, hands it jobs, restarts it when it ends or stalls. */
+import { type ChildProcess, fork } from 'node:child_process';
+import { join } from 'node:path';
+import { BehaviorSubject, type Observable } from 'rxjs';
+import { catalogue, HearthError } from '../errors';
+import type { Engine } from './engine';
+import type { FromRunner, RunnerOptions, ToRunner } from './protocol';
+import type { EngineState, GenerateOptions, GenerateRequest, GenerateResult } from './types';
+
+export interface RunnerEngineOptions extends RunnerOptions {
+  /** A busy runner that completes no step for this long is ended. Default 180 s: one picture at 768 px on a slow board. */
+  readonly stallTimeoutMs?: number;
+  /** First delay before a restart; doubles up to 30 s, and starts over once a job has succeeded. */
+  readonly restartDelayMs?: number;
+}
+
+export interface RunnerHealth {
+  readonly pid: number | null;
+  readonly rssBytes: number;
+  /** Unix time in milliseconds of the last sign of life: a step while busy, a heartbeat while idle. */
+  readonly lastProgressMs: number;
+  readonly busy: boolean;
+  readonly restarts: number;
+  /** Of the last finished job; 0 before the first. */
+  readonly tokensPerSecond: number;
+}
+
+interface Job {
+  readonly id: number;
+  readonly resolve: (result: GenerateResult) => void;
+  readonly reject: (error: HearthError) => void;
+  readonly onText: ((piece: string) => void) | undefined;
+  readonly release: () => void;
+}
+
+const maxRestartDelayMs = 30_000;
+const killGraceMs = 2000;
+
+export class RunnerEngine implements Engine {
+  private readonly state = new BehaviorSubject<EngineState>({ phase: 'starting' });
+  readonly state$: Observable<EngineState> = this.state.asObservable();
+  private child: ChildProcess | undefined;
+  private readonly jobs = new Map<number, Job>();
+  private nextId = 1;
+  private attempts = 0;
+  private restarts = 0;
+  private restartTimer: NodeJS.Timeout | undefined;
+  private stallTimer: NodeJS.Timeout | undefined;
+  private steps = 0;
+  private busy = false;
+  private rssBytes = 0;
+  private lastProgressMs = Date.now();
+  private tokensPerSecond = 0;
+  private endReason: string | undefined;
+  private closed = false;
+
+  constructor(private readonly options: RunnerEngineOptions) {
+    this.start();
+  }
+
+  health(): RunnerHealth {
+    return {
+      pid: this.child?.pid ?? null,
+      rssBytes: this.rssBytes,
+      lastProgressMs: this.lastProgressMs,
+      busy: this.busy,
+      restarts: this.restarts,
+      tokensPerSecond: this.tokensPerSecond,
+    };
+  }
+
+  async generate(request: GenerateRequest, options: GenerateOptions = {}): Promise<GenerateResult> {
+    const state = this.state.value;
+    if (state.phase !== 'ready' || this.child === undefined) {
+      const why = state.phase === 'failed' ? `${state.code}: ${state.reason}` : state.phase;
+      throw new HearthError('ENGINE_NOT_READY', `the model is not ready (${why})`);
+    }
+    if (options.signal?.aborted) throw new HearthError('ENGINE_CANCELLED', 'the job was cancelled before it began');
+    const id = this.nextId++;
+    return await new Promise<GenerateResult>((resolve, reject) => {
+      const cancel = (): void => this.tell({ type: 'cancel', id });
+      options.signal?.addEventListener('abort', cancel, { once: true });
+      const release = (): void => options.signal?.removeEventListener('abort', cancel);
+      this.jobs.set(id, { id, resolve, reject, onText: options.onText, release });
+      this.tell({ type: 'generate', id, request });
+    });
+  }
+
+  async close(): Promise<void> {
+    this.closed = true;
+    clearTimeout(this.restartTimer);
+    const child = this.child;
+    if (child !== undefined && child.exitCode === null && child.signalCode === null) {
+      const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+      for (const id of this.jobs.keys()) this.tell({ type: 'cancel', id });
+      // The runner leaves when the channel closes; a chunk in hand may take longer than we are willing to wait.
+      child.disconnect();
+      const timer = setTimeout(() => child.kill('SIGKILL'), killGraceMs);
+      await exited;
+      clearTimeout(timer);
+    }
+    this.state.next({ phase: 'stopped' });
+    this.state.complete();
+  }
+
+  private start(): void {
+    this.steps = 0;
+    this.busy = false;
+    this.endReason = undefined;
+    this.lastProgressMs = Date.now();
+    // No environment: what the daemon was given there (credentials among it) is none of the runner's business.
+    const child = fork(join(__dirname, 'runner.js'), [], { serialization: 'advanced', env: {}, execArgv: ['--enable-source-maps'] });
+    this.child = child;
+    child.on('message', (message) => this.receive(message as FromRunner));
+    child.on('error', (error) => {
+      this.endReason ??= error.message;
+    });
+    child.once('exit', (code, signal) => this.ended(child, signal ?? `exit code ${code}`));
+    this.stallTimer = setInterval(() => this.checkProgress(), 1000);
+    this.stallTimer.unref();
+    this.state.next({ phase: 'loading', fraction: 0 });
+    const { stallTimeoutMs: _stall, restartDelayMs: _delay, ...options } = this.options;
+    this.tell({ type: 'load', options });
+  }
+
+  private tell(message: ToRunner): void {
+    // Fails only when the runner is gone, and then its exit settles every job.
+    if (this.child?.connected) this.child.send(message, () => undefined);
+  }
+
+  private receive(message: FromRunner): void {
+    switch (message.type) {
+      case 'ready':
+        this.lastProgressMs = Date.now();
+        this.state.next({ phase: 'ready', info: message.info });
+        break;
+      case 'load-failed': {
+        const { code, message: reason } = message.error;
+        this.endReason = `${code}: ${reason}`;
+        if (!catalogue[code].retryable) this.state.next({ phase: 'failed', code, reason });
+        this.child?.disconnect();
+        break;
+      }
+      case 'alive':
+        if (!message.busy || message.steps !== this.steps) this.lastProgressMs = Date.now();
+        this.busy = message.busy;
+        this.steps = message.steps;
+        this.rssBytes = message.rssBytes;
+        break;
+      case 'text':
+        this.lastProgressMs = Date.now();
+        this.jobs.get(message.id)?.onText?.(message.piece);
+        break;
+      case 'done': {
+        this.attempts = 0;
+        const { tokens, timings } = message.result;
+        if (timings.decode > 0) this.tokensPerSecond = (tokens.completion / timings.decode) * 1000;
+        this.take(message.id)?.resolve(message.result);
+        break;
+      }
+      case 'failed': {
+        const { code, message: text } = message.error;
+        this.take(message.id)?.reject(new HearthError(code in catalogue ? code : 'INTERNAL', text));
+        break;
+      }
+    }
+  }
+
+  private take(id: number): Job | undefined {
+    const job = this.jobs.get(id);
+    this.jobs.delete(id);
+    job?.release();
+    return job;
+  }
+
+  private checkProgress(): void {
+    const timeoutMs = this.options.stallTimeoutMs ?? 180_000;
+    if (this.jobs.size === 0 && this.state.value.phase === 'ready' && !this.busy) return;
+    if (Date.now() - this.lastProgressMs < timeoutMs) return;
+    this.endReason = `no progress for ${timeoutMs} ms`;
+    this.child?.kill('SIGKILL');
+  }
+
+  private ended(child: ChildProcess, how: string): void {
+    if (child !== this.child) return;
+    clearInterval(this.stallTimer);
+    this.child = undefined;
+    this.busy = false;
+    this.rssBytes = 0;
+    const reason = this.endReason ?? `the runner ended: ${how}`;
+    const failed = this.state.value.phase === 'failed';
+    for (const job of [...this.jobs.values()]) {
+      const error = this.closed
+        ? new HearthError('SHUTDOWN', 'the daemon is stopping')
+        : new HearthError('ENGINE_RESTARTED', `the runner ended while the job ran (${reason})`);
+      this.take(job.id)?.reject(error);
+    }
+    if (this.closed || failed) return;
+    const delayMs = Math.min(maxRestartDelayMs, (this.options.restartDelayMs ?? 500) * 2 ** this.attempts);
+    this.attempts++;
+    this.restarts++;
+    this.state.next({ phase: 'restarting', reason, attempt: this.attempts, delayMs });
+    this.restartTimer = setTimeout(() => this.start(), delayMs);
+  }
+}
