@@ -1,0 +1,153 @@
+import type { Observable } from 'rxjs';
+import type { StreamEvent } from '../events';
+
+/**
+ * The MQTT side of the daemon, as everything else sees it. The real one is `mqtt-bus.ts`; unit tests put a fake
+ * behind the same interface. Topics are those of the README's table.
+ */
+export interface Bus {
+  /** Replays the current state to a new subscriber; completes after `close`. */
+  readonly state$: Observable<BusState>;
+  readonly counters: BusCounters;
+  /** Resolves at the first connection with both sessions up; rejects only when `close` comes first. */
+  ready(): Promise<void>;
+
+  /**
+   * Publishes on any topic. Resolves when the broker has taken it (QoS 1) or the socket has (QoS 0). While there is no
+   * connection, QoS 1 messages wait in a bounded outbox and QoS 0 messages are refused.
+   * Rejects with `BUS_OFFLINE`, `BUS_OUTBOX_FULL`, `BUS_EXPIRED`, `BUS_PUBLISH_REFUSED`, `BUS_PAYLOAD_TOO_LARGE` or `BUS_TOPIC_INVALID`.
+   */
+  publish(topic: string, payload: string | Uint8Array, options?: PublishOptions): Promise<void>;
+
+  /**
+   * `out/<stream>/<kind>`, its retained `/last` and `out/<stream>/events`. Rejects as `publish` does.
+   * Events of kind `skipped` and `error` go out the same way.
+   */
+  publishEvent(event: StreamEvent): Promise<void>;
+  /** `out/<stream>/partial`, QoS 0; silently nothing without a connection, since a partial is worth nothing later. */
+  publishPartial(stream: string, partial: PartialText): void;
+  /** `plugin/<name>/state`, retained. The latest state is published again on every connection. */
+  publishPluginState(name: string, state: PluginState): void;
+  /** `info`, retained. The latest is published again on every connection. */
+  publishInfo(info: Readonly<Record<string, unknown>>): void;
+  /** `health`, retained; only the newest waits while there is no connection. */
+  publishHealth(health: Readonly<Record<string, unknown>>): void;
+  /** `log`, QoS 0; nothing without a connection. */
+  publishLog(line: LogLine): void;
+
+  /**
+   * Hands every message that matches `filter` to `handler`. The handler is synchronous: it takes the payload and
+   * returns, it never waits; what it throws is logged and counted. The subscription is made again on every connection.
+   * Resolves once the broker has granted it, or at once while there is no connection (a later refusal is logged).
+   * Rejects with `BUS_TOPIC_INVALID` (also for a `#` filter that reaches under the base topic) or `BUS_SUBSCRIBE_REFUSED`.
+   */
+  subscribe(filter: string, handler: MessageHandler, options?: SubscribeOptions): Promise<Unsubscribe>;
+
+  /**
+   * Answers `request/<verb>`. Verbs have one or two levels (`caption`, `model/load`). What the handler returns becomes
+   * `data` of the response; what it throws becomes `error` (a `HearthError` as it is, anything else as `INTERNAL`).
+   * A verb nobody answers gets `REQUEST_UNKNOWN_VERB`. Throws `BUS_TOPIC_INVALID` for a bad verb and `INTERNAL` when
+   * the verb is taken. Returns what ends it.
+   */
+  onRequest(verb: string, handler: RequestHandler): () => void;
+
+  /** Takes no more messages and requests; answers and events still go out. */
+  stopIntake(): void;
+  /** Flushes what it can within `timeoutMs` (default 1500), publishes `offline`, ends both connections. Never rejects. */
+  close(timeoutMs?: number): Promise<void>;
+}
+
+export type BusState =
+  | { readonly phase: 'connecting'; readonly attempt: number }
+  | { readonly phase: 'online'; readonly protocol: 5 | 4 }
+  | { readonly phase: 'offline'; readonly reason: string; readonly retryInMs: number }
+  | { readonly phase: 'closed' };
+
+/** Since the start of the daemon. */
+export interface BusCounters {
+  readonly received: number;
+  readonly published: number;
+  /** Retained replays that were not handed on. */
+  readonly retainedDropped: number;
+  /** Messages a full outbox, an expiry or a missing connection cost. */
+  readonly publishesDropped: number;
+  readonly handlerErrors: number;
+  readonly requests: number;
+  readonly requestsRefused: number;
+  readonly reconnects: number;
+}
+
+export interface PublishOptions {
+  readonly qos?: 0 | 1;
+  readonly retain?: boolean;
+  /** MQTT 5 only; left out on 3.1.1. The outbox drops the message after it on either. */
+  readonly expirySeconds?: number;
+  readonly contentType?: string;
+  /** MQTT 5 payload format indicator: the payload is UTF-8. */
+  readonly utf8?: boolean;
+  readonly correlationData?: Uint8Array;
+}
+
+export interface SubscribeOptions {
+  /** Which connection carries it. Media belongs on `ingest`. Default `control`. */
+  readonly connection?: 'control' | 'ingest';
+  readonly qos?: 0 | 1;
+  /** Hand on retained replays too. Default false: they are counted, and reported to `onRetained`. */
+  readonly acceptRetained?: boolean;
+  /** A retained replay that was dropped. */
+  readonly onRetained?: (topic: string, sizeBytes: number) => void;
+}
+
+export interface PacketInfo {
+  /** A retained replay, not something that just happened. */
+  readonly retain: boolean;
+  /** Unix time in seconds when the packet arrived. */
+  readonly receivedTs: number;
+  readonly properties: PacketProperties;
+}
+
+/** MQTT 5 properties; all absent on 3.1.1. */
+export interface PacketProperties {
+  readonly contentType?: string;
+  readonly responseTopic?: string;
+  readonly correlationData?: Buffer;
+  readonly userProperties?: Readonly<Record<string, string>>;
+}
+
+export type MessageHandler = (topic: string, payload: Buffer, info: PacketInfo) => void;
+export type Unsubscribe = () => Promise<void>;
+
+export interface Request {
+  /** The requester's own id, or a ULID where there was none. */
+  readonly id: string;
+  readonly verb: string;
+  /** The JSON object that came in, with `id`. An empty payload is `{}`. */
+  readonly payload: Readonly<Record<string, unknown>>;
+  readonly topic: string;
+  readonly properties: PacketProperties;
+  /** Unix time in seconds. */
+  readonly receivedTs: number;
+}
+
+export type RequestHandler = (request: Request) => unknown;
+
+/** A piece of text while tokens stream; `text` is all of it so far, `seq` counts from 0. */
+export interface PartialText {
+  readonly id: string;
+  readonly seq: number;
+  readonly text: string;
+}
+
+export interface PluginState {
+  readonly state: 'starting' | 'running' | 'restarting' | 'quarantined' | 'stopped';
+  readonly restarts: number;
+  readonly reason?: string;
+}
+
+export interface LogLine {
+  readonly level: 'debug' | 'info' | 'warn' | 'error' | 'fatal';
+  readonly ns: string;
+  readonly msg: string;
+  /** Unix time in seconds. */
+  readonly ts: number;
+}
