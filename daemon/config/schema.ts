@@ -1,0 +1,224 @@
+/** Every option there is. The README's table, the flags, the environment names and the `Config` type all come from here. */
+import { hostname } from 'node:os';
+import { checkFilter, isName } from '../bus/topics';
+import { pcmEncodings } from '../media/pcm';
+import { rawPixelFormats } from '../media/raw-frame';
+import {
+  choice,
+  flag,
+  integer,
+  list,
+  map,
+  number,
+  type Option,
+  optionalChoice,
+  optionalInteger,
+  optionalList,
+  optionalPattern,
+  optionalText,
+  pattern,
+  text,
+  type Values,
+} from './option';
+
+const hour = 3_600_000;
+
+export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+
+function isFilter(filter: string): boolean {
+  try {
+    checkFilter(filter);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** User name and password in a URL end up in logs and process lists, so a URL that has them is refused. */
+function isBrokerUrl(url: string): boolean {
+  const parsed = URL.canParse(url) ? new URL(url) : undefined;
+  return parsed !== undefined && /^(mqtts?|wss?):$/.test(parsed.protocol) && parsed.hostname !== '' && parsed.username === '' && parsed.password === '';
+}
+
+const commonStream = {
+  plugins: optionalList('Names of the plugins that are handed this stream.', 'plugin names', isName, {
+    defaultDoc: 'every plugin that takes its kind',
+  }),
+  priority: integer('Jobs of a higher priority run first.', 0, 0, 9),
+  deadlineMs: optionalInteger('A job that has waited this long is skipped.', 1, hour),
+  prompt: optionalText('Prompt for this stream instead of the model’s own; for captions, the question about the picture.'),
+  language: optionalPattern(
+    'ISO 639-1 code: of the captions of a camera, of what is spoken into a microphone.',
+    'a language code such as en',
+    (value) => /^[a-z]{2,3}$/.test(value),
+  ),
+  acceptRetained: flag('Use retained frames and chunks too, which a broker replays on every connection.', false),
+  partials: flag('Publish the text while it is being generated, at most four times a second.', false),
+} as const;
+
+const camera = {
+  ...commonStream,
+  minIntervalMs: integer('Frames that come sooner after the last used one are skipped as rate-limited.', 1000, 0, hour),
+  duplicateThreshold: number(
+    'Frames whose luma (0..255) differs less than this on average from the last used one are skipped as duplicates; 0 takes all.',
+    2,
+    0,
+    255,
+  ),
+  raw: {
+    pixelFormat: optionalChoice('Payloads are uncompressed frames of this format.', rawPixelFormats),
+    width: optionalInteger('Width of raw frames in pixels.', 1, 16_384),
+    height: optionalInteger('Height of raw frames in pixels.', 1, 16_384),
+  },
+} as const;
+
+const microphone = {
+  ...commonStream,
+  priority: integer('Jobs of a higher priority run first.', 5, 0, 9),
+  audio: {
+    format: choice('`wav`: every chunk is a WAV file of its own; otherwise the encoding of raw PCM.', 'wav', ['wav', ...pcmEncodings]),
+    sampleRate: integer('Sample rate of raw PCM in Hz.', 16_000, 4000, 192_000),
+    channels: integer('Channels of raw PCM, interleaved.', 1, 1, 8),
+    mode: choice('`vad` finds speech by itself; `push-to-talk` takes everything until `audio/end`.', 'vad', ['vad', 'push-to-talk']),
+    preRollMs: integer('Audio kept before the first voiced frame.', 300, 0, 5000),
+    endSilenceMs: integer('A pause this long ends a segment.', 700, 100, 10_000),
+    keepSilenceMs: integer('Silence left at the end of a segment.', 400, 0, 10_000),
+    minSpeechMs: integer('A segment with less speech is skipped as too short.', 200, 0, 30_000),
+    vadAggressiveness: integer('How strict the detector is: 0 takes the most for speech, 3 the least.', 2, 0, 3),
+  },
+} as const;
+
+const topics = list('More topic filters that feed this stream, beside `<base>/in/<name>/...`.', 'topic filters', isFilter);
+
+/** One entry of `streams`, by kind. What it leaves out comes from `defaults.<kind>`. */
+export const streamSchemas = {
+  camera: { kind: choice('What the stream is.', 'camera', ['camera']), topics, ...camera },
+  microphone: { kind: choice('What the stream is.', 'microphone', ['microphone']), topics, ...microphone },
+} as const;
+
+/** One entry of `plugins`. */
+export const pluginSchema = {
+  enabled: flag('Start it.', true),
+  path: optionalText('Directory or file of a plugin that is not built in.'),
+  config: map('Its own options; checked against the schema in its manifest.'),
+} as const;
+
+export const schema = {
+  node: {
+    id: pattern('Name of this device in topics.', defaultNodeId(hostname()), '1 to 64 of a-z 0-9 _ -', /^[a-z0-9_-]{1,64}$/, {
+      defaultDoc: 'from the host name',
+    }),
+  },
+  mqtt: {
+    url: optionalPattern('MQTT broker: `mqtt:`, `mqtts:`, `ws:` or `wss:`.', 'a URL such as mqtts://host:8883, without user and password', isBrokerUrl, {
+      defaultDoc: 'an embedded broker on loopback',
+    }),
+    baseTopic: pattern('First level or levels of every topic.', 'hearth', 'levels of A-Z a-z 0-9 _ -', /^[A-Za-z0-9_-]{1,64}(\/[A-Za-z0-9_-]{1,64}){0,7}$/),
+    clientId: optionalPattern('MQTT client id; the second connection adds `-in`.', '1 to 60 printable ASCII characters', (value) => /^[!-~]{1,60}$/.test(value), {
+      defaultDoc: 'hearth-<node.id>',
+    }),
+    username: optionalText('MQTT user name.', {}, 256),
+    password: optionalText('MQTT password; prefer `passwordFile`, since flags and the environment are visible to others.', { sensitive: true }),
+    passwordFile: optionalText('File that holds the MQTT password.'),
+    tls: {
+      caFile: optionalText('PEM file of the certificate authority.', { defaultDoc: 'those of Node' }),
+      certFile: optionalText('PEM file of the client certificate.'),
+      keyFile: optionalText('PEM file of the client’s private key.'),
+      rejectUnauthorized: flag('Refuse a broker whose certificate does not check out.', true),
+    },
+    protocol: choice('MQTT version: 5, 4 (3.1.1), or 5 and 4 where the broker refuses 5.', 'auto', ['auto', 5, 4]),
+    keepaliveSeconds: integer('A connection without a sign of life for 1.5 times this long is taken for dead.', 30, 5, 3600),
+    reconnectMaxSeconds: integer('Longest wait between two attempts to connect.', 30, 1, 3600),
+    eventExpirySeconds: integer('Events a subscriber has not fetched after this long are dropped (MQTT 5).', 60, 1, 86_400),
+    embedded: {
+      port: integer('Loopback port of the embedded broker; 0 takes a free one.', 1883, 0, 65_535),
+    },
+  },
+  model: {
+    path: optionalText('GGUF file of the model.'),
+    multimodalPath: optionalText('GGUF file of the vision and audio encoders.', { defaultDoc: '`mmproj-*.gguf` beside the model' }),
+    threads: integer('Threads that compute; 0 takes one for each core.', 0, 0, 256),
+    isa: optionalChoice('Instruction set of the kernels.', ['scalar', 'x86_avx2', 'x86_avx512vnni', 'arm_neon_dotprod', 'arm_neon_i8mm'], {
+      defaultDoc: 'the best the machine has',
+    }),
+    contextLength: integer('Positions of the KV cache; 0 takes 4096 or the model’s own if that is less.', 0, 0, 131_072),
+    slice: optionalText('MatFormer slice, such as `e2b` of an E4B file.', { defaultDoc: 'the whole file' }, 64),
+    imageSize: optionalChoice('Side of the square a picture is resized to.', [256, 512, 768], { defaultDoc: 'the model’s own' }),
+    stallTimeoutSeconds: integer('A busy runner that makes no step for this long is restarted.', 180, 5, 3600),
+  },
+  defaults: {
+    camera,
+    microphone,
+  },
+  streams: map('Cameras and microphones by name.'),
+  queue: {
+    capacity: integer('Jobs that may wait for the engine.', 16, 1, 1024),
+    defaultDeadlineMs: integer('Deadline of jobs whose stream has none of its own.', 60_000, 1, hour),
+  },
+  limits: {
+    maxFrameBytes: integer('Larger frames are skipped as too-large.', 2 << 20, 1024, 64 << 20),
+    maxAudioBytes: integer('Larger audio chunks are skipped as too-large.', 6 << 20, 1024, 64 << 20),
+    maxAudioSeconds: integer('Longer chunks are refused, longer segments are cut.', 30, 1, 30),
+    maxRequestBytes: integer('Larger requests are refused.', 4 << 20, 1024, 64 << 20),
+    maxMediaBytes: integer('Decoded pictures and sounds that wait for their handlers.', 256 << 20, 1 << 20, 2 ** 40),
+    maxStreams: integer('Streams beyond this number are not taken.', 32, 1, 1024),
+    acceptUnlistedStreams: flag('Take streams that appear under `<base>/in/` without being listed under `streams`.', true),
+  },
+  plugins: map('Plugins by name; the built-in ones run without being listed.'),
+  log: {
+    level: choice('Least severe level that is logged.', 'info', logLevels),
+    mqtt: flag('Publish what is logged at `info` and above.', true),
+  },
+  stateDirectory: text('Directory for what has to survive a restart.', '', {
+    defaultDoc: '`$STATE_DIRECTORY` (set by systemd), else `~/.local/state/hearth`',
+  }),
+} as const;
+
+export type Schema = typeof schema;
+
+export type CameraConfig = Values<(typeof streamSchemas)['camera']>;
+export type MicrophoneConfig = Values<(typeof streamSchemas)['microphone']>;
+export type StreamConfig = CameraConfig | MicrophoneConfig;
+export type PluginConfig = Values<typeof pluginSchema>;
+
+/** The host name, cut down to what a topic level may hold. */
+export function defaultNodeId(host: string): string {
+  const id = (host.split('.')[0] ?? '')
+    .toLowerCase()
+    .replace(/[^a-z0-9_-]+/g, '-')
+    .replace(/^-+|-+$/g, '')
+    .slice(0, 64);
+  return id === '' ? 'hearth' : id;
+}
+
+/** A leaf of the schema with its dotted path. */
+export interface Leaf {
+  readonly path: string;
+  readonly option: Option<unknown>;
+  /** `HEARTH_...`; undefined for the mappings, which only a file can hold. */
+  readonly env: string | undefined;
+  /** `--...` without the dashes. */
+  readonly arg: string | undefined;
+}
+
+export function isOption(node: unknown): node is Option<unknown> {
+  return typeof node === 'object' && node !== null && 'default' in node && 'doc' in node;
+}
+
+/** All leaves below `node`, in the order they are written in. */
+export function leaves(node: object = schema, prefix = ''): Leaf[] {
+  return Object.entries(node).flatMap(([key, child]: [string, object]) => {
+    const path = prefix === '' ? key : `${prefix}.${key}`;
+    if (!isOption(child)) return leaves(child, path);
+    const words = path.replace(/[A-Z]/g, (capital) => `_${capital.toLowerCase()}`).replace(/\./g, '_');
+    const onlyInFile = child.format === 'Object';
+    return [
+      {
+        path,
+        option: child,
+        env: onlyInFile ? undefined : `HEARTH_${words.toUpperCase()}`,
+        arg: onlyInFile ? undefined : words.replace(/_/g, '-'),
+      },
+    ];
+  });
+}

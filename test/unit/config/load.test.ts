@@ -1,0 +1,181 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Config, ConfigError, loadConfig, redact } from '../../../daemon/config';
+import { defaultNodeId } from '../../../daemon/config/schema';
+
+let directory: string;
+
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), 'hearth-config-'));
+});
+
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+function file(content: string, name = 'hearth.yaml'): string {
+  const path = join(directory, name);
+  writeFileSync(path, content);
+  return path;
+}
+
+function load(content: string, env: Record<string, string> = {}, flags: Record<string, string> = {}): Config {
+  return loadConfig({ file: file(content), env, flags });
+}
+
+function problemsOf(run: () => unknown): string[] {
+  try {
+    run();
+  } catch (error) {
+    if (error instanceof ConfigError) return error.problems.map((p) => `${p.path} | ${p.expected} | ${p.received} | ${p.origin.replace(directory, '')}`);
+    throw error;
+  }
+  throw new Error('expected a ConfigError');
+}
+
+test('flag beats environment beats file beats default', () => {
+  const content = 'mqtt: {baseTopic: from-file, keepaliveSeconds: 11, eventExpirySeconds: 12}';
+  const env = { HEARTH_MQTT_BASE_TOPIC: 'from-env', HEARTH_MQTT_KEEPALIVE_SECONDS: '21' };
+  const { mqtt } = load(content, env, { 'mqtt-base-topic': 'from-flag' });
+  expect([mqtt.baseTopic, mqtt.keepaliveSeconds, mqtt.eventExpirySeconds, mqtt.reconnectMaxSeconds]).toEqual(['from-flag', 21, 12, 30]);
+});
+
+test('JSON and YAML say the same', () => {
+  const yaml = load('queue:\n  capacity: 3\nstreams:\n  door:\n    kind: camera\n    topics: [frigate/+/+/snapshot]\n');
+  const json = load('{"queue": {"capacity": 3}, "streams": {"door": {"kind": "camera", "topics": ["frigate/+/+/snapshot"]}}}');
+  expect(json).toEqual(yaml);
+  expect(json.queue.capacity).toBe(3);
+  expect(json.streams['door']).toMatchObject({ kind: 'camera', topics: ['frigate/+/+/snapshot'] });
+});
+
+test('all problems come at once, each with path, expected, received and origin', () => {
+  const content = `
+mqtt: {prtocol: 5, keepaliveSeconds: 2, url: "mqtt://me:hunter2@host"}
+queue: 7
+modle: {}
+streams:
+  Front Door: {kind: camera}
+  door: {kind: camera, minIntervalms: 5, priority: 10}
+  mic: {kind: microphone, minIntervalMs: 5}
+  none: {}
+plugins: {captions: {enabled: yes please}}
+`;
+  const problems = problemsOf(() => load(content, { HEARTH_LOG_LEVEL: 'loud', HEARTH_MQTT_ULR: 'x' }, { 'model-threads': 'many', 'model-thread': '1' }));
+  expect(problems).toEqual(
+    expect.arrayContaining([
+      'mqtt.prtocol | a known option (did you mean protocol?) | "prtocol" | /hearth.yaml',
+      'mqtt.keepaliveSeconds | a whole number from 5 to 3600 | 2 | /hearth.yaml',
+      'mqtt.url | a URL such as mqtts://host:8883, without user and password, or nothing | "mqtt://***@host" | /hearth.yaml',
+      'modle | a known option (did you mean model?) | "modle" | /hearth.yaml',
+      'streams.Front Door | a name of 1 to 64 of a-z 0-9 _ - | "Front Door" | /hearth.yaml',
+      'streams.door.minIntervalms | a known option (did you mean minIntervalMs?) | "minIntervalms" | /hearth.yaml',
+      'streams.door.priority | a whole number from 0 to 9 | 10 | /hearth.yaml',
+      'streams.none.kind | one of camera, microphone | undefined | /hearth.yaml',
+      'plugins.captions.enabled | true or false | "yes please" | /hearth.yaml',
+      'log.level | one of trace, debug, info, warn, error, fatal, silent | "loud" | HEARTH_LOG_LEVEL',
+      'HEARTH_MQTT_ULR | a known option (did you mean HEARTH_MQTT_URL?) | "HEARTH_MQTT_ULR" | environment',
+      'model.threads | a whole number from 0 to 256 | "many" | --model-threads',
+      '--model-thread | a known option (did you mean --model-threads?) | "--model-thread" | flags',
+    ]),
+  );
+  expect(problems.filter((problem) => problem.startsWith('queue |'))).toEqual(['queue | a section with capacity, defaultDeadlineMs | 7 | /hearth.yaml']);
+  expect(problems.filter((problem) => problem.startsWith('streams.mic.'))).toHaveLength(1);
+  expect(problems).toHaveLength(15);
+  expect(problems.join()).not.toContain('hunter2');
+});
+
+test('a stream inherits what it leaves out from the defaults of its kind', () => {
+  const { streams, defaults } = load(`
+defaults:
+  camera: {minIntervalMs: 250}
+  microphone: {language: de, audio: {mode: push-to-talk}}
+streams:
+  a: {kind: camera}
+  b: {kind: camera, minIntervalMs: 500}
+  m: {kind: microphone, audio: {format: s16le}}
+`);
+  expect(streams['a']).toMatchObject({ minIntervalMs: 250, topics: [], plugins: null, acceptRetained: false });
+  expect(streams['b']).toMatchObject({ minIntervalMs: 500 });
+  expect(streams['m']).toMatchObject({ language: 'de', audio: { format: 's16le', mode: 'push-to-talk', sampleRate: 16000 } });
+  expect(defaults.camera.minIntervalMs).toBe(250);
+});
+
+test.each([
+  ['keepaliveSeconds', '12abc'],
+  ['keepaliveSeconds', '0x10'],
+  ['keepaliveSeconds', '5.5.5'],
+  ['tls-reject-unauthorized', 'maybe'],
+  ['protocol', '3'],
+])('a flag that only begins like a value is refused: %s %s', (name, value) => {
+  const flag = `mqtt-${name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)}`;
+  expect(problemsOf(() => load('', {}, { [flag]: value }))).toEqual([expect.stringContaining(`${JSON.stringify(value)} | --${flag}`)]);
+});
+
+test('the protocol is a number whether it comes from a file or a flag', () => {
+  expect(load('mqtt: {protocol: 4}').mqtt.protocol).toBe(4);
+  expect(load('', {}, { 'mqtt-protocol': '5' }).mqtt.protocol).toBe(5);
+});
+
+test.each([
+  '[1, 2]', '"text"', '{a: [}', 'a: 1\na: 2', '\u0000', `a: &a [x]\nb: [${'*a, '.repeat(200)}*a]`])('a file that is no mapping is a problem, not a crash (case %#)', (content) => {
+  expect(problemsOf(() => load(content)).length).toBeGreaterThan(0);
+});
+
+test('an empty file and one of comments only are all defaults', () => {
+  expect({ ...load(''), file: null }).toEqual({ ...load('# nothing\n'), file: null });
+});
+
+test('keys of an object’s prototype are unknown options', () => {
+  expect(problemsOf(() => load('{"__proto__": {"polluted": 1}, "constructor": {"prototype": {"polluted": 1}}, "mqtt": {"__proto__": 1}}'))).toHaveLength(3);
+  expect(({} as { polluted?: number }).polluted).toBeUndefined();
+});
+
+test('a missing or oversized file is FILE_UNREADABLE', () => {
+  expect(() => loadConfig({ file: join(directory, 'absent.yaml'), env: {} })).toThrow(expect.objectContaining({ code: 'FILE_UNREADABLE' }));
+  expect(() => load(`# ${'x'.repeat(1 << 20)}`)).toThrow(expect.objectContaining({ code: 'FILE_UNREADABLE' }));
+});
+
+test('options that need each other', () => {
+  expect(problemsOf(() => load('mqtt: {tls: {certFile: a.pem}}'))).toEqual([expect.stringContaining('mqtt.tls.keyFile | a file, since mqtt.tls.certFile is set')]);
+  expect(problemsOf(() => load('streams: {a: {kind: camera, raw: {pixelFormat: nv12, width: 64}}}'))).toEqual([expect.stringContaining('streams.a.raw')]);
+  expect(problemsOf(() => load('mqtt: {password: hunter2, passwordFile: x}'))).toEqual([expect.stringContaining('since mqtt.password is set')]);
+});
+
+test('the password comes from its file, relative to the configuration, and is never shown', () => {
+  writeFileSync(join(directory, 'secret'), 'hunter2\n');
+  const config = load('mqtt: {passwordFile: secret}\nplugins: {captions: {config: {apiToken: abc123, prompt: Look}}}');
+  expect(config.mqtt.password).toBe('hunter2');
+  const shown = redact(config);
+  expect(JSON.stringify(shown)).not.toMatch(/hunter2|abc123/);
+  expect(shown).toMatchObject({ mqtt: { password: '***', passwordFile: 'secret', username: null }, plugins: { captions: { config: { apiToken: '***', prompt: 'Look' } } } });
+});
+
+test('a secret of the wrong type is not in the message', () => {
+  expect(problemsOf(() => load('mqtt: {password: [hunter2]}'))).toEqual([
+    'mqtt.password | text of 1 to 4096 characters, or nothing | a value that is not shown | /hearth.yaml',
+  ]);
+});
+
+test('the configuration is frozen through and through', () => {
+  const config = load('streams: {a: {kind: microphone}}');
+  expect(() => Object.assign(config.mqtt, { baseTopic: 'x' })).toThrow(TypeError);
+  const stream = config.streams['a'];
+  expect(stream?.kind === 'microphone' && Object.isFrozen(stream.audio)).toBe(true);
+});
+
+test('the state directory follows systemd', () => {
+  const loadFrom = (env: Record<string, string>): string => loadConfig({ file: file(''), env }).stateDirectory;
+  expect(loadFrom({ STATE_DIRECTORY: '/var/lib/hearth:/var/lib/other' })).toBe('/var/lib/hearth');
+  expect(loadFrom({ STATE_DIRECTORY: '/var/lib/hearth', HEARTH_STATE_DIRECTORY: '/srv' })).toBe('/srv');
+  expect(loadFrom({ XDG_STATE_HOME: '/x' })).toBe('/x/hearth');
+});
+
+test.each([
+  ['pi5', 'pi5'],
+  ['Front.Door.local', 'front'],
+  ['Küche №1', 'k-che-1'],
+  ['---', 'hearth'],
+  ['', 'hearth'],
+  ['x'.repeat(80), 'x'.repeat(64)],
+])('host name %j makes node id %j', (host, id) => {
+  expect(defaultNodeId(host)).toBe(id);
+});
