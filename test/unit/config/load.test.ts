@@ -72,9 +72,9 @@ plugins: {captions: {enabled: yes please}}
       'streams.none.kind | one of camera, microphone | undefined | /hearth.yaml',
       'plugins.captions.enabled | true or false | "yes please" | /hearth.yaml',
       'log.level | one of trace, debug, info, warn, error, fatal, silent | "loud" | HEARTH_LOG_LEVEL',
-      'HEARTH_MQTT_ULR | a known option (did you mean HEARTH_MQTT_URL?) | "HEARTH_MQTT_ULR" | environment',
+      'HEARTH_MQTT_ULR | a known option (did you mean HEARTH_MQTT_URL?) | HEARTH_MQTT_ULR | environment',
       'model.threads | a whole number from 0 to 256 | "many" | --model-threads',
-      '--model-thread | a known option (did you mean --model-threads?) | "--model-thread" | flags',
+      '--model-thread | a known option (did you mean --model-threads?) | --model-thread | flags',
     ]),
   );
   expect(problems.filter((problem) => problem.startsWith('queue |'))).toEqual(['queue | a section with capacity, defaultDeadlineMs | 7 | /hearth.yaml']);
