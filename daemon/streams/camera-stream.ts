@@ -1,0 +1,131 @@
+/**
+ * One camera: rate limit -> newest frame only, while a consumer is busy -> decode -> hardly changed? -> consumers.
+ * Nothing is decoded that nobody is free to look at.
+ */
+import { asyncScheduler, Subject, type SchedulerLike, type Subscription } from 'rxjs';
+import { HearthError } from '../errors';
+import type { SkipReason } from '../events';
+import type { DecodedImage } from '../media/image';
+import type { RawFrameFormat } from '../media/raw-frame';
+import type { Dispatcher } from './dispatcher';
+import { itemFields, sha256Of, type Captured } from './item';
+import type { MediaStore } from './media-store';
+import { oneAtATime, rateLimit } from './operators';
+import { skipReasonOf, type Skips } from './skips';
+import { difference, thumbnailOf, type Thumbnail } from './thumbnail';
+
+export interface CameraOptions {
+  /** Frames that come sooner after the last one taken are skipped; 0 takes all. */
+  readonly minIntervalMs: number;
+  /** Mean absolute difference of luma (0..255) to the last used frame under which a frame is a duplicate; 0 takes all. */
+  readonly duplicateThreshold: number;
+  /** Payloads are raw frames of this format instead of encoded pictures. */
+  readonly raw?: RawFrameFormat;
+}
+
+export interface CapturedFrame extends Captured {
+  readonly payload: Uint8Array;
+}
+
+export interface CameraDependencies {
+  readonly dispatcher: Pick<Dispatcher, 'wants' | 'offer' | 'whenIdle'>;
+  readonly store: MediaStore;
+  readonly skips: Skips;
+  readonly decode: (payload: Uint8Array, raw: RawFrameFormat | undefined) => Promise<DecodedImage>;
+  readonly scheduler?: SchedulerLike;
+}
+
+export class CameraStream {
+  readonly #input$ = new Subject<CapturedFrame>();
+  readonly #subscription: Subscription;
+  #lastUsed: Thumbnail | undefined;
+  #decoding: Promise<void> = Promise.resolve();
+
+  constructor(
+    readonly name: string,
+    private options: CameraOptions,
+    private readonly dependencies: CameraDependencies,
+  ) {
+    const scheduler = dependencies.scheduler ?? asyncScheduler;
+    this.#subscription = this.#input$
+      .pipe(
+        rateLimit(
+          () => this.options.minIntervalMs,
+          (frame) => this.#skip(frame, 'rate-limited'),
+          scheduler,
+        ),
+        oneAtATime((frame) => this.#process(frame), {
+          capacity: 1,
+          drop: 'oldest',
+          onDropped: (frame, why) => this.#skip(frame, why === 'full' ? 'superseded' : 'shutdown'),
+        }),
+      )
+      .subscribe();
+  }
+
+  push(frame: CapturedFrame): void {
+    this.#input$.next(frame);
+  }
+
+  /** Holds from the next frame on. */
+  configure(options: CameraOptions): void {
+    this.options = options;
+  }
+
+  /** The frame that waits is skipped as `shutdown`; resolves when one being decoded has reached the dispatcher. */
+  async stop(): Promise<void> {
+    this.#subscription.unsubscribe();
+    await this.#decoding;
+  }
+
+  async #process(frame: CapturedFrame): Promise<void> {
+    const { dispatcher } = this.dependencies;
+    if (!dispatcher.wants('frame', this.name)) {
+      this.#skip(frame, 'no-consumer');
+      return;
+    }
+    this.#decoding = this.#decode(frame);
+    await this.#decoding;
+    await dispatcher.whenIdle('frame', this.name);
+  }
+
+  async #decode(frame: CapturedFrame): Promise<void> {
+    try {
+      this.#offer(frame, await this.dependencies.decode(frame.payload, this.options.raw));
+    } catch (error) {
+      const known = error instanceof HearthError ? error : new HearthError('INTERNAL', 'frame: decoding failed', { cause: error });
+      this.#skip(frame, skipReasonOf(known) ?? 'bad-input', known);
+    }
+  }
+
+  #offer(frame: CapturedFrame, { image, capturedTs }: DecodedImage): void {
+    const { dispatcher, store } = this.dependencies;
+    const thumbnail = thumbnailOf(image);
+    if (this.#lastUsed !== undefined && difference(thumbnail, this.#lastUsed) < this.options.duplicateThreshold) {
+      this.#skip(frame, 'duplicate');
+      return;
+    }
+    const ref = store.add({ type: 'image', image });
+    // A sender whose clock runs ahead must not make results arrive before their frame.
+    const ts = Math.min(capturedTs ?? frame.receivedTs, frame.receivedTs);
+    dispatcher.offer(
+      {
+        kind: 'frame',
+        ...itemFields(this.name, frame.topic, ts, sha256Of(frame.payload), ref),
+        width: image.width,
+        height: image.height,
+      },
+      { onUsed: () => (this.#lastUsed = thumbnail) },
+    );
+  }
+
+  #skip({ topic, receivedTs }: CapturedFrame, reason: SkipReason, error?: HearthError): void {
+    this.dependencies.skips.skip({
+      stream: this.name,
+      reason,
+      capturedTs: receivedTs,
+      topic,
+      ...(error !== undefined && { error }),
+    });
+  }
+}

@@ -1,0 +1,213 @@
+/**
+ * The one queue in front of the engine. Everything that wants to generate goes through here: one job runs at a time,
+ * the most urgent first; the number that may wait is bounded; what never runs is rejected with a code and counted.
+ */
+import { BehaviorSubject, type Observable } from 'rxjs';
+import { HearthError, type ErrorCode } from '../errors';
+
+export interface Job<T> {
+  /** Higher runs first; within a priority, first come first served. */
+  readonly priority: number;
+  /** Unix time in milliseconds after which it must not start any more. */
+  readonly deadlineAt?: number;
+  readonly stream?: string;
+  /** Cancels it: while it waits it is rejected with `ENGINE_CANCELLED`, while it runs its own signal is aborted. */
+  readonly signal?: AbortSignal;
+  run(signal: AbortSignal): Promise<T>;
+}
+
+/** How jobs ended, since the start. `failed` ran and rejected; the others but `done` never ran. */
+export interface JobCounts {
+  readonly done: number;
+  readonly failed: number;
+  readonly full: number;
+  readonly evicted: number;
+  readonly expired: number;
+  readonly cancelled: number;
+  readonly shutdown: number;
+}
+
+export interface QueueState {
+  readonly waiting: number;
+  readonly running: boolean;
+  readonly counts: JobCounts;
+}
+
+interface Entry {
+  readonly priority: number;
+  readonly deadlineAt: number;
+  readonly label: string;
+  /** Resolves when the job has ended, to what tells its submitter. */
+  start(signal: AbortSignal): Promise<() => void>;
+  reject(error: HearthError): void;
+}
+
+type Refusal = 'QUEUE_FULL' | 'QUEUE_EVICTED' | 'JOB_DEADLINE' | 'SHUTDOWN' | 'ENGINE_CANCELLED';
+
+const counterOf: Readonly<Record<Refusal, keyof JobCounts>> = {
+  QUEUE_FULL: 'full',
+  QUEUE_EVICTED: 'evicted',
+  JOB_DEADLINE: 'expired',
+  SHUTDOWN: 'shutdown',
+  ENGINE_CANCELLED: 'cancelled',
+} satisfies Partial<Record<ErrorCode, keyof JobCounts>>;
+
+export interface JobQueueOptions {
+  /** Jobs that may wait; the running one is not counted. */
+  readonly capacity: number;
+  /** Unix time in milliseconds. */
+  readonly now?: () => number;
+}
+
+/** `setTimeout` fires at once for anything longer. */
+const maxTimerMs = 2 ** 31 - 1;
+
+export class JobQueue {
+  readonly #capacity: number;
+  readonly #now: () => number;
+  /** Most urgent first. */
+  readonly #waiting: Entry[] = [];
+  readonly #counts: Record<keyof JobCounts, number> = { done: 0, failed: 0, full: 0, evicted: 0, expired: 0, cancelled: 0, shutdown: 0 };
+  readonly #state$: BehaviorSubject<QueueState>;
+  readonly state$: Observable<QueueState>;
+  #running: { readonly abort: AbortController; readonly ended: Promise<void> } | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #stopped = false;
+
+  constructor({ capacity, now = Date.now }: JobQueueOptions) {
+    this.#capacity = capacity;
+    this.#now = now;
+    this.#state$ = new BehaviorSubject(this.#snapshot());
+    this.state$ = this.#state$.asObservable();
+  }
+
+  get state(): QueueState {
+    return this.#state$.value;
+  }
+
+  /**
+   * Resolves or rejects as `run` does. A job that never runs rejects with `QUEUE_FULL`, `QUEUE_EVICTED`,
+   * `JOB_DEADLINE`, `SHUTDOWN` or `ENGINE_CANCELLED`.
+   */
+  submit<T>(job: Job<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      const entry: Entry = {
+        priority: job.priority,
+        deadlineAt: job.deadlineAt ?? Number.POSITIVE_INFINITY,
+        label: job.stream === undefined ? 'job' : `job for ${job.stream}`,
+        start: async (signal) => {
+          unlisten();
+          const both = job.signal === undefined ? signal : AbortSignal.any([signal, job.signal]);
+          try {
+            const value = await job.run(both);
+            this.#counts.done++;
+            return () => resolve(value);
+          } catch (error) {
+            this.#counts.failed++;
+            return () => reject(error);
+          }
+        },
+        reject: (error) => {
+          unlisten();
+          reject(error);
+        },
+      };
+      const cancel = (): void => {
+        const at = this.#waiting.indexOf(entry);
+        if (at < 0) return;
+        this.#waiting.splice(at, 1);
+        this.#refuse(entry, 'ENGINE_CANCELLED', 'was cancelled before it started');
+        this.#changed();
+      };
+      const unlisten = (): void => job.signal?.removeEventListener('abort', cancel);
+      job.signal?.addEventListener('abort', cancel);
+      this.#admit(entry, job.signal?.aborted === true);
+    });
+  }
+
+  /**
+   * Rejects everything that waits and everything that comes with `SHUTDOWN`. The running job may take `graceMs` to end
+   * and is then aborted; resolves once it has ended.
+   */
+  async stop(graceMs: number): Promise<void> {
+    this.#stopped = true;
+    for (const entry of this.#waiting.splice(0)) this.#refuse(entry, 'SHUTDOWN', 'was waiting when the daemon stopped');
+    this.#changed();
+    const running = this.#running;
+    if (running === undefined) return;
+    const timer = setTimeout(() => running.abort.abort(), graceMs);
+    await running.ended;
+    clearTimeout(timer);
+  }
+
+  #admit(entry: Entry, cancelled: boolean): void {
+    if (cancelled) this.#refuse(entry, 'ENGINE_CANCELLED', 'was cancelled before it was submitted');
+    else if (this.#stopped) this.#refuse(entry, 'SHUTDOWN', 'came while the daemon is stopping');
+    else if (entry.deadlineAt <= this.#now()) this.#refuse(entry, 'JOB_DEADLINE', 'came after its deadline');
+    else if (this.#makeRoom(entry)) {
+      const after = this.#waiting.findIndex((other) => other.priority < entry.priority);
+      this.#waiting.splice(after < 0 ? this.#waiting.length : after, 0, entry);
+    }
+    this.#changed();
+  }
+
+  /** True when `entry` may wait; else it has been refused. */
+  #makeRoom(entry: Entry): boolean {
+    this.#expire();
+    if (this.#running === undefined || this.#waiting.length < this.#capacity) return true;
+    const last = this.#waiting.at(-1);
+    if (last !== undefined && last.priority < entry.priority) {
+      this.#waiting.pop();
+      this.#refuse(last, 'QUEUE_EVICTED', `made room for one of priority ${entry.priority} in a queue of ${this.#capacity}`);
+      return true;
+    }
+    this.#refuse(entry, 'QUEUE_FULL', `found ${this.#waiting.length} waiting, none of a lower priority than ${entry.priority}`);
+    return false;
+  }
+
+  #expire(): void {
+    const now = this.#now();
+    for (const entry of this.#waiting.filter(({ deadlineAt }) => deadlineAt <= now)) {
+      this.#waiting.splice(this.#waiting.indexOf(entry), 1);
+      this.#refuse(entry, 'JOB_DEADLINE', 'was still waiting at its deadline');
+    }
+  }
+
+  #refuse(entry: Entry, code: Refusal, what: string): void {
+    this.#counts[counterOf[code]]++;
+    entry.reject(new HearthError(code, `${entry.label}: ${what}`));
+  }
+
+  /** Starts the next job when none runs, keeps the deadline timer right, and tells the state. */
+  #changed(): void {
+    this.#expire();
+    if (this.#running === undefined) {
+      const next = this.#waiting.shift();
+      if (next !== undefined) this.#run(next);
+    }
+    clearTimeout(this.#timer);
+    const soonest = Math.min(...this.#waiting.map(({ deadlineAt }) => deadlineAt));
+    if (Number.isFinite(soonest)) {
+      this.#timer = setTimeout(() => this.#changed(), Math.min(maxTimerMs, Math.max(1, soonest - this.#now())));
+      this.#timer.unref();
+    }
+    this.#state$.next(this.#snapshot());
+  }
+
+  #run(entry: Entry): void {
+    const abort = new AbortController();
+    // Not in this turn: a job that submits another must find the queue busy.
+    const ended = Promise.resolve()
+      .then(() => entry.start(abort.signal))
+      .then((tell) => {
+        this.#running = undefined;
+        this.#changed();
+        tell();
+      });
+    this.#running = { abort, ended };
+  }
+
+  #snapshot(): QueueState {
+    return { waiting: this.#waiting.length, running: this.#running !== undefined, counts: { ...this.#counts } };
+  }
+}

@@ -1,0 +1,73 @@
+/** Decoded pictures and sounds, held while handlers may still ask for them. What crosses to a plugin is the reference. */
+import { ulid } from 'ulid';
+import { HearthError } from '../errors';
+import type { Part } from '../inference/types';
+
+export type DecodedMedia = Extract<Part, { readonly type: 'image' | 'audio' }>;
+
+interface Held {
+  readonly media: DecodedMedia;
+  readonly sizeBytes: number;
+  holders: number;
+}
+
+const sizeOf = (media: DecodedMedia): number =>
+  media.type === 'image' ? media.image.data.byteLength : media.audio.samples.byteLength;
+
+export class MediaStore {
+  readonly #held = new Map<string, Held>();
+  readonly #maxBytes: number;
+  #sizeBytes = 0;
+
+  constructor(options: { readonly maxBytes: number }) {
+    this.#maxBytes = options.maxBytes;
+  }
+
+  get sizeBytes(): number {
+    return this.#sizeBytes;
+  }
+
+  get count(): number {
+    return this.#held.size;
+  }
+
+  /** Returns a reference that holds `media` until it is released once. Throws `MEDIA_STORE_FULL`. */
+  add(media: DecodedMedia): string {
+    const sizeBytes = sizeOf(media);
+    if (this.#sizeBytes + sizeBytes > this.#maxBytes) {
+      throw new HearthError(
+        'MEDIA_STORE_FULL',
+        `media store: expected at most ${this.#maxBytes} bytes held, ${this.#sizeBytes} are and ${sizeBytes} more came`,
+      );
+    }
+    const ref = ulid();
+    this.#held.set(ref, { media, sizeBytes, holders: 1 });
+    this.#sizeBytes += sizeBytes;
+    return ref;
+  }
+
+  /** Throws `MEDIA_GONE` for a reference nobody holds any more, or that never was one. */
+  get(ref: string): DecodedMedia {
+    return this.#find(ref).media;
+  }
+
+  /** One more holder, one more `release`. Throws `MEDIA_GONE`. */
+  retain(ref: string): void {
+    this.#find(ref).holders++;
+  }
+
+  /** Throws `MEDIA_GONE` when there is nothing to release. */
+  release(ref: string): void {
+    const held = this.#find(ref);
+    held.holders--;
+    if (held.holders > 0) return;
+    this.#held.delete(ref);
+    this.#sizeBytes -= held.sizeBytes;
+  }
+
+  #find(ref: string): Held {
+    const held = this.#held.get(ref);
+    if (held === undefined) throw new HearthError('MEDIA_GONE', `media: ${JSON.stringify(String(ref).slice(0, 40))} is not held`);
+    return held;
+  }
+}

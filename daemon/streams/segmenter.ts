@@ -1,0 +1,155 @@
+/** Continuous 16 kHz audio in, speech segments out: the decision where speech starts and ends, and what is kept around it. */
+import { concat, modelSampleRate } from '../media/resample';
+import { vadFrameMs, vadFrameSamples } from './voice-detector';
+
+export interface SegmenterOptions {
+  /** `push-to-talk` takes everything up to `flush`; `vad` looks for speech itself. */
+  readonly mode: 'vad' | 'push-to-talk';
+  /** Kept before the first voiced frame: the detector reacts late to soft consonants. */
+  readonly preRollMs: number;
+  /** A pause this long ends a segment. */
+  readonly endSilenceMs: number;
+  /** Silence left at the end of a segment, at most `endSilenceMs`; the model is trained on 0.3 to 0.8 s. */
+  readonly keepSilenceMs: number;
+  /** A segment with less speech is reported as too short. */
+  readonly minSpeechMs: number;
+  /** A longer one is cut here and goes on as the next segment. */
+  readonly maxSegmentMs: number;
+}
+
+export interface Segment {
+  readonly samples: Float32Array;
+  /** How much of it the detector called speech; in push-to-talk mode, all of it. */
+  readonly speechMs: number;
+  readonly tooShort: boolean;
+}
+
+/**
+ * The detector takes noise that begins together with the speech for speech, and so hears none of the pause after it.
+ * A frame this far (26 dB) under the level of the speech is a pause whatever the detector says.
+ */
+const pauseRatio = 1 / 20;
+/** Per frame between segments: the level is half forgotten after 2.8 s, for whoever speaks next may stand further away. */
+const levelDecay = 0.995;
+
+function levelOf(frame: Float32Array): number {
+  let energy = 0;
+  for (const sample of frame) energy += sample * sample;
+  return Math.sqrt(energy / frame.length);
+}
+
+export class Segmenter {
+  readonly #options: SegmenterOptions;
+  readonly #isSpeech: (frame: Float32Array) => boolean;
+  readonly #maxFrames: number;
+  /** Fewer than `vadFrameSamples` samples, the start of the next frame. */
+  #carry = new Float32Array(0);
+  #preRoll: Float32Array[] = [];
+  #frames: Float32Array[] = [];
+  #active = false;
+  #speechMs = 0;
+  /** RMS of the latest speech: rises over a few frames, so that a click does not make the speech after it a pause. */
+  #speechLevel = 0;
+  /** Length of the pause that the audio so far ends in. */
+  #silenceMs = 0;
+
+  constructor(options: SegmenterOptions, isSpeech: (frame: Float32Array) => boolean) {
+    this.#options = options;
+    this.#isSpeech = isSpeech;
+    this.#maxFrames = Math.max(1, Math.floor(options.maxSegmentMs / vadFrameMs));
+  }
+
+  /** Milliseconds of audio held: at most `maxSegmentMs` plus the pre-roll. */
+  get heldMs(): number {
+    return (this.#frames.length + this.#preRoll.length) * vadFrameMs + (this.#carry.length * 1000) / modelSampleRate;
+  }
+
+  /** Returns the segments that ended within `samples`. */
+  push(samples: Float32Array): Segment[] {
+    const all = concat([this.#carry, samples]);
+    const segments: Segment[] = [];
+    let at = 0;
+    for (; at + vadFrameSamples <= all.length; at += vadFrameSamples) {
+      const segment = this.#frame(all.slice(at, at + vadFrameSamples));
+      if (segment !== undefined) segments.push(segment);
+    }
+    this.#carry = all.slice(at);
+    return segments;
+  }
+
+  /** Ends the segment in hand, if any, as if silence followed, and forgets everything. */
+  flush(): Segment | undefined {
+    const carry = this.#carry;
+    this.#carry = new Float32Array(0);
+    if (carry.length > 0 && (this.#active || this.#options.mode === 'push-to-talk')) {
+      this.#active = true;
+      this.#frames.push(carry);
+    }
+    const missing = Math.ceil((this.#options.keepSilenceMs - this.#silenceMs) / vadFrameMs);
+    for (let i = 0; this.#active && i < missing && this.#frames.length < this.#maxFrames; i++) {
+      this.#frames.push(new Float32Array(vadFrameSamples));
+      this.#silenceMs += vadFrameMs;
+    }
+    const segment = this.#active ? this.#end() : undefined;
+    this.#preRoll = [];
+    this.#silenceMs = 0;
+    this.#speechLevel = 0;
+    return segment;
+  }
+
+  #frame(frame: Float32Array): Segment | undefined {
+    const voiced = this.#isVoiced(frame);
+    const talk = this.#options.mode === 'push-to-talk';
+    if (!this.#active) {
+      if (!voiced && !talk) {
+        this.#preRoll.push(frame);
+        if (this.#preRoll.length * vadFrameMs > this.#options.preRollMs) this.#preRoll.shift();
+        return undefined;
+      }
+      this.#active = true;
+      this.#frames = this.#preRoll;
+      this.#preRoll = [];
+    }
+    this.#frames.push(frame);
+    this.#silenceMs = voiced ? 0 : this.#silenceMs + vadFrameMs;
+    if (voiced || talk) this.#speechMs += vadFrameMs;
+    if (!talk && this.#silenceMs >= this.#options.endSilenceMs) return this.#end();
+    return this.#frames.length >= this.#maxFrames ? this.#cut() : undefined;
+  }
+
+  #isVoiced(frame: Float32Array): boolean {
+    const voiced = this.#isSpeech(frame);
+    if (!this.#active) this.#speechLevel *= levelDecay;
+    const level = levelOf(frame);
+    if (!voiced || level < this.#speechLevel * pauseRatio) return false;
+    this.#speechLevel = Math.max(this.#speechLevel * 0.99, this.#speechLevel * 0.8 + level * 0.2);
+    return true;
+  }
+
+  /** Takes out what is held, without the silence beyond what is kept; that becomes the next segment's pre-roll. */
+  #end(): Segment | undefined {
+    const surplus = Math.max(0, Math.floor((this.#silenceMs - this.#options.keepSilenceMs) / vadFrameMs));
+    const keep = this.#options.mode === 'vad' ? Math.max(0, this.#frames.length - surplus) : this.#frames.length;
+    const segment = this.#take(this.#frames.slice(0, keep));
+    const preRollFrames = Math.floor(this.#options.preRollMs / vadFrameMs);
+    this.#preRoll = preRollFrames > 0 ? this.#frames.slice(keep).slice(-preRollFrames) : [];
+    this.#frames = [];
+    this.#active = false;
+    return segment;
+  }
+
+  /** The longest segment is full: hands it out and goes on recording without a gap. */
+  #cut(): Segment | undefined {
+    const segment = this.#take(this.#frames);
+    this.#frames = [];
+    return segment;
+  }
+
+  #take(frames: readonly Float32Array[]): Segment | undefined {
+    const speechMs = this.#speechMs;
+    this.#speechMs = 0;
+    // What follows a cut may be nothing but the pause at the end of the speech.
+    if (speechMs === 0 && this.#options.mode === 'vad') return undefined;
+    return { samples: concat(frames).slice(), speechMs, tooShort: speechMs < this.#options.minSpeechMs };
+  }
+}

@@ -1,0 +1,37 @@
+/** Has the scene changed? Compared on a small grid of mean luma, which sensor noise and JPEG artefacts hardly move. */
+import type { RgbImage } from '../inference/types';
+
+const side = 32;
+
+export interface Thumbnail {
+  readonly width: number;
+  readonly height: number;
+  /** `side` x `side` means of luma, 0..255. */
+  readonly luma: Float32Array;
+}
+
+export function thumbnailOf({ width, height, data }: RgbImage): Thumbnail {
+  const sums = new Float64Array(side * side);
+  const counts = new Uint32Array(side * side);
+  // About 64k samples tell as much as all pixels do.
+  const step = Math.max(1, Math.floor(Math.sqrt((width * height) / 65_536)));
+  for (let y = 0; y < height; y += step) {
+    const row = Math.floor((y * side) / height) * side;
+    for (let x = 0; x < width; x += step) {
+      const cell = row + Math.floor((x * side) / width);
+      const at = 3 * (y * width + x);
+      // ITU-R BT.601 luma.
+      sums[cell]! += 0.299 * data[at]! + 0.587 * data[at + 1]! + 0.114 * data[at + 2]!;
+      counts[cell]!++;
+    }
+  }
+  return { width, height, luma: Float32Array.from(sums, (sum, i) => sum / Math.max(1, counts[i]!)) };
+}
+
+/** Mean absolute difference of luma, 0..255; infinite for pictures of different sizes. */
+export function difference(a: Thumbnail, b: Thumbnail): number {
+  if (a.width !== b.width || a.height !== b.height) return Number.POSITIVE_INFINITY;
+  let sum = 0;
+  for (let i = 0; i < a.luma.length; i++) sum += Math.abs(a.luma[i]! - b.luma[i]!);
+  return sum / a.luma.length;
+}
