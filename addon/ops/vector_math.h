@@ -1,0 +1,17 @@
+// Element-wise functions over long rows. The scalar forms in activation.h are the specification.
+#ifndef HEARTH_OPS_VECTOR_MATH_H_
+#define HEARTH_OPS_VECTOR_MATH_H_
+
+#include <cstdint>
+
+namespace hearth {
+
+// x[n] = GELU(x) with the tanh approximation, to about 3e-7 of the value.
+void GeluTanhRow(float* x, int64_t n);
+
+// x[n] = e^(scale * (x - max x)); returns their sum, for the caller to divide by. n >= 1, scale > 0.
+float ExpRow(float* x, int64_t n, float scale);
+
+}  // namespace hearth
+
+#endif  // HEARTH_OPS_VECTOR_MATH_H_
