@@ -7,6 +7,9 @@ import type { MonoAudio } from './wav';
 
 export const modelSampleRate = 16_000;
 
+/** The filter overshoots where a signal is at its limits. */
+const clamp = (sample: number): number => Math.max(-1, Math.min(1, sample));
+
 type Converter = Awaited<ReturnType<typeof create>>;
 
 /** One continuous signal. Each instance owns a WASM module; `close` it. */
@@ -38,10 +41,15 @@ export class StreamResampler {
     return out;
   }
 
-  /** The rest of the signal, so that the output is as long as the input; call once, then `close`. */
+  /**
+   * The rest of the signal, so that the output is as long as the input. The filter is left full of silence: what is
+   * pushed next is a new signal.
+   */
   finish(): Float32Array {
     if (this.converter === undefined) return new Float32Array(0);
     const owed = Math.round((this.#fed * modelSampleRate) / this.sampleRate) - this.#returned;
+    this.#fed = 0;
+    this.#returned = 0;
     if (owed <= 0) return new Float32Array(0);
     const silence = new Float32Array(Math.ceil(((owed + 64) * this.sampleRate) / modelSampleRate));
     return this.#convert(this.converter, silence).slice(0, owed);
@@ -56,7 +64,7 @@ export class StreamResampler {
     const step = Math.ceil(this.sampleRate / 10);
     const pieces: Float32Array[] = [];
     for (let at = 0; at < samples.length; at += step) {
-      pieces.push(converter.full(samples.slice(at, at + step)).slice());
+      pieces.push(converter.full(samples.slice(at, at + step)).map(clamp));
     }
     return concat(pieces);
   }
@@ -74,11 +82,11 @@ export function concat(pieces: readonly Float32Array[]): Float32Array {
   return out;
 }
 
-/** A whole clip, `round(length * 16000 / sampleRate)` samples long, values held to [-1, 1]. */
+/** A whole clip, `round(length * 16000 / sampleRate)` samples long. */
 export async function toModelRate(audio: MonoAudio): Promise<AudioClip> {
   const resampler = await StreamResampler.create(audio.sampleRate);
   try {
-    return { samples: concat([resampler.push(audio.samples), resampler.finish()]).map((x) => Math.max(-1, Math.min(1, x))) };
+    return { samples: concat([resampler.push(audio.samples), resampler.finish()]) };
   } finally {
     resampler.close();
   }

@@ -1,87 +1,86 @@
-/** What can be set about streams; the configuration schema and its defaults map onto these. */
-import type { InputKind } from '../bus/topics';
+/** The configuration, as the streams read it. */
+import type { CameraConfig, Config, MicrophoneConfig } from '../config';
 import type { CameraOptions } from './camera-stream';
 import type { MicrophoneOptions } from './microphone-stream';
+import type { VadAggressiveness } from './voice-detector';
 
-/** What holds for one stream. */
-export interface StreamPolicy {
+/** What holds for the items of a stream, whatever their kind. */
+export interface ItemPolicy {
   /** Of the engine jobs made for its items: higher runs first. */
   readonly priority: number;
   /** Milliseconds after capture when a job for an item must have started. */
   readonly deadlineMs: number;
-  readonly camera: CameraOptions;
-  readonly microphone: MicrophoneOptions;
+  /** Use retained replays too; some senders publish only those. */
+  readonly acceptRetained: boolean;
 }
 
-/** A stream's own settings; what is left out is the default's. */
-export interface StreamOverrides {
-  readonly priority?: number;
-  readonly deadlineMs?: number;
-  readonly camera?: Partial<CameraOptions>;
-  readonly microphone?: Partial<MicrophoneOptions>;
+export interface CameraPolicy extends ItemPolicy {
+  readonly options: CameraOptions;
 }
 
-/** A topic outside `<base>/in/` that carries a stream, such as `frigate/+/+/snapshot`. */
-export interface InputFilter {
-  readonly filter: string;
-  readonly kind: InputKind;
-  /** The stream's name; `{1}`, `{2}` ... stand for what the first, second ... `+` of the filter matched. */
-  readonly stream: string;
-  /** Some senders publish only retained pictures. */
-  readonly acceptRetained?: boolean;
+export interface MicrophonePolicy extends ItemPolicy {
+  readonly options: MicrophoneOptions;
 }
 
 export interface StreamsOptions {
   readonly maxFrameBytes: number;
   readonly maxAudioBytes: number;
   readonly maxChunkMs: number;
-  /** Streams that are not in `streams` and come up by themselves, at most. */
+  /** Streams at most; the configured ones are always taken. */
   readonly maxStreams: number;
-  readonly acceptRetained: boolean;
-  readonly inputs: readonly InputFilter[];
-  readonly defaults: StreamPolicy;
-  readonly streams: Readonly<Record<string, StreamOverrides>>;
+  /** Take streams that are not configured, with `defaults`. */
+  readonly acceptUnlisted: boolean;
+  readonly defaults: { readonly camera: CameraPolicy; readonly microphone: MicrophonePolicy };
+  readonly cameras: ReadonlyMap<string, CameraPolicy>;
+  readonly microphones: ReadonlyMap<string, MicrophonePolicy>;
+  /** Topic filters beside `<base>/in/<stream>/...`; a filter feeds one stream. */
+  readonly inputs: readonly { readonly filter: string; readonly stream: string; readonly kind: 'frame' | 'audio' }[];
 }
 
-export const defaultStreamsOptions: StreamsOptions = {
-  maxFrameBytes: 2 * 2 ** 20,
-  maxAudioBytes: 2 * 2 ** 20,
-  maxChunkMs: 30_000,
-  maxStreams: 64,
-  acceptRetained: false,
-  inputs: [],
-  streams: {},
-  defaults: {
-    priority: 0,
-    deadlineMs: 60_000,
-    camera: { minIntervalMs: 1000, duplicateThreshold: 1.5 },
-    microphone: {
-      mode: 'vad',
-      vadAggressiveness: 2,
-      preRollMs: 240,
-      endSilenceMs: 600,
-      keepSilenceMs: 500,
-      minSpeechMs: 200,
-      maxSegmentMs: 30_000,
-      idleFlushMs: 1000,
-    },
-  },
-};
+/** With the usual chunks of 20 to 500 ms, a second without one means that the sender has stopped. */
+const idleFlushMs = 1000;
 
-export function policyOf(options: StreamsOptions, stream: string): StreamPolicy {
-  const { defaults } = options;
-  const own = Object.hasOwn(options.streams, stream) ? options.streams[stream] : undefined;
+type Defaults<T> = Omit<T, 'kind' | 'topics'>;
+
+function itemPolicy({ priority, deadlineMs, acceptRetained }: Defaults<CameraConfig | MicrophoneConfig>, config: Config): ItemPolicy {
+  return { priority, deadlineMs: deadlineMs ?? config.queue.defaultDeadlineMs, acceptRetained };
+}
+
+function cameraPolicy(camera: Defaults<CameraConfig>, config: Config): CameraPolicy {
+  const { minIntervalMs, duplicateThreshold } = camera;
+  const { pixelFormat, width, height } = camera.raw;
+  const raw = pixelFormat === null || width === null || height === null ? {} : { raw: { pixelFormat, width, height } };
+  return { ...itemPolicy(camera, config), options: { minIntervalMs, duplicateThreshold, ...raw } };
+}
+
+function microphonePolicy(microphone: Defaults<MicrophoneConfig>, config: Config): MicrophonePolicy {
+  const { format, sampleRate, channels, vadAggressiveness, ...segmenter } = microphone.audio;
   return {
-    priority: own?.priority ?? defaults.priority,
-    deadlineMs: own?.deadlineMs ?? defaults.deadlineMs,
-    camera: { ...defaults.camera, ...own?.camera },
-    microphone: { ...defaults.microphone, ...own?.microphone },
+    ...itemPolicy(microphone, config),
+    options: {
+      ...segmenter,
+      vadAggressiveness: vadAggressiveness as VadAggressiveness,
+      maxSegmentMs: 1000 * config.limits.maxAudioSeconds,
+      idleFlushMs,
+      ...(format !== 'wav' && { pcm: { encoding: format, sampleRate, channels } }),
+    },
   };
 }
 
-/** The stream an extra input's topic stands for, unchecked. */
-export function streamOfTopic(input: InputFilter, topic: string): string {
-  const levels = topic.split('/');
-  const matched = input.filter.split('/').flatMap((level, i) => (level === '+' ? [levels[i] ?? ''] : []));
-  return input.stream.replace(/\{(\d+)\}/g, (_whole, index: string) => matched[Number(index) - 1] ?? '');
+export function streamsOptions(config: Config): StreamsOptions {
+  const { limits, defaults } = config;
+  const streams = Object.entries(config.streams);
+  return {
+    maxFrameBytes: limits.maxFrameBytes,
+    maxAudioBytes: limits.maxAudioBytes,
+    maxChunkMs: 1000 * limits.maxAudioSeconds,
+    maxStreams: limits.maxStreams,
+    acceptUnlisted: limits.acceptUnlistedStreams,
+    defaults: { camera: cameraPolicy(defaults.camera, config), microphone: microphonePolicy(defaults.microphone, config) },
+    cameras: new Map(streams.flatMap(([name, stream]) => (stream.kind === 'camera' ? [[name, cameraPolicy(stream, config)]] : []))),
+    microphones: new Map(streams.flatMap(([name, stream]) => (stream.kind === 'microphone' ? [[name, microphonePolicy(stream, config)]] : []))),
+    inputs: streams.flatMap(([stream, { kind, topics }]) =>
+      topics.map((filter) => ({ filter, stream, kind: kind === 'camera' ? ('frame' as const) : ('audio' as const) })),
+    ),
+  };
 }

@@ -12,7 +12,7 @@ import { chunkProperties } from './chunk-properties';
 import type { Dispatcher, ItemKind } from './dispatcher';
 import type { MediaStore } from './media-store';
 import { MicrophoneStream } from './microphone-stream';
-import { policyOf, streamOfTopic, type InputFilter, type StreamPolicy, type StreamsOptions } from './options';
+import type { CameraPolicy, ItemPolicy, MicrophonePolicy, StreamsOptions } from './options';
 import { otherStream, type SkipCounts, type Skips } from './skips';
 import { loadVoiceDetector, type VoiceDetectorFactory } from './voice-detector';
 
@@ -43,7 +43,8 @@ export interface StreamStats {
 
 interface Entry {
   readonly name: string;
-  policy: StreamPolicy;
+  cameraPolicy: CameraPolicy;
+  readonly microphonePolicy: MicrophonePolicy;
   received: number;
   receivedBytes: number;
   camera?: CameraStream;
@@ -57,6 +58,9 @@ interface Message {
   readonly info: PacketInfo;
 }
 
+/** `constructor` and `__proto__` are stream names like any other. */
+const own = <T>(record: Readonly<Record<string, T>>, name: string): T | undefined => (Object.hasOwn(record, name) ? record[name] : undefined);
+
 const itemKind = (kind: InputKind): ItemKind => (kind === 'frame' ? 'frame' : 'segment');
 
 export class Streams {
@@ -66,7 +70,6 @@ export class Streams {
   #createDetector: VoiceDetectorFactory | undefined;
   /** Pictures are decoded one at a time: what one takes is the memory all take. */
   #decoding: Promise<unknown> = Promise.resolve();
-  #unknownStreams = 0;
   #limitLogged = false;
   #stopped = false;
 
@@ -79,11 +82,9 @@ export class Streams {
     this.#createDetector = await loadVoiceDetector();
     const { options, topics } = this.#dependencies;
     for (const kind of ['frame', 'audio', 'audio/end'] as const) {
-      await this.#subscribe(topics.in(kind), kind, options.acceptRetained, (topic) => topics.parseIn(topic)?.stream ?? '');
+      await this.#subscribe(topics.in(kind), kind, (topic) => topics.parseIn(topic)?.stream ?? '');
     }
-    for (const input of options.inputs) {
-      await this.#subscribe(input.filter, input.kind, input.acceptRetained ?? options.acceptRetained, (topic) => streamOfTopic(input, topic));
-    }
+    for (const { filter, kind, stream } of options.inputs) await this.#subscribe(filter, kind, () => stream);
   }
 
   /** Takes no more input; what waits is skipped as `shutdown`, consumers finish what they have in hand. */
@@ -96,17 +97,18 @@ export class Streams {
     this.#dependencies.skips.flush();
   }
 
-  /** Priority and deadline for jobs of a stream's items; the defaults for a stream that is not known. */
-  policy(stream: string): StreamPolicy {
-    return this.#entries.get(stream)?.policy ?? policyOf(this.#dependencies.options, stream);
+  /** Priority and deadline for jobs of a stream's items. */
+  policy(kind: ItemKind, stream: string): ItemPolicy {
+    const { cameras, microphones, defaults } = this.#dependencies.options;
+    return kind === 'frame' ? (cameras.get(stream) ?? defaults.camera) : (microphones.get(stream) ?? defaults.microphone);
   }
 
   /** Changes a camera while it runs. Throws `STREAM_NAME_INVALID` or `STREAM_LIMIT`. */
   configureCamera(stream: string, changes: Partial<CameraOptions>): CameraOptions {
     const entry = this.#entry(stream);
-    entry.policy = { ...entry.policy, camera: { ...entry.policy.camera, ...changes } };
-    entry.camera?.configure(entry.policy.camera);
-    return entry.policy.camera;
+    entry.cameraPolicy = { ...entry.cameraPolicy, options: { ...entry.cameraPolicy.options, ...changes } };
+    entry.camera?.configure(entry.cameraPolicy.options);
+    return entry.cameraPolicy.options;
   }
 
   /** Everything since the start, by stream. */
@@ -121,8 +123,8 @@ export class Streams {
         const stats: StreamStats = {
           received: entry?.received ?? 0,
           receivedBytes: entry?.receivedBytes ?? 0,
-          used: used[name] ?? 0,
-          skipped: skipped[name] ?? {},
+          used: own(used, name) ?? 0,
+          skipped: own(skipped, name) ?? {},
           missingChunks: entry?.microphone?.missingChunks ?? 0,
         };
         return [name, stats];
@@ -130,16 +132,12 @@ export class Streams {
     );
   }
 
-  async #subscribe(filter: InputFilter['filter'], kind: InputKind, acceptRetained: boolean, streamOf: (topic: string) => string): Promise<void> {
+  async #subscribe(filter: string, kind: InputKind, streamOf: (topic: string) => string): Promise<void> {
     const unsubscribe = await this.#dependencies.bus.subscribe(
       filter,
       (topic, payload, info) => this.#receive(streamOf(topic), { kind, topic, payload, info }),
-      {
-        connection: 'ingest',
-        qos: kind === 'audio/end' ? 1 : 0,
-        acceptRetained,
-        onRetained: (topic) => this.#skipRetained(streamOf(topic), topic),
-      },
+      // Whether a retained replay is used is the stream's own setting.
+      { connection: 'ingest', qos: kind === 'audio/end' ? 1 : 0, acceptRetained: true },
     );
     this.#unsubscribes.push(unsubscribe);
   }
@@ -156,6 +154,11 @@ export class Streams {
     entry.receivedBytes += message.payload.length;
     if (this.#stopped) {
       this.#skip(name, message, 'shutdown');
+      return;
+    }
+    const policy = message.kind === 'frame' ? entry.cameraPolicy : entry.microphonePolicy;
+    if (message.info.retain && !policy.acceptRetained) {
+      this.#skip(name, message, 'retained');
       return;
     }
     try {
@@ -187,7 +190,7 @@ export class Streams {
     }
   }
 
-  /** Throws `STREAM_NAME_INVALID` or, for one too many that is not configured, `STREAM_LIMIT`. */
+  /** Throws `STREAM_NAME_INVALID` or, for one that is not configured, `STREAM_LIMIT` or `STREAM_UNLISTED`. */
   #entry(name: string): Entry {
     const known = this.#entries.get(name);
     if (known !== undefined) return known;
@@ -195,25 +198,35 @@ export class Streams {
     if (!isName(name) || name === otherStream) {
       throw new HearthError('STREAM_NAME_INVALID', `stream name: expected 1 to 64 of a-z 0-9 _ -, received ${JSON.stringify(name.slice(0, 80))}`);
     }
-    if (!Object.hasOwn(options.streams, name)) {
-      if (this.#unknownStreams >= options.maxStreams) {
-        const message = `stream ${name}: expected at most ${options.maxStreams} streams beside the configured ones`;
-        // Once: whoever floods the inputs must not flood the log as well.
-        if (!this.#limitLogged) log.warn({ stream: name, code: 'STREAM_LIMIT' }, message);
-        this.#limitLogged = true;
-        throw new HearthError('STREAM_LIMIT', message);
-      }
-      this.#unknownStreams++;
-    }
-    const entry: Entry = { name, policy: policyOf(options, name), received: 0, receivedBytes: 0 };
+    if (!options.cameras.has(name) && !options.microphones.has(name)) this.#checkUnlisted(name);
+    const entry: Entry = {
+      name,
+      cameraPolicy: options.cameras.get(name) ?? options.defaults.camera,
+      microphonePolicy: options.microphones.get(name) ?? options.defaults.microphone,
+      received: 0,
+      receivedBytes: 0,
+    };
     this.#entries.set(name, entry);
     log.info({ stream: name }, 'first message of a stream');
     return entry;
   }
 
+  #checkUnlisted(name: string): void {
+    const { options, log } = this.#dependencies;
+    if (!options.acceptUnlisted) {
+      throw new HearthError('STREAM_UNLISTED', `stream ${name}: expected one that is listed under streams`);
+    }
+    if (this.#entries.size < options.maxStreams) return;
+    const message = `stream ${name}: expected at most ${options.maxStreams} streams`;
+    // Once: whoever floods the inputs must not flood the log as well.
+    if (!this.#limitLogged) log.warn({ stream: name, code: 'STREAM_LIMIT' }, message);
+    this.#limitLogged = true;
+    throw new HearthError('STREAM_LIMIT', message);
+  }
+
   #camera(entry: Entry): CameraStream {
     const { dispatcher, store, skips, scheduler } = this.#dependencies;
-    entry.camera ??= new CameraStream(entry.name, entry.policy.camera, {
+    entry.camera ??= new CameraStream(entry.name, entry.cameraPolicy.options, {
       dispatcher,
       store,
       skips,
@@ -227,7 +240,7 @@ export class Streams {
     const { dispatcher, store, skips, scheduler, options } = this.#dependencies;
     const createDetector = this.#createDetector;
     if (createDetector === undefined) throw new HearthError('INTERNAL', 'streams: audio came before start');
-    entry.microphone ??= new MicrophoneStream(entry.name, entry.policy.microphone, {
+    entry.microphone ??= new MicrophoneStream(entry.name, entry.microphonePolicy.options, {
       dispatcher,
       store,
       skips,
@@ -251,11 +264,6 @@ export class Streams {
     if (payload.length > limit) {
       throw new HearthError('MEDIA_TOO_LARGE', `${kind}: expected at most ${limit} bytes, received ${payload.length}`);
     }
-  }
-
-  #skipRetained(name: string, topic: string): void {
-    const stream = this.#entries.has(name) || Object.hasOwn(this.#dependencies.options.streams, name) ? name : otherStream;
-    this.#dependencies.skips.skip({ stream, reason: 'retained', topic });
   }
 
   #skip(stream: string, { topic, info }: Message, reason: SkipReason, error?: unknown): void {

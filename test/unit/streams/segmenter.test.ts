@@ -1,12 +1,14 @@
 import { Segmenter, type SegmenterOptions } from '../../../daemon/streams/segmenter';
 import { loadVoiceDetector } from '../../../daemon/streams/voice-detector';
 import { ChunkOrder } from '../../../daemon/streams/chunk-order';
-import { defaultStreamsOptions } from '../../../daemon/streams/options';
+import { loadConfig } from '../../../daemon/config';
+import { streamsOptions } from '../../../daemon/streams/options';
 import { decodeWav } from '../../../daemon/media/wav';
 import { concat } from '../../../daemon/media/resample';
 import { fixture } from './support';
 
-const defaults: SegmenterOptions = defaultStreamsOptions.defaults.microphone;
+/** What a user gets who configures nothing. */
+const defaults: SegmenterOptions = streamsOptions(loadConfig({ env: {} })).defaults.microphone.options;
 /** Frame `i` holds the value i + 1, so that a segment says which frames it is made of. */
 const numbered = (frames: number): Float32Array => Float32Array.from({ length: 320 * frames }, (_, i) => Math.floor(i / 320) + 1);
 const framesOf = (samples: Float32Array): number[] => Array.from({ length: samples.length / 320 }, (_, i) => samples[320 * i] as number);
@@ -135,6 +137,24 @@ test('the detector hears no speech in silence, hum or a click', async () => {
   const voice = recordings[1]!;
   expect(count((i) => voice[i] ?? 0)).toBeGreaterThan(10);
   detector.close();
+});
+
+test('noise that comes and goes with a speaker is neither speech nor a segment of its own', () => {
+  // Level 1000 is speech, level 10 the noise around it, 0 nothing at all; a detector that takes noise for speech.
+  const level = (i: number): number => (i < 20 ? 0 : i < 30 ? 10 : i < 60 ? 1000 : i < 120 ? 10 : 0);
+  const samples = Float32Array.from({ length: 320 * 160 }, (_, i) => level(Math.floor(i / 320)));
+  const s = new Segmenter({ ...defaults, preRollMs: 40, endSilenceMs: 200, keepSilenceMs: 100, minSpeechMs: 60 }, (frame) => frame[0] !== 0);
+  const segments = s.push(samples);
+  expect(segments.length).toBe(1);
+  // Noise before the speech may start it; after it, 100 ms are kept.
+  expect(framesOf(segments[0]!.samples)).toEqual([0, 0, ...Array(10).fill(10), ...Array(30).fill(1000), ...Array(5).fill(10)]);
+});
+
+test('a click does not make the speech after it a pause', () => {
+  const level = (i: number): number => (i === 5 ? 1 : i >= 10 && i < 40 ? 0.03 : 0);
+  const samples = Float32Array.from({ length: 320 * 80 }, (_, i) => level(Math.floor(i / 320)));
+  const s = new Segmenter({ ...defaults, endSilenceMs: 200, keepSilenceMs: 100 }, (frame) => frame[0] !== 0);
+  expect(s.push(samples).map(({ speechMs }) => speechMs)).toEqual([31 * 20]);
 });
 
 test('chunk order: gaps, late chunks, a sender that began anew', () => {

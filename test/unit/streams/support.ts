@@ -48,9 +48,15 @@ export async function until(condition: () => boolean): Promise<void> {
   }
 }
 
+const cleanups: (() => void)[] = [];
+afterEach(() => {
+  for (const cleanup of cleanups.splice(0)) cleanup();
+});
+
 export function makeParts(options: { maxBytes?: number; maxWaitingSegments?: number } = {}) {
   const store = new MediaStore({ maxBytes: options.maxBytes ?? 64 * 2 ** 20 });
   const skips = new Skips({ node: 'test' });
+  cleanups.push(() => skips.stop());
   const events: StreamEvent[] = [];
   skips.event$.subscribe((event) => events.push(event));
   const dispatcher = new Dispatcher({ store, skips, maxWaitingSegments: options.maxWaitingSegments ?? 2 });
