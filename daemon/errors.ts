@@ -62,6 +62,7 @@ export const catalogue = {
   SCHEMA_INVALID: { meaning: 'A JSON Schema is broken, or uses a keyword that cannot be enforced while decoding.', retryable: false },
   REQUEST_BAD_JSON: { meaning: 'A request is not a JSON object of the agreed form.', retryable: false },
   REQUEST_BUSY: { meaning: 'Too many requests are being answered.', retryable: true },
+  REQUEST_INVALID: { meaning: 'A request has a member that is missing, unknown or does not fit.', retryable: false },
   REQUEST_TOO_LARGE: { meaning: 'A request has more bytes than are parsed.', retryable: false },
   REQUEST_UNKNOWN_VERB: { meaning: 'Nothing in this daemon answers that verb.', retryable: false },
   SHUTDOWN: { meaning: 'The daemon is stopping.', retryable: true },
@@ -69,6 +70,7 @@ export const catalogue = {
   SNAPSHOT_INVALID: { meaning: 'A snapshot is damaged, or of another model or slice.', retryable: false },
   STREAM_LIMIT: { meaning: 'More streams than the configured number; the new one is not taken.', retryable: false },
   STREAM_NAME_INVALID: { meaning: 'A stream name has other characters than a-z, 0-9, _ and -.', retryable: false },
+  STREAM_UNLISTED: { meaning: 'A stream that is not configured, where only configured ones are taken.', retryable: false },
   TOKEN_INVALID: { meaning: 'A token id is not one of the model\'s.', retryable: false },
 } as const satisfies Record<string, CatalogueEntry>;
 
