@@ -26,9 +26,10 @@ export interface TopicPayloads {
   '<base>/in/<stream>/audio/end': Buffer;
 }
 
+/** `id` is null where the request was too broken to have one. */
 export type ResponsePayload =
-  | { readonly id: string; readonly ok: true; readonly data: unknown }
-  | { readonly id: string; readonly ok: false; readonly error: { readonly code: ErrorCode | (string & {}); readonly message: string } };
+  | { readonly id: string | null; readonly ok: true; readonly data: unknown }
+  | { readonly id: string | null; readonly ok: false; readonly error: { readonly code: ErrorCode | (string & {}); readonly message: string } };
 
 export type InputKind = 'frame' | 'audio' | 'audio/end';
 

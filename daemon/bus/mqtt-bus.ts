@@ -1,0 +1,489 @@
+/**
+ * The bus over MQTT: a control connection with the last will, and an ingest connection for media, so that a flood of
+ * frames never delays a request or a keepalive. Publishing waits in an outbox of ours; incoming messages are handed on
+ * at once and never held.
+ */
+import type { IClientPublishOptions, IPublishPacket } from 'mqtt';
+import { BehaviorSubject, type Observable } from 'rxjs';
+import { HearthError } from '../errors';
+import type { StreamEvent } from '../events';
+import { type Log, messageOf } from '../log';
+import type {
+  Bus,
+  BusCounters,
+  BusState,
+  LogLine,
+  MessageHandler,
+  PacketProperties,
+  PartialText,
+  PluginState,
+  PublishOptions,
+  RequestHandler,
+  SubscribeOptions,
+  Unsubscribe,
+} from './bus';
+import { type BrokerOptions, Connection, type Session } from './connection';
+import { Outbox, type Outgoing } from './outbox';
+import { Requests } from './requests';
+import { checkFilter, checkTopic, matchesFilter, multilevelReaches, Topics } from './topics';
+
+export interface MqttBusOptions {
+  readonly broker: BrokerOptions;
+  readonly baseTopic: string;
+  readonly node: string;
+  readonly clientId: string;
+  readonly eventExpirySeconds: number;
+  readonly maxRequestBytes: number;
+  /** Largest frame or audio chunk that is handled; announced, with room for topic and properties. */
+  readonly maxMediaBytes: number;
+  readonly log: Log;
+}
+
+interface Message extends Outgoing {
+  readonly options: PublishOptions;
+}
+
+interface Subscription {
+  readonly filter: string;
+  readonly handler: MessageHandler;
+  readonly options: SubscribeOptions;
+  readonly role: Role;
+}
+
+/** All subscriptions to one filter on one connection, which the broker sees as one. */
+interface Group {
+  readonly filter: string;
+  readonly id: number;
+  readonly members: Set<Subscription>;
+}
+
+type Role = 'control' | 'ingest';
+
+/** Topic, properties and fixed header beside the payload. */
+const headroomBytes = 64 << 10;
+/** QoS 0 messages are refused while this much waits in the socket. */
+const maxSocketBytes = 1 << 20;
+const maxSummaryCharacters = 250;
+const json = { contentType: 'application/json', utf8: true } as const;
+const online = JSON.stringify({ state: 'online' });
+const offline = JSON.stringify({ state: 'offline' });
+
+export class MqttBus implements Bus {
+  readonly topics: Topics;
+  readonly #options: MqttBusOptions;
+  readonly #state = new BehaviorSubject<BusState>({ phase: 'connecting', attempt: 0 });
+  readonly state$: Observable<BusState> = this.#state.asObservable();
+  readonly #connections: Readonly<Record<Role, Connection>>;
+  readonly #groups: Readonly<Record<Role, Map<string, Group>>> = { control: new Map(), ingest: new Map() };
+  readonly #outbox: Outbox<Message>;
+  readonly #requests: Requests;
+  /** What stays true: published again on every connection, since a broker may have forgotten it. */
+  readonly #lasting = new Map<string, string>();
+  readonly #ready: Record<Role, PromiseWithResolvers> = { control: withResolvers(), ingest: withResolvers() };
+  /** QoS 0 publishes the socket has not taken yet; the client forgets them when it is lost. */
+  readonly #onTheWire = new Set<() => void>();
+  readonly #counts = { received: 0, published: 0, retainedDropped: 0, refused: 0, handlerErrors: 0, reconnects: 0 };
+  #nextSubscriptionId = 1;
+  #intakeStopped = false;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: MqttBusOptions) {
+    this.#options = options;
+    this.topics = new Topics(options.baseTopic, options.node);
+    this.#outbox = new Outbox<Message>({
+      maxMessages: 1024,
+      maxBytes: 16 << 20,
+      maxInFlight: 16,
+      send: (message, acknowledged) => this.#send(message, acknowledged),
+    });
+    this.#requests = new Requests({
+      topics: this.topics,
+      maxRequestBytes: options.maxRequestBytes,
+      expirySeconds: options.eventExpirySeconds,
+      log: options.log,
+      publish: async (topic, payload, publishOptions) => await this.publish(topic, payload, publishOptions),
+    });
+    const { broker, clientId, log } = options;
+    this.#connections = {
+      control: new Connection(
+        {
+          broker,
+          clientId,
+          will: { topic: this.topics.state, payload: offline },
+          maximumPacketSize: options.maxRequestBytes + headroomBytes,
+          log,
+        },
+        this.#handlers('control'),
+      ),
+      ingest: new Connection(
+        { broker, clientId: `${clientId}-in`, maximumPacketSize: options.maxMediaBytes + headroomBytes, log },
+        this.#handlers('ingest'),
+      ),
+    };
+    for (const filter of this.topics.requestFilters) {
+      const handler: MessageHandler = (topic, payload, info) => this.#requests.receive(topic, payload, info);
+      this.#join({ filter, handler, options: { qos: 1 }, role: 'control' });
+    }
+  }
+
+  /** Connects, and goes on trying until `close`. */
+  start(): void {
+    this.#connections.control.start();
+    this.#connections.ingest.start();
+  }
+
+  get counters(): BusCounters {
+    const { received, published, retainedDropped, refused, handlerErrors, reconnects } = this.#counts;
+    return {
+      received,
+      published,
+      retainedDropped,
+      publishesDropped: refused + this.#outbox.dropped,
+      handlerErrors,
+      requests: this.#requests.received,
+      requestsRefused: this.#requests.refused,
+      reconnects,
+    };
+  }
+
+  async ready(): Promise<void> {
+    await Promise.all([this.#ready.control.promise, this.#ready.ingest.promise]);
+  }
+
+  async publish(topic: string, payload: string | Uint8Array, options: PublishOptions = {}): Promise<void> {
+    checkTopic(topic);
+    const bytes = typeof payload === 'string' ? Buffer.from(payload) : Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
+    if (this.#closing !== undefined) {
+      this.#counts.refused++;
+      throw new HearthError('BUS_OFFLINE', `${topic}: the bus is closed`);
+    }
+    if ((options.qos ?? 0) === 0) {
+      await this.#publishNow(topic, bytes, options);
+      return;
+    }
+    const expiresAtMs = options.expirySeconds === undefined ? Number.POSITIVE_INFINITY : Date.now() + options.expirySeconds * 1000;
+    await this.#outbox.push({ topic, payload: bytes, options, expiresAtMs });
+  }
+
+  async publishEvent(event: StreamEvent): Promise<void> {
+    const summary = event.summary ?? event.text;
+    const full: StreamEvent = summary === undefined ? event : { ...event, summary: shorten(summary) };
+    const text = JSON.stringify(full);
+    const options = { ...json, qos: 1, expirySeconds: this.#options.eventExpirySeconds } as const;
+    const { stream, kind } = event;
+    await Promise.all([
+      this.publish(this.topics.out(stream, kind), text, options),
+      // State-like: it stays until the next one, so it does not expire.
+      this.publish(this.topics.outLast(stream, kind), text, { ...json, qos: 1, retain: true }),
+      this.publish(this.topics.outEvents(stream), JSON.stringify({ event_type: kind, ...full }), options),
+    ]);
+  }
+
+  publishPartial(stream: string, partial: PartialText): void {
+    this.#publishLossy(this.topics.outPartial(stream), JSON.stringify(partial));
+  }
+
+  publishLog(line: LogLine): void {
+    this.#publishLossy(this.topics.log, JSON.stringify(line));
+  }
+
+  publishPluginState(name: string, state: PluginState): void {
+    this.#publishLasting(this.topics.pluginState(name), JSON.stringify(state));
+  }
+
+  publishInfo(info: Readonly<Record<string, unknown>>): void {
+    this.#publishLasting(this.topics.info, JSON.stringify(info));
+  }
+
+  publishHealth(health: Readonly<Record<string, unknown>>): void {
+    this.#publishLasting(this.topics.health, JSON.stringify(health));
+  }
+
+  async subscribe(filter: string, handler: MessageHandler, options: SubscribeOptions = {}): Promise<Unsubscribe> {
+    checkFilter(filter);
+    if (multilevelReaches(filter, this.topics.base)) {
+      throw new HearthError('BUS_TOPIC_INVALID', `topic filter ${JSON.stringify(filter)}: expected no # that reaches under ${this.topics.base}/`);
+    }
+    const role = options.connection ?? 'control';
+    const subscription: Subscription = { filter, handler, options, role };
+    const group = this.#join(subscription);
+    const session = this.#connections[role].session;
+    if (session !== undefined && !this.#intakeStopped) {
+      try {
+        await this.#subscribeGroup(session, group);
+      } catch (error) {
+        this.#leave(subscription);
+        throw error;
+      }
+    }
+    return async () => {
+      const emptied = this.#leave(subscription);
+      const current = this.#connections[role].session;
+      // On a connection that is being lost there is nothing to undo.
+      if (emptied && current !== undefined) await current.client.unsubscribeAsync(filter).catch(() => undefined);
+    };
+  }
+
+  onRequest(verb: string, handler: RequestHandler): () => void {
+    return this.#requests.handle(verb, handler);
+  }
+
+  stopIntake(): void {
+    if (this.#intakeStopped) return;
+    this.#intakeStopped = true;
+    this.#requests.stop();
+    const { session } = this.#connections.ingest;
+    const filters = [...this.#groups.ingest.keys()];
+    if (session !== undefined && filters.length > 0) session.client.unsubscribe(filters, () => undefined);
+  }
+
+  async close(timeoutMs = 1500): Promise<void> {
+    this.#closing ??= this.#close(timeoutMs);
+    await this.#closing;
+  }
+
+  async #close(timeoutMs: number): Promise<void> {
+    this.stopIntake();
+    const deadline = Date.now() + timeoutMs;
+    const left = (): number => Math.max(50, deadline - Date.now());
+    if (this.#connections.control.session !== undefined) {
+      await this.#outbox.drain(timeoutMs / 2);
+      const goodbye = this.#outbox.push({
+        topic: this.topics.state,
+        payload: Buffer.from(offline),
+        options: { ...json, qos: 1, retain: true },
+        expiresAtMs: Number.POSITIVE_INFINITY,
+      });
+      await Promise.race([goodbye.catch(() => undefined), after(left())]);
+    }
+    this.#outbox.abandon(new HearthError('BUS_OFFLINE', 'the bus was closed before the broker had the message'));
+    await Promise.all([this.#connections.control.close(left()), this.#connections.ingest.close(left())]);
+    const closed = new HearthError('BUS_OFFLINE', 'the bus was closed before it was connected');
+    for (const { promise, reject } of Object.values(this.#ready)) {
+      promise.catch(() => undefined);
+      reject(closed);
+    }
+    this.#state.next({ phase: 'closed' });
+    this.#state.complete();
+  }
+
+  #handlers(role: Role): ConstructorParameters<typeof Connection>[1] {
+    return {
+      onSession: (session) => {
+        void this.#onSession(role, session);
+      },
+      onLost: () => {
+        this.#counts.reconnects++;
+        if (role !== 'control') return;
+        this.#outbox.shut();
+        for (const fail of [...this.#onTheWire]) fail();
+      },
+      onMessage: (packet, session) => this.#onMessage(role, packet, session),
+      onState: (state) => {
+        // Online is said in `#onSession`, once requests are subscribed to.
+        if (role === 'control' && state.phase !== 'online' && this.#closing === undefined) this.#state.next(state);
+      },
+    };
+  }
+
+  async #onSession(role: Role, session: Session): Promise<void> {
+    const groups = this.#intakeStopped ? [] : [...this.#groups[role].values()];
+    await Promise.all(
+      groups.map(async (group) => {
+        await this.#subscribeGroup(session, group).catch((error: unknown) => {
+          if (this.#connections[role].session === session) {
+            this.#options.log.error({ filter: group.filter, reason: messageOf(error) }, 'a subscription failed');
+          }
+        });
+      }),
+    );
+    if (this.#connections[role].session !== session) return;
+    if (role === 'control') {
+      // Availability first: what follows is from a device that is there.
+      void this.#sendLasting(this.topics.state, online);
+      for (const [topic, payload] of this.#lasting) void this.#sendLasting(topic, payload);
+      this.#outbox.open();
+      this.#state.next({ phase: 'online', protocol: session.protocol });
+    }
+    this.#ready[role].resolve();
+  }
+
+  #join(subscription: Subscription): Group {
+    const groups = this.#groups[subscription.role];
+    const existing = groups.get(subscription.filter);
+    const group = existing ?? { filter: subscription.filter, id: this.#nextSubscriptionId++, members: new Set() };
+    group.members.add(subscription);
+    groups.set(subscription.filter, group);
+    return group;
+  }
+
+  /** True when nobody is left who wants the filter. */
+  #leave(subscription: Subscription): boolean {
+    const groups = this.#groups[subscription.role];
+    const group = groups.get(subscription.filter);
+    if (group?.members.delete(subscription) !== true || group.members.size > 0) return false;
+    groups.delete(subscription.filter);
+    return true;
+  }
+
+  async #subscribeGroup({ client, subscriptionIdentifiers }: Session, { filter, id, members }: Group): Promise<void> {
+    const qos = [...members].some(({ options }) => options.qos === 1) ? 1 : 0;
+    try {
+      const granted = await client.subscribeAsync(filter, { qos, ...(subscriptionIdentifiers ? { properties: { subscriptionIdentifier: id } } : {}) });
+      const refused = granted.find((grant) => grant.qos >= 0x80);
+      if (refused !== undefined) throw new Error(`reason 0x${refused.qos.toString(16)}`);
+    } catch (error) {
+      throw new HearthError('BUS_SUBSCRIBE_REFUSED', `${filter}: ${messageOf(error)}`, { cause: error });
+    }
+  }
+
+  #onMessage(role: Role, packet: IPublishPacket, session: Session): void {
+    this.#counts.received++;
+    const { topic, retain } = packet;
+    const payload = typeof packet.payload === 'string' ? Buffer.from(packet.payload) : packet.payload;
+    if (this.#intakeStopped && role === 'ingest') return;
+    const given = packet.properties?.subscriptionIdentifier;
+    // With overlapping filters a broker may send one copy for each; the identifiers tell which one this is.
+    const ids = session.subscriptionIdentifiers && given !== undefined ? new Set([given].flat()) : undefined;
+    const info = { retain, receivedTs: Date.now() / 1000, properties: propertiesOf(packet) };
+    for (const { filter, id, members } of this.#groups[role].values()) {
+      if (!(ids?.has(id) ?? matchesFilter(filter, topic))) continue;
+      for (const { handler, options } of [...members]) {
+        try {
+          if (retain && options.acceptRetained !== true) {
+            this.#counts.retainedDropped++;
+            options.onRetained?.(topic, payload.length);
+          } else {
+            handler(topic, payload, info);
+          }
+        } catch (error) {
+          this.#counts.handlerErrors++;
+          this.#options.log.error({ filter, reason: messageOf(error) }, 'a message handler failed');
+        }
+      }
+    }
+  }
+
+  #publishLossy(topic: string, text: string): void {
+    void this.#publishNow(topic, Buffer.from(text), json).catch(() => undefined);
+  }
+
+  #publishLasting(topic: string, text: string): void {
+    this.#lasting.set(topic, text);
+    // Without a connection the newest waits in the map.
+    if (this.#connections.control.session !== undefined && this.#closing === undefined) void this.#sendLasting(topic, text);
+  }
+
+  async #sendLasting(topic: string, text: string): Promise<void> {
+    try {
+      await this.#outbox.push({ topic, payload: Buffer.from(text), options: { ...json, qos: 1, retain: true }, expiresAtMs: Number.POSITIVE_INFINITY });
+    } catch (error) {
+      this.#options.log.warn({ topic, reason: messageOf(error) }, 'a retained message did not get out');
+    }
+  }
+
+  async #publishNow(topic: string, payload: Buffer, options: PublishOptions): Promise<void> {
+    const { session } = this.#connections.control;
+    if (session === undefined || this.#closing !== undefined) {
+      this.#counts.refused++;
+      throw new HearthError('BUS_OFFLINE', `${topic}: there is no connection to the broker`);
+    }
+    if (session.client.stream.writableLength > maxSocketBytes) {
+      this.#counts.refused++;
+      throw new HearthError('BUS_OUTBOX_FULL', `${topic}: the broker takes messages more slowly than they come`);
+    }
+    await new Promise<void>((resolve, reject) => {
+      const settle = (error?: HearthError): void => {
+        this.#onTheWire.delete(lost);
+        if (error === undefined) resolve();
+        else reject(error);
+      };
+      const lost = (): void => settle(new HearthError('BUS_OFFLINE', `${topic}: the connection to the broker was lost`));
+      this.#onTheWire.add(lost);
+      this.#write(session, { topic, payload, options, expiresAtMs: Number.POSITIVE_INFINITY }, settle);
+    });
+  }
+
+  #send(message: Message, acknowledged: (error?: HearthError) => void): void {
+    const { session } = this.#connections.control;
+    // The loss is on its way here; the outbox keeps the message.
+    if (session === undefined) return;
+    this.#write(session, message, acknowledged);
+  }
+
+  #write(session: Session, { topic, payload, options, expiresAtMs }: Message, done: (error?: HearthError) => void): void {
+    const limit = session.maximumPacketSize;
+    const sizeBytes = payload.length + Buffer.byteLength(topic) + (options.correlationData?.length ?? 0) + 128;
+    if (limit !== undefined && sizeBytes > limit) {
+      done(new HearthError('BUS_PAYLOAD_TOO_LARGE', `${topic}: expected at most ${limit} bytes with its header, received ${payload.length} of payload`));
+      return;
+    }
+    session.client.publish(topic, payload, clientOptions(session.protocol, options, expiresAtMs), (error) => {
+      if (error === undefined || error === null) {
+        this.#counts.published++;
+        done();
+      } else if ('code' in error && typeof error.code === 'number') {
+        done(new HearthError('BUS_PUBLISH_REFUSED', `${topic}: ${error.message}`, { cause: error }));
+      } else if (this.#connections.control.session === session) {
+        // No answer of the broker's: the connection is at its end, and what `onLost` does settles this message.
+        this.#connections.control.drop(error.message);
+      }
+    });
+  }
+}
+
+function clientOptions(protocol: 5 | 4, options: PublishOptions, expiresAtMs: number): IClientPublishOptions {
+  const common = { qos: options.qos ?? 0, retain: options.retain ?? false } as const;
+  if (protocol !== 5) return common;
+  const expiry = Number.isFinite(expiresAtMs) ? Math.max(1, Math.ceil((expiresAtMs - Date.now()) / 1000)) : options.expirySeconds;
+  return {
+    ...common,
+    properties: {
+      ...(expiry === undefined ? {} : { messageExpiryInterval: expiry }),
+      ...(options.contentType === undefined ? {} : { contentType: options.contentType }),
+      ...(options.utf8 === undefined ? {} : { payloadFormatIndicator: options.utf8 }),
+      ...(options.correlationData === undefined ? {} : { correlationData: Buffer.from(options.correlationData) }),
+    },
+  };
+}
+
+function propertiesOf({ properties }: IPublishPacket): PacketProperties {
+  if (properties === undefined) return {};
+  const { contentType, responseTopic, correlationData, userProperties } = properties;
+  return {
+    ...(contentType === undefined ? {} : { contentType }),
+    ...(responseTopic === undefined ? {} : { responseTopic }),
+    ...(correlationData === undefined ? {} : { correlationData }),
+    // A name given twice keeps its last value.
+    ...(userProperties === undefined
+      ? {}
+      : { userProperties: Object.fromEntries(Object.entries(userProperties).map(([name, value]) => [name, [value].flat().at(-1) ?? ''])) }),
+  };
+}
+
+function shorten(text: string): string {
+  const characters = Array.from(text);
+  return characters.length <= maxSummaryCharacters ? text : `${characters.slice(0, maxSummaryCharacters - 1).join('')}…`;
+}
+
+interface PromiseWithResolvers {
+  readonly promise: Promise<void>;
+  readonly resolve: () => void;
+  readonly reject: (error: HearthError) => void;
+}
+
+function withResolvers(): PromiseWithResolvers {
+  let resolve!: () => void;
+  let reject!: (error: HearthError) => void;
+  const promise = new Promise<void>((onResolve, onReject) => {
+    resolve = onResolve;
+    reject = onReject;
+  });
+  return { promise, resolve, reject };
+}
+
+async function after(delayMs: number): Promise<void> {
+  await new Promise<void>((resolve) => {
+    setTimeout(resolve, delayMs).unref();
+  });
+}
