@@ -23,7 +23,8 @@ function fromBase64(text: string, where: string): Uint8Array {
 
 function fromDataUrl(text: string, where: string): Uint8Array {
   const comma = text.indexOf(',');
-  if (comma < 0 || comma > 256) throw badEnvelope(`${where}: expected "data:image/...;base64,", received no comma in its first 256 characters`);
+  if (comma < 0 || comma > 256)
+    throw badEnvelope(`${where}: expected "data:image/...;base64,", received no comma in its first 256 characters`);
   const header = text.slice(0, comma);
   if (!/^data:image\/[a-z0-9.+-]+(;[^;,]*)*;base64$/i.test(header)) {
     throw badEnvelope(`${where}: expected "data:image/...;base64,", received ${JSON.stringify(header.slice(0, 60))}`);
@@ -40,7 +41,10 @@ function fromJson(text: string): Unwrapped {
   try {
     value = JSON.parse(text.charCodeAt(0) === 0xfeff ? text.slice(1) : text);
   } catch (error) {
-    throw badEnvelope('frame: expected JSON {"image": base64, "ts"?: seconds}, received text that does not parse', error);
+    throw badEnvelope(
+      'frame: expected JSON {"image": base64, "ts"?: seconds}, received text that does not parse',
+      error,
+    );
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw badEnvelope('frame: expected a JSON object {"image": base64, "ts"?: seconds}');

@@ -39,11 +39,19 @@ sharp.concurrency(1);
 function asHearthError(error: unknown, what: string, limits: ImageLimits): HearthError {
   const reason = (error instanceof Error ? error.message : String(error)).split('\n')[0]?.slice(0, 160) ?? '';
   if (/pixel limit|too large|dimensions/i.test(reason)) {
-    return new HearthError('MEDIA_IMAGE_TOO_LARGE', `${what}: expected at most ${limits.maxPixels} pixels (${reason})`, { cause: error });
+    return new HearthError(
+      'MEDIA_IMAGE_TOO_LARGE',
+      `${what}: expected at most ${limits.maxPixels} pixels (${reason})`,
+      { cause: error },
+    );
   }
-  return new HearthError('MEDIA_BROKEN_IMAGE', `${what}: expected a whole picture, received one that does not decode (${reason})`, {
-    cause: error,
-  });
+  return new HearthError(
+    'MEDIA_BROKEN_IMAGE',
+    `${what}: expected a whole picture, received one that does not decode (${reason})`,
+    {
+      cause: error,
+    },
+  );
 }
 
 async function toRgb(pipeline: sharp.Sharp, what: string, limits: ImageLimits): Promise<RgbImage> {
@@ -86,7 +94,10 @@ export async function decodeImage(
 ): Promise<DecodedImage> {
   if (raw !== undefined) {
     if (raw.width * raw.height > limits.maxPixels) {
-      throw new HearthError('MEDIA_IMAGE_TOO_LARGE', `raw frame: expected at most ${limits.maxPixels} pixels, received ${raw.width}x${raw.height}`);
+      throw new HearthError(
+        'MEDIA_IMAGE_TOO_LARGE',
+        `raw frame: expected at most ${limits.maxPixels} pixels, received ${raw.width}x${raw.height}`,
+      );
     }
     const image = decodeRawFrame(payload, raw);
     if (Math.max(image.width, image.height) <= limits.maxSide) return { image };

@@ -32,7 +32,10 @@ const readers: Readonly<Record<PcmEncoding, (view: DataView, at: number) => numb
 
 function checkFormat({ sampleRate, channels }: PcmFormat): void {
   if (!Number.isInteger(sampleRate) || sampleRate < minSampleRate || sampleRate > maxSampleRate) {
-    throw new HearthError('MEDIA_AUDIO_FORMAT', `audio: expected ${minSampleRate}..${maxSampleRate} Hz, received ${sampleRate}`);
+    throw new HearthError(
+      'MEDIA_AUDIO_FORMAT',
+      `audio: expected ${minSampleRate}..${maxSampleRate} Hz, received ${sampleRate}`,
+    );
   }
   if (!Number.isInteger(channels) || channels < 1 || channels > maxChannels) {
     throw new HearthError('MEDIA_AUDIO_FORMAT', `audio: expected 1..${maxChannels} channels, received ${channels}`);
@@ -57,7 +60,10 @@ export function decodePcm(bytes: Uint8Array, format: PcmFormat, maxDurationMs: n
   const frames = bytes.length / frameBytes;
   if (frames * 1000 > maxDurationMs * sampleRate) {
     const durationMs = Math.round((frames * 1000) / sampleRate);
-    throw new HearthError('MEDIA_AUDIO_TOO_LONG', `audio: expected at most ${maxDurationMs} ms, received ${durationMs} ms`);
+    throw new HearthError(
+      'MEDIA_AUDIO_TOO_LONG',
+      `audio: expected at most ${maxDurationMs} ms, received ${durationMs} ms`,
+    );
   }
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const read = readers[encoding];

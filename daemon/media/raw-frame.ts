@@ -44,7 +44,13 @@ const convert: Readonly<Record<RawPixelFormat, Convert>> = {
     for (let y = 0; y < height; y++) {
       for (let x = 0; x < width; x++) {
         const at = chroma + (y >> 1) * width + (x & ~1);
-        storeYuv(out, 3 * (y * width + x), source[y * width + x] as number, source[at] as number, source[at + 1] as number);
+        storeYuv(
+          out,
+          3 * (y * width + x),
+          source[y * width + x] as number,
+          source[at] as number,
+          source[at + 1] as number,
+        );
       }
     }
   },
@@ -62,10 +68,16 @@ export function decodeRawFrame(bytes: Uint8Array, format: RawFrameFormat): RgbIm
   const { pixelFormat, width, height } = format;
   const inRange = (side: number): boolean => Number.isInteger(side) && side >= 1 && side <= 16384;
   if (!inRange(width) || !inRange(height)) {
-    throw new HearthError('MEDIA_FRAME_SIZE', `raw frame: expected sides of 1..16384 pixels, received ${width}x${height}`);
+    throw new HearthError(
+      'MEDIA_FRAME_SIZE',
+      `raw frame: expected sides of 1..16384 pixels, received ${width}x${height}`,
+    );
   }
   if ((pixelFormat === 'nv12' && (width % 2 || height % 2)) || (pixelFormat === 'yuyv' && width % 2)) {
-    throw new HearthError('MEDIA_FRAME_SIZE', `raw ${pixelFormat} frame: expected even sides, received ${width}x${height}`);
+    throw new HearthError(
+      'MEDIA_FRAME_SIZE',
+      `raw ${pixelFormat} frame: expected even sides, received ${width}x${height}`,
+    );
   }
   const expected = bytesPerPixel[pixelFormat] * width * height;
   if (bytes.length !== expected) {

@@ -25,7 +25,10 @@ export class StreamResampler {
   /** Throws `MEDIA_AUDIO_FORMAT` outside 4000..192000 Hz. At 16 kHz samples pass through untouched. */
   static async create(sampleRate: number): Promise<StreamResampler> {
     if (!Number.isInteger(sampleRate) || sampleRate < minSampleRate || sampleRate > maxSampleRate) {
-      throw new HearthError('MEDIA_AUDIO_FORMAT', `audio: expected ${minSampleRate}..${maxSampleRate} Hz, received ${sampleRate}`);
+      throw new HearthError(
+        'MEDIA_AUDIO_FORMAT',
+        `audio: expected ${minSampleRate}..${maxSampleRate} Hz, received ${sampleRate}`,
+      );
     }
     if (sampleRate === modelSampleRate) return new StreamResampler(undefined, sampleRate);
     const converter = await create(1, sampleRate, modelSampleRate, { converterType: ConverterType.SRC_SINC_FASTEST });

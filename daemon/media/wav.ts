@@ -47,7 +47,10 @@ function findChunks(view: DataView): { fmt: Chunk | undefined; data: Chunk | und
 
 function readFormat(view: DataView, fmt: Chunk): PcmFormat {
   if (fmt.end - fmt.start < 16) {
-    throw new HearthError('MEDIA_BROKEN_WAV', `wav: expected a fmt chunk of at least 16 bytes, received ${fmt.end - fmt.start}`);
+    throw new HearthError(
+      'MEDIA_BROKEN_WAV',
+      `wav: expected a fmt chunk of at least 16 bytes, received ${fmt.end - fmt.start}`,
+    );
   }
   let tag = view.getUint16(fmt.start, true);
   const channels = view.getUint16(fmt.start + 2, true);
@@ -90,13 +93,18 @@ function encodingOf(tag: number, bits: number): PcmEncoding | undefined {
  * `MEDIA_AUDIO_FORMAT` (rate or channels out of range) or `MEDIA_AUDIO_TOO_LONG`. Allocates at most four times the input.
  */
 export function decodeWav(bytes: Uint8Array, maxDurationMs: number): MonoAudio {
-  if (sniff(bytes) !== 'wav') throw new HearthError('MEDIA_NOT_A_WAV', `audio: expected a RIFF/WAVE file, received ${firstBytes(bytes)}`);
+  if (sniff(bytes) !== 'wav')
+    throw new HearthError('MEDIA_NOT_A_WAV', `audio: expected a RIFF/WAVE file, received ${firstBytes(bytes)}`);
   const { fmt, data } = findChunks(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength));
-  if (fmt === undefined) throw new HearthError('MEDIA_BROKEN_WAV', 'wav: expected a fmt chunk before the data, received none');
+  if (fmt === undefined)
+    throw new HearthError('MEDIA_BROKEN_WAV', 'wav: expected a fmt chunk before the data, received none');
   if (data === undefined) throw new HearthError('MEDIA_BROKEN_WAV', 'wav: expected a data chunk, received none');
   const format = readFormat(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), fmt);
   const frameBytes = format.channels * bytesPerSample[format.encoding];
   // A trailing part of a frame is what a cut transmission leaves.
   const whole = frameBytes === 0 ? 0 : data.end - ((data.end - data.start) % frameBytes);
-  return { sampleRate: format.sampleRate, samples: decodePcm(bytes.subarray(data.start, whole), format, maxDurationMs) };
+  return {
+    sampleRate: format.sampleRate,
+    samples: decodePcm(bytes.subarray(data.start, whole), format, maxDurationMs),
+  };
 }

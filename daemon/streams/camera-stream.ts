@@ -2,17 +2,17 @@
  * One camera: rate limit -> newest frame only, while a consumer is busy -> decode -> hardly changed? -> consumers.
  * Nothing is decoded that nobody is free to look at.
  */
-import { asyncScheduler, Subject, type SchedulerLike, type Subscription } from 'rxjs';
+import { asyncScheduler, type SchedulerLike, Subject, type Subscription } from 'rxjs';
 import { HearthError } from '../errors';
 import type { SkipReason } from '../events';
 import type { DecodedImage } from '../media/image';
 import type { RawFrameFormat } from '../media/raw-frame';
 import type { Dispatcher } from './dispatcher';
-import { itemFields, sha256Of, type Captured } from './item';
+import { type Captured, itemFields, sha256Of } from './item';
 import type { MediaStore } from './media-store';
 import { oneAtATime, rateLimit } from './operators';
-import { skipReasonOf, type Skips } from './skips';
-import { difference, thumbnailOf, type Thumbnail } from './thumbnail';
+import { type Skips, skipReasonOf } from './skips';
+import { difference, type Thumbnail, thumbnailOf } from './thumbnail';
 
 export interface CameraOptions {
   /** Frames that come sooner after the last one taken are skipped; 0 takes all. */
@@ -93,7 +93,8 @@ export class CameraStream {
     try {
       this.#offer(frame, await this.dependencies.decode(frame.payload, this.options.raw));
     } catch (error) {
-      const known = error instanceof HearthError ? error : new HearthError('INTERNAL', 'frame: decoding failed', { cause: error });
+      const known =
+        error instanceof HearthError ? error : new HearthError('INTERNAL', 'frame: decoding failed', { cause: error });
       this.#skip(frame, skipReasonOf(known) ?? 'bad-input', known);
     }
   }

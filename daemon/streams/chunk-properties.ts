@@ -3,7 +3,7 @@
  * `encoding`, `sample_rate` (16000 when left out) and `channels` (1 when left out).
  */
 import { HearthError } from '../errors';
-import { pcmEncodings, type PcmEncoding, type PcmFormat } from '../media/pcm';
+import { type PcmEncoding, type PcmFormat, pcmEncodings } from '../media/pcm';
 import { modelSampleRate } from '../media/resample';
 
 export interface ChunkProperties {
@@ -15,7 +15,10 @@ const isEncoding = (text: string): text is PcmEncoding => (pcmEncodings as reado
 
 function count(name: string, text: string): number {
   if (!/^\d{1,15}$/.test(text)) {
-    throw new HearthError('MEDIA_AUDIO_FORMAT', `user property ${name}: expected a whole number, received ${JSON.stringify(text.slice(0, 40))}`);
+    throw new HearthError(
+      'MEDIA_AUDIO_FORMAT',
+      `user property ${name}: expected a whole number, received ${JSON.stringify(text.slice(0, 40))}`,
+    );
   }
   return Number(text);
 }

@@ -3,12 +3,12 @@
  * camera keeps the newest waiting frame, a microphone a few waiting segments. An item counts as used when at least one
  * consumer took it up; when all have let go of it without that, it is skipped, once, with the reason of the last.
  */
-import { filter, firstValueFrom, map, startWith, Subject } from 'rxjs';
+import { filter, firstValueFrom, map, Subject, startWith } from 'rxjs';
 import { HearthError } from '../errors';
 import type { SkipReason } from '../events';
 import type { FrameItem, SegmentItem } from '../plugins/api';
 import type { DecodedMedia, MediaStore } from './media-store';
-import { skipReasonOf, type Skips } from './skips';
+import { type Skips, skipReasonOf } from './skips';
 
 export type StreamItem = FrameItem | SegmentItem;
 export type ItemKind = StreamItem['kind'];
@@ -73,7 +73,8 @@ export class Dispatcher {
 
   /** Returns what ends it: waiting items are then skipped as `no-consumer`, the one in hand is awaited. */
   register(consumer: Consumer): () => void {
-    if (this.#stopped) throw new HearthError('SHUTDOWN', `dispatcher: ${consumer.name} came while the daemon is stopping`);
+    if (this.#stopped)
+      throw new HearthError('SHUTDOWN', `dispatcher: ${consumer.name} came while the daemon is stopping`);
     this.#consumers.set(consumer, new Map());
     return () => {
       const lanes = this.#consumers.get(consumer);
@@ -125,7 +126,9 @@ export class Dispatcher {
   }
 
   #takers(kind: ItemKind, stream: string): Consumer[] {
-    return Array.from(this.#consumers.keys()).filter((consumer) => consumer.consumes.includes(kind) && consumer.streams(stream));
+    return Array.from(this.#consumers.keys()).filter(
+      (consumer) => consumer.consumes.includes(kind) && consumer.streams(stream),
+    );
   }
 
   #lane(consumer: Consumer, kind: ItemKind, stream: string): Lane {
@@ -187,7 +190,14 @@ export class Dispatcher {
       this.#used.set(item.stream, (this.#used.get(item.stream) ?? 0) + 1);
     } else if (reason !== undefined) {
       const { stream, capturedTs, topic, sha256 } = item;
-      this.#skips.skip({ stream, reason, capturedTs, topic, sha256, ...(cause instanceof HearthError && { error: cause }) });
+      this.#skips.skip({
+        stream,
+        reason,
+        capturedTs,
+        topic,
+        sha256,
+        ...(cause instanceof HearthError && { error: cause }),
+      });
     }
   }
 }

@@ -15,4 +15,3 @@ export function sha256Of(bytes: Uint8Array): string {
 export function itemFields(stream: string, topic: string, capturedTs: number, sha256: string, ref: string) {
   return { id: ulid(), stream, topic, capturedTs, sha256, media: { ref } };
 }
-

@@ -3,7 +3,7 @@
  * the most urgent first; the number that may wait is bounded; what never runs is rejected with a code and counted.
  */
 import { BehaviorSubject, type Observable } from 'rxjs';
-import { HearthError, type ErrorCode } from '../errors';
+import { type ErrorCode, HearthError } from '../errors';
 
 export interface Job<T> {
   /** Higher runs first; within a priority, first come first served. */
@@ -67,7 +67,15 @@ export class JobQueue {
   readonly #now: () => number;
   /** Most urgent first. */
   readonly #waiting: Entry[] = [];
-  readonly #counts: Record<keyof JobCounts, number> = { done: 0, failed: 0, full: 0, evicted: 0, expired: 0, cancelled: 0, shutdown: 0 };
+  readonly #counts: Record<keyof JobCounts, number> = {
+    done: 0,
+    failed: 0,
+    full: 0,
+    evicted: 0,
+    expired: 0,
+    cancelled: 0,
+    shutdown: 0,
+  };
   readonly #state$: BehaviorSubject<QueueState>;
   readonly state$: Observable<QueueState>;
   #running: { readonly abort: AbortController; readonly ended: Promise<void> } | undefined;
@@ -158,10 +166,18 @@ export class JobQueue {
     const last = this.#waiting.at(-1);
     if (last !== undefined && last.priority < entry.priority) {
       this.#waiting.pop();
-      this.#refuse(last, 'QUEUE_EVICTED', `made room for one of priority ${entry.priority} in a queue of ${this.#capacity}`);
+      this.#refuse(
+        last,
+        'QUEUE_EVICTED',
+        `made room for one of priority ${entry.priority} in a queue of ${this.#capacity}`,
+      );
       return true;
     }
-    this.#refuse(entry, 'QUEUE_FULL', `found ${this.#waiting.length} waiting, none of a lower priority than ${entry.priority}`);
+    this.#refuse(
+      entry,
+      'QUEUE_FULL',
+      `found ${this.#waiting.length} waiting, none of a lower priority than ${entry.priority}`,
+    );
     return false;
   }
 

@@ -67,7 +67,8 @@ export class MediaStore {
 
   #find(ref: string): Held {
     const held = this.#held.get(ref);
-    if (held === undefined) throw new HearthError('MEDIA_GONE', `media: ${JSON.stringify(String(ref).slice(0, 40))} is not held`);
+    if (held === undefined)
+      throw new HearthError('MEDIA_GONE', `media: ${JSON.stringify(String(ref).slice(0, 40))} is not held`);
     return held;
   }
 }

@@ -2,7 +2,7 @@
  * One microphone: chunks of any rate -> one continuous 16 kHz signal -> speech segments -> consumers.
  * Holds at most one segment, the pre-roll, and chunks that are not decoded yet, bounded in number and bytes.
  */
-import { asyncScheduler, Subject, type SchedulerLike, type Subscription } from 'rxjs';
+import { asyncScheduler, type SchedulerLike, Subject, type Subscription } from 'rxjs';
 import { HearthError } from '../errors';
 import type { SkipReason } from '../events';
 import { decodePcm, type PcmFormat } from '../media/pcm';
@@ -11,11 +11,11 @@ import { sniff } from '../media/sniff';
 import { decodeWav, type MonoAudio } from '../media/wav';
 import { ChunkOrder } from './chunk-order';
 import type { Dispatcher } from './dispatcher';
-import { itemFields, sha256Of, type Captured } from './item';
+import { type Captured, itemFields, sha256Of } from './item';
 import type { MediaStore } from './media-store';
 import { oneAtATime } from './operators';
-import { Segmenter, type Segment, type SegmenterOptions } from './segmenter';
-import { skipReasonOf, type Skips } from './skips';
+import { type Segment, Segmenter, type SegmenterOptions } from './segmenter';
+import { type Skips, skipReasonOf } from './skips';
 import type { VadAggressiveness, VoiceDetector, VoiceDetectorFactory } from './voice-detector';
 
 export interface MicrophoneOptions extends SegmenterOptions {
@@ -48,7 +48,9 @@ export interface MicrophoneDependencies {
 const maxWaitingChunks = 64;
 const maxWaitingBytes = 4 * 2 ** 20;
 
-type Input = { readonly type: 'chunk'; readonly chunk: CapturedChunk } | { readonly type: 'end'; readonly at: Captured };
+type Input =
+  | { readonly type: 'chunk'; readonly chunk: CapturedChunk }
+  | { readonly type: 'end'; readonly at: Captured };
 
 export class MicrophoneStream {
   readonly #input$ = new Subject<Input>();
@@ -118,7 +120,10 @@ export class MicrophoneStream {
       if (input.type === 'chunk') await this.#take(input.chunk);
       else if (!this.#subscription.closed) this.#flush(input.at);
     } catch (error) {
-      const known = error instanceof HearthError ? error : new HearthError('INTERNAL', 'audio: processing failed', { cause: error });
+      const known =
+        error instanceof HearthError
+          ? error
+          : new HearthError('INTERNAL', 'audio: processing failed', { cause: error });
       this.#skip(at, skipReasonOf(known) ?? 'bad-input', known);
     } finally {
       if (input.type === 'chunk') this.#waitingBytes -= input.chunk.payload.length;
@@ -152,7 +157,10 @@ export class MicrophoneStream {
     if (place.type === 'gap') this.#feed(new Float32Array(Math.round(place.silenceSeconds * audio.sampleRate)), chunk);
     this.#feed(audio.samples, chunk);
     this.#idleTimer?.unsubscribe();
-    this.#idleTimer = this.#scheduler.schedule(() => this.#input$.next({ type: 'end', at: this.#latest ?? chunk }), this.options.idleFlushMs);
+    this.#idleTimer = this.#scheduler.schedule(
+      () => this.#input$.next({ type: 'end', at: this.#latest ?? chunk }),
+      this.options.idleFlushMs,
+    );
   }
 
   #decode(chunk: CapturedChunk): MonoAudio {

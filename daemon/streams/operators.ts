@@ -1,5 +1,13 @@
 /** What rxjs lacks for live input: operators that drop visibly. */
-import { asyncScheduler, from, Observable, type MonoTypeOperatorFunction, type ObservableInput, type OperatorFunction, type SchedulerLike } from 'rxjs';
+import {
+  asyncScheduler,
+  from,
+  type MonoTypeOperatorFunction,
+  Observable,
+  type ObservableInput,
+  type OperatorFunction,
+  type SchedulerLike,
+} from 'rxjs';
 
 /**
  * Lets a value through when at least `minIntervalMs()` has passed since the last one it let through; the others go to
@@ -43,7 +51,10 @@ export interface OneAtATimeOptions<T> {
  * Runs `project` for one value at a time, in order, with a bounded number waiting. When the source completes, what runs
  * and what waits is finished first.
  */
-export function oneAtATime<T, R>(project: (value: T) => ObservableInput<R>, options: OneAtATimeOptions<T>): OperatorFunction<T, R> {
+export function oneAtATime<T, R>(
+  project: (value: T) => ObservableInput<R>,
+  options: OneAtATimeOptions<T>,
+): OperatorFunction<T, R> {
   const { capacity, drop, onDropped } = options;
   return (source) =>
     new Observable((subscriber) => {
@@ -74,7 +85,8 @@ export function oneAtATime<T, R>(project: (value: T) => ObservableInput<R>, opti
               return;
             }
             waiting.push({ value });
-            const dropped = waiting.length <= capacity ? undefined : drop === 'oldest' ? waiting.shift() : waiting.pop();
+            const dropped =
+              waiting.length <= capacity ? undefined : drop === 'oldest' ? waiting.shift() : waiting.pop();
             if (dropped !== undefined) onDropped(dropped.value, 'full');
           },
           error: (error) => subscriber.error(error),

@@ -42,7 +42,10 @@ const idleFlushMs = 1000;
 
 type Defaults<T> = Omit<T, 'kind' | 'topics'>;
 
-function itemPolicy({ priority, deadlineMs, acceptRetained }: Defaults<CameraConfig | MicrophoneConfig>, config: Config): ItemPolicy {
+function itemPolicy(
+  { priority, deadlineMs, acceptRetained }: Defaults<CameraConfig | MicrophoneConfig>,
+  config: Config,
+): ItemPolicy {
   return { priority, deadlineMs: deadlineMs ?? config.queue.defaultDeadlineMs, acceptRetained };
 }
 
@@ -76,9 +79,18 @@ export function streamsOptions(config: Config): StreamsOptions {
     maxChunkMs: 1000 * limits.maxAudioSeconds,
     maxStreams: limits.maxStreams,
     acceptUnlisted: limits.acceptUnlistedStreams,
-    defaults: { camera: cameraPolicy(defaults.camera, config), microphone: microphonePolicy(defaults.microphone, config) },
-    cameras: new Map(streams.flatMap(([name, stream]) => (stream.kind === 'camera' ? [[name, cameraPolicy(stream, config)]] : []))),
-    microphones: new Map(streams.flatMap(([name, stream]) => (stream.kind === 'microphone' ? [[name, microphonePolicy(stream, config)]] : []))),
+    defaults: {
+      camera: cameraPolicy(defaults.camera, config),
+      microphone: microphonePolicy(defaults.microphone, config),
+    },
+    cameras: new Map(
+      streams.flatMap(([name, stream]) => (stream.kind === 'camera' ? [[name, cameraPolicy(stream, config)]] : [])),
+    ),
+    microphones: new Map(
+      streams.flatMap(([name, stream]) =>
+        stream.kind === 'microphone' ? [[name, microphonePolicy(stream, config)]] : [],
+      ),
+    ),
     inputs: streams.flatMap(([stream, { kind, topics }]) =>
       topics.map((filter) => ({ filter, stream, kind: kind === 'camera' ? ('frame' as const) : ('audio' as const) })),
     ),

@@ -3,9 +3,9 @@
  * 30 frames a second must not become 30 events a second, so a stream and reason get at most one event per window; its
  * `count` says how many inputs it stands for, and the counts of all events add up to the inputs skipped.
  */
-import { asyncScheduler, Subject, type Observable, type SchedulerLike, type Subscription } from 'rxjs';
+import { asyncScheduler, type Observable, type SchedulerLike, Subject, type Subscription } from 'rxjs';
 import { ulid } from 'ulid';
-import { HearthError, type ErrorCode } from '../errors';
+import type { ErrorCode, HearthError } from '../errors';
 import type { SkipReason, StreamEvent } from '../events';
 
 /** The stream that stands for all inputs without a usable stream name, and for those over the limit of streams. */

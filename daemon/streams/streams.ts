@@ -1,13 +1,13 @@
 /** Media in: from MQTT topics to the cameras and microphones they stand for, and from those to the dispatcher. */
-import type { Logger } from 'pino';
 import type { SchedulerLike } from 'rxjs';
 import type { Bus, PacketInfo, Unsubscribe } from '../bus/bus';
-import { isName, type InputKind, type Topics } from '../bus/topics';
+import { type InputKind, isName, type Topics } from '../bus/topics';
 import { HearthError } from '../errors';
 import type { SkipReason } from '../events';
-import { decodeImage, defaultImageLimits, type DecodedImage, type ImageLimits } from '../media/image';
+import type { Log } from '../log';
+import { type DecodedImage, decodeImage, defaultImageLimits, type ImageLimits } from '../media/image';
 import type { RawFrameFormat } from '../media/raw-frame';
-import { CameraStream, type CameraOptions } from './camera-stream';
+import { type CameraOptions, CameraStream } from './camera-stream';
 import { chunkProperties } from './chunk-properties';
 import type { Dispatcher, ItemKind } from './dispatcher';
 import type { MediaStore } from './media-store';
@@ -23,7 +23,7 @@ export interface StreamsDependencies {
   readonly dispatcher: Dispatcher;
   readonly store: MediaStore;
   readonly skips: Skips;
-  readonly log: Pick<Logger, 'info' | 'warn'>;
+  readonly log: Pick<Log, 'info' | 'warn'>;
   /** Whether the loaded model takes this kind; all, when left out. */
   readonly supports?: (kind: ItemKind) => boolean;
   readonly imageLimits?: ImageLimits;
@@ -59,7 +59,8 @@ interface Message {
 }
 
 /** `constructor` and `__proto__` are stream names like any other. */
-const own = <T>(record: Readonly<Record<string, T>>, name: string): T | undefined => (Object.hasOwn(record, name) ? record[name] : undefined);
+const own = <T>(record: Readonly<Record<string, T>>, name: string): T | undefined =>
+  Object.hasOwn(record, name) ? record[name] : undefined;
 
 const itemKind = (kind: InputKind): ItemKind => (kind === 'frame' ? 'frame' : 'segment');
 
@@ -100,7 +101,9 @@ export class Streams {
   /** Priority and deadline for jobs of a stream's items. */
   policy(kind: ItemKind, stream: string): ItemPolicy {
     const { cameras, microphones, defaults } = this.#dependencies.options;
-    return kind === 'frame' ? (cameras.get(stream) ?? defaults.camera) : (microphones.get(stream) ?? defaults.microphone);
+    return kind === 'frame'
+      ? (cameras.get(stream) ?? defaults.camera)
+      : (microphones.get(stream) ?? defaults.microphone);
   }
 
   /** Changes a camera while it runs. Throws `STREAM_NAME_INVALID` or `STREAM_LIMIT`. */
@@ -196,7 +199,10 @@ export class Streams {
     if (known !== undefined) return known;
     const { options, log } = this.#dependencies;
     if (!isName(name) || name === otherStream) {
-      throw new HearthError('STREAM_NAME_INVALID', `stream name: expected 1 to 64 of a-z 0-9 _ -, received ${JSON.stringify(name.slice(0, 80))}`);
+      throw new HearthError(
+        'STREAM_NAME_INVALID',
+        `stream name: expected 1 to 64 of a-z 0-9 _ -, received ${JSON.stringify(name.slice(0, 80))}`,
+      );
     }
     if (!options.cameras.has(name) && !options.microphones.has(name)) this.#checkUnlisted(name);
     const entry: Entry = {

@@ -21,17 +21,18 @@ export function thumbnailOf({ width, height, data }: RgbImage): Thumbnail {
       const cell = row + Math.floor((x * side) / width);
       const at = 3 * (y * width + x);
       // ITU-R BT.601 luma.
-      sums[cell]! += 0.299 * data[at]! + 0.587 * data[at + 1]! + 0.114 * data[at + 2]!;
-      counts[cell]!++;
+      const luma = 0.299 * (data[at] ?? 0) + 0.587 * (data[at + 1] ?? 0) + 0.114 * (data[at + 2] ?? 0);
+      sums[cell] = (sums[cell] ?? 0) + luma;
+      counts[cell] = (counts[cell] ?? 0) + 1;
     }
   }
-  return { width, height, luma: Float32Array.from(sums, (sum, i) => sum / Math.max(1, counts[i]!)) };
+  return { width, height, luma: Float32Array.from(sums, (sum, i) => sum / Math.max(1, counts[i] ?? 0)) };
 }
 
 /** Mean absolute difference of luma, 0..255; infinite for pictures of different sizes. */
 export function difference(a: Thumbnail, b: Thumbnail): number {
   if (a.width !== b.width || a.height !== b.height) return Number.POSITIVE_INFINITY;
   let sum = 0;
-  for (let i = 0; i < a.luma.length; i++) sum += Math.abs(a.luma[i]! - b.luma[i]!);
+  for (const [i, luma] of a.luma.entries()) sum += Math.abs(luma - (b.luma[i] ?? 0));
   return sum / a.luma.length;
 }

@@ -22,9 +22,19 @@ test('a recording decodes to its samples / 32768', () => {
 test.each([
   ['u8', { bits: 8 }, Buffer.from([0, 128, 255]), [-1, 0, 127 / 128]],
   ['s16', {}, s16(-32768, 0, 32767), [-1, 0, 32767 / 32768]],
-  ['s24', { bits: 24 }, Buffer.from('000080' + '000000' + 'ffff7f' + 'ffffff', 'hex'), [-1, 0, 8388607 / 8388608, -1 / 8388608]],
+  [
+    's24',
+    { bits: 24 },
+    Buffer.from('000080' + '000000' + 'ffff7f' + 'ffffff', 'hex'),
+    [-1, 0, 8388607 / 8388608, -1 / 8388608],
+  ],
   ['s32', { bits: 32 }, Buffer.from(Int32Array.from([-(2 ** 31), 0, 2 ** 30]).buffer), [-1, 0, 0.5]],
-  ['f32', { bits: 32, tag: 3 }, Buffer.from(Float32Array.from([-0.25, 1, 3, -7, NaN, Infinity, -Infinity]).buffer), [-0.25, 1, 1, -1, 0, 1, -1]],
+  [
+    'f32',
+    { bits: 32, tag: 3 },
+    Buffer.from(Float32Array.from([-0.25, 1, 3, -7, NaN, Infinity, -Infinity]).buffer),
+    [-0.25, 1, 1, -1, 0, 1, -1],
+  ],
   ['extensible s16', { extensible: true }, s16(16384), [0.5]],
   ['extensible f32', { extensible: true, tag: 3, bits: 32 }, Buffer.from(Float32Array.from([0.125]).buffer), [0.125]],
   ['stereo', { channels: 2 }, s16(16384, 0, -16384, -32768), [0.25, -0.75]],
@@ -49,11 +59,19 @@ test.each([
   ['RIFF of another kind', Buffer.from('RIFF\x04\0\0\0AVI LIST'), 'MEDIA_NOT_A_WAV'],
   ['header only', makeWav(s16(1)).subarray(0, 12), 'MEDIA_BROKEN_WAV'],
   ['no data chunk', makeWav(s16(1)).subarray(0, 36), 'MEDIA_BROKEN_WAV'],
-  ['data before fmt', Buffer.concat([makeWav(s16(1)).subarray(0, 12), makeWav(s16(1)).subarray(36)]), 'MEDIA_BROKEN_WAV'],
+  [
+    'data before fmt',
+    Buffer.concat([makeWav(s16(1)).subarray(0, 12), makeWav(s16(1)).subarray(36)]),
+    'MEDIA_BROKEN_WAV',
+  ],
   ['mu-law', makeWav(Buffer.alloc(8), { tag: 7, bits: 8 }), 'MEDIA_WAV_UNSUPPORTED'],
   ['12 bits', makeWav(Buffer.alloc(8), { bits: 12, blockAlign: 2 }), 'MEDIA_WAV_UNSUPPORTED'],
   ['64-bit float', makeWav(Buffer.alloc(8), { tag: 3, bits: 64 }), 'MEDIA_WAV_UNSUPPORTED'],
-  ['65535 channels of one byte', makeWav(Buffer.alloc(100_000), { channels: 65535, bits: 8, blockAlign: 65535 }), 'MEDIA_AUDIO_FORMAT'],
+  [
+    '65535 channels of one byte',
+    makeWav(Buffer.alloc(100_000), { channels: 65535, bits: 8, blockAlign: 65535 }),
+    'MEDIA_AUDIO_FORMAT',
+  ],
   ['0 channels', makeWav(s16(1), { channels: 0 }), 'MEDIA_AUDIO_FORMAT'],
   ['a block that does not fit', makeWav(s16(1, 2), { blockAlign: 1 }), 'MEDIA_BROKEN_WAV'],
   ['1 Hz', makeWav(s16(1), { sampleRate: 1 }), 'MEDIA_AUDIO_FORMAT'],
@@ -67,30 +85,38 @@ test('raw PCM: values, and sizes that do not fit', async () => {
   const format = { encoding: 's16le', sampleRate: 16_000, channels: 2 } as const;
   expect(Array.from(decodePcm(s16(16384, 16384, 0, -16384), format, limitMs))).toEqual([0.5, -0.25]);
   expect(await codeOf(() => decodePcm(Buffer.alloc(6), format, limitMs))).toBe('MEDIA_AUDIO_FORMAT');
-  expect(await codeOf(() => decodePcm(Buffer.alloc(4), { ...format, channels: 1.5 }, limitMs))).toBe('MEDIA_AUDIO_FORMAT');
-  expect(await codeOf(() => decodePcm(Buffer.alloc(4), { ...format, sampleRate: NaN }, limitMs))).toBe('MEDIA_AUDIO_FORMAT');
+  expect(await codeOf(() => decodePcm(Buffer.alloc(4), { ...format, channels: 1.5 }, limitMs))).toBe(
+    'MEDIA_AUDIO_FORMAT',
+  );
+  expect(await codeOf(() => decodePcm(Buffer.alloc(4), { ...format, sampleRate: NaN }, limitMs))).toBe(
+    'MEDIA_AUDIO_FORMAT',
+  );
 });
 
-test.each([8000, 22_050, 44_100, 48_000, 96_000])('%i Hz in odd chunks gives the sine at 16 kHz, without clicks', async (rate) => {
-  const input = sine(440, rate, 2);
-  const expected = sine(440, 16_000, 2);
-  const resampler = await StreamResampler.create(rate);
-  const pieces: Float32Array[] = [];
-  const sizes = [480, 1, 7, 4800, 333, 20_000];
-  for (let at = 0, k = 0; at < input.length; k++) {
-    const size = sizes[k % sizes.length] as number;
-    pieces.push(resampler.push(input.subarray(at, at + size)));
-    at += size;
-  }
-  pieces.push(resampler.finish());
-  resampler.close();
-  const output = concat(pieces);
-  expect(output.length).toBe(32_000);
-  let worst = 0;
-  // The first and last milliseconds are the filter's own ramp.
-  for (let i = 200; i < output.length - 200; i++) worst = Math.max(worst, Math.abs((output[i] as number) - (expected[i] as number)));
-  expect(worst).toBeLessThan(1e-3);
-});
+test.each([8000, 22_050, 44_100, 48_000, 96_000])(
+  '%i Hz in odd chunks gives the sine at 16 kHz, without clicks',
+  async (rate) => {
+    const input = sine(440, rate, 2);
+    const expected = sine(440, 16_000, 2);
+    const resampler = await StreamResampler.create(rate);
+    const pieces: Float32Array[] = [];
+    const sizes = [480, 1, 7, 4800, 333, 20_000];
+    for (let at = 0, k = 0; at < input.length; k++) {
+      const size = sizes[k % sizes.length] as number;
+      pieces.push(resampler.push(input.subarray(at, at + size)));
+      at += size;
+    }
+    pieces.push(resampler.finish());
+    resampler.close();
+    const output = concat(pieces);
+    expect(output.length).toBe(32_000);
+    let worst = 0;
+    // The first and last milliseconds are the filter's own ramp.
+    for (let i = 200; i < output.length - 200; i++)
+      worst = Math.max(worst, Math.abs((output[i] as number) - (expected[i] as number)));
+    expect(worst).toBeLessThan(1e-3);
+  },
+);
 
 test('a whole clip keeps its length and 16 kHz passes through untouched', async () => {
   const clip = await toModelRate({ sampleRate: 44_100, samples: sine(300, 44_100, 1) });

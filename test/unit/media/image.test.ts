@@ -1,13 +1,15 @@
 import sharp from 'sharp';
-import { decodeImage, defaultImageLimits } from '../../../daemon/media/image';
 import type { RgbImage } from '../../../daemon/inference/types';
+import { decodeImage, defaultImageLimits } from '../../../daemon/media/image';
 import { sniff } from '../../../daemon/media/sniff';
 import { codeOf, fixture, mutate, seeded } from './support';
 
 const png = fixture('tree.png');
 
 /** 4 x 2: red, green, blue, white over black, grey, yellow, cyan. */
-const pixels = Buffer.from([255, 0, 0, 0, 255, 0, 0, 0, 255, 255, 255, 255, 0, 0, 0, 128, 128, 128, 255, 255, 0, 0, 255, 255]);
+const pixels = Buffer.from([
+  255, 0, 0, 0, 255, 0, 0, 0, 255, 255, 255, 255, 0, 0, 0, 128, 128, 128, 255, 255, 0, 0, 255, 255,
+]);
 const small = () => sharp(pixels, { raw: { width: 4, height: 2, channels: 3 } });
 
 async function decoded(payload: Uint8Array): Promise<RgbImage> {
@@ -43,7 +45,11 @@ test('EXIF orientation is applied', async () => {
 });
 
 test('grey, 16-bit, CMYK and alpha all become 8-bit RGB', async () => {
-  const grey = await decoded(await sharp(Buffer.from([0, 100, 200, 255]), { raw: { width: 2, height: 2, channels: 1 } }).png().toBuffer());
+  const grey = await decoded(
+    await sharp(Buffer.from([0, 100, 200, 255]), { raw: { width: 2, height: 2, channels: 1 } })
+      .png()
+      .toBuffer(),
+  );
   expect(Array.from(grey.data)).toEqual([0, 0, 0, 100, 100, 100, 200, 200, 200, 255, 255, 255]);
 
   const wide = await sharp(new Uint16Array([0, 257 * 100, 65535]), { raw: { width: 1, height: 1, channels: 3 } })
@@ -54,10 +60,17 @@ test('grey, 16-bit, CMYK and alpha all become 8-bit RGB', async () => {
   expect(Array.from((await decoded(wide)).data)).toEqual([0, 100, 255]);
 
   const alpha = Buffer.from([200, 0, 0, 0, 200, 0, 0, 255]);
-  const flat = await decoded(await sharp(alpha, { raw: { width: 2, height: 1, channels: 4 } }).png().toBuffer());
+  const flat = await decoded(
+    await sharp(alpha, { raw: { width: 2, height: 1, channels: 4 } })
+      .png()
+      .toBuffer(),
+  );
   expect(Array.from(flat.data)).toEqual([255, 255, 255, 200, 0, 0]);
 
-  const cmyk = await sharp({ create: { width: 16, height: 16, channels: 3, background: '#ff0000' } }).toColourspace('cmyk').jpeg({ quality: 100 }).toBuffer();
+  const cmyk = await sharp({ create: { width: 16, height: 16, channels: 3, background: '#ff0000' } })
+    .toColourspace('cmyk')
+    .jpeg({ quality: 100 })
+    .toBuffer();
   expect((await sharp(cmyk).metadata()).channels).toBe(4);
   const red = await decoded(cmyk);
   expect(red.data.length).toBe(3 * 16 * 16);
@@ -67,10 +80,14 @@ test('grey, 16-bit, CMYK and alpha all become 8-bit RGB', async () => {
 });
 
 test('a larger picture is scaled down to maxSide, a smaller one never up', async () => {
-  const large = await sharp({ create: { width: 3000, height: 1000, channels: 3, background: '#204060' } }).jpeg().toBuffer();
+  const large = await sharp({ create: { width: 3000, height: 1000, channels: 3, background: '#204060' } })
+    .jpeg()
+    .toBuffer();
   const image = await decoded(large);
   expect([image.width, image.height]).toEqual([1536, 512]);
-  expect([image.data[0], image.data[1], image.data[2]].map((v, i) => Math.abs((v as number) - [32, 64, 96][i]!) <= 3)).toEqual([true, true, true]);
+  expect(
+    [image.data[0], image.data[1], image.data[2]].map((v, i) => Math.abs((v as number) - [32, 64, 96][i]!) <= 3),
+  ).toEqual([true, true, true]);
 });
 
 test('JSON and data URLs carry the same pixels, and JSON the time', async () => {
@@ -130,18 +147,31 @@ test('a truncated picture is refused, not half decoded', async () => {
 });
 
 test('a picture over the pixel limit is refused by its header', async () => {
-  const bomb = await sharp({ create: { width: 6000, height: 5000, channels: 3, background: 'black' } }).png().toBuffer();
+  const bomb = await sharp({ create: { width: 6000, height: 5000, channels: 3, background: 'black' } })
+    .png()
+    .toBuffer();
   expect(await codeOf(() => decodeImage(bomb))).toBe('MEDIA_IMAGE_TOO_LARGE');
-  expect(await codeOf(() => decodeImage(png, { ...defaultImageLimits, maxPixels: 256 * 256 - 1 }))).toBe('MEDIA_IMAGE_TOO_LARGE');
+  expect(await codeOf(() => decodeImage(png, { ...defaultImageLimits, maxPixels: 256 * 256 - 1 }))).toBe(
+    'MEDIA_IMAGE_TOO_LARGE',
+  );
 });
 
 test('loaders other than JPEG, PNG and WebP cannot be reached behind the magic bytes', async () => {
-  await expect(sharp(Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')).png().toBuffer()).rejects.toThrow();
+  await expect(
+    sharp(Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')).png().toBuffer(),
+  ).rejects.toThrow();
 });
 
 test('raw frames in every pixel format', async () => {
-  const decodeRaw = async (bytes: number[], pixelFormat: 'rgb24' | 'bgr24' | 'gray8' | 'nv12' | 'yuyv', width: number, height: number) =>
-    Array.from((await decodeImage(Uint8Array.from(bytes), defaultImageLimits, { pixelFormat, width, height })).image.data);
+  const decodeRaw = async (
+    bytes: number[],
+    pixelFormat: 'rgb24' | 'bgr24' | 'gray8' | 'nv12' | 'yuyv',
+    width: number,
+    height: number,
+  ) =>
+    Array.from(
+      (await decodeImage(Uint8Array.from(bytes), defaultImageLimits, { pixelFormat, width, height })).image.data,
+    );
   expect(await decodeRaw([1, 2, 3, 4, 5, 6], 'rgb24', 2, 1)).toEqual([1, 2, 3, 4, 5, 6]);
   expect(await decodeRaw([1, 2, 3, 4, 5, 6], 'bgr24', 2, 1)).toEqual([3, 2, 1, 6, 5, 4]);
   expect(await decodeRaw([7, 9], 'gray8', 1, 2)).toEqual([7, 7, 7, 9, 9, 9]);
@@ -153,13 +183,24 @@ test('raw frames in every pixel format', async () => {
 test('a raw frame of another size than declared is refused', async () => {
   const raw = { pixelFormat: 'nv12', width: 4, height: 4 } as const;
   expect(await codeOf(() => decodeImage(Buffer.alloc(23), defaultImageLimits, raw))).toBe('MEDIA_FRAME_SIZE');
-  expect(await codeOf(() => decodeImage(Buffer.alloc(24), defaultImageLimits, { ...raw, height: 3 }))).toBe('MEDIA_FRAME_SIZE');
-  expect(await codeOf(() => decodeImage(Buffer.alloc(0), defaultImageLimits, { ...raw, width: 0 }))).toBe('MEDIA_FRAME_SIZE');
-  expect(await codeOf(() => decodeImage(Buffer.alloc(9), defaultImageLimits, { ...raw, width: 1e9, height: 1e9 }))).toBe('MEDIA_IMAGE_TOO_LARGE');
+  expect(await codeOf(() => decodeImage(Buffer.alloc(24), defaultImageLimits, { ...raw, height: 3 }))).toBe(
+    'MEDIA_FRAME_SIZE',
+  );
+  expect(await codeOf(() => decodeImage(Buffer.alloc(0), defaultImageLimits, { ...raw, width: 0 }))).toBe(
+    'MEDIA_FRAME_SIZE',
+  );
+  expect(
+    await codeOf(() => decodeImage(Buffer.alloc(9), defaultImageLimits, { ...raw, width: 1e9, height: 1e9 })),
+  ).toBe('MEDIA_IMAGE_TOO_LARGE');
 });
 
 test('200 mutated pictures: each gives a picture within the limits or a HearthError, in bounded memory', async () => {
-  const originals = [png, await sharp(png).jpeg().toBuffer(), await sharp(png).jpeg({ progressive: true }).toBuffer(), await sharp(png).webp().toBuffer()];
+  const originals = [
+    png,
+    await sharp(png).jpeg().toBuffer(),
+    await sharp(png).jpeg({ progressive: true }).toBuffer(),
+    await sharp(png).webp().toBuffer(),
+  ];
   originals.push(Buffer.from(JSON.stringify({ image: (originals[1] as Buffer).toString('base64'), ts: 1795500000 })));
   const random = seeded(20261124);
   const before = process.memoryUsage().rss;

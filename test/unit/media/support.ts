@@ -39,8 +39,14 @@ export function mutate(original: Buffer, random: () => number): Buffer {
     const kind = Math.floor(random() * 4);
     if (kind === 0 && bytes.length > 0) bytes[at] = (bytes[at] as number) ^ (1 << Math.floor(random() * 8));
     if (kind === 1) bytes = bytes.subarray(0, Math.floor(random() * bytes.length));
-    if (kind === 2) bytes = Buffer.concat([bytes.subarray(0, at), Buffer.alloc(Math.floor(random() * 9), Math.floor(random() * 256)), bytes.subarray(at)]);
-    if (kind === 3 && at + 4 <= bytes.length) bytes.writeUInt32LE(lies[Math.floor(random() * lies.length)] as number, at);
+    if (kind === 2)
+      bytes = Buffer.concat([
+        bytes.subarray(0, at),
+        Buffer.alloc(Math.floor(random() * 9), Math.floor(random() * 256)),
+        bytes.subarray(at),
+      ]);
+    if (kind === 3 && at + 4 <= bytes.length)
+      bytes.writeUInt32LE(lies[Math.floor(random() * lies.length)] as number, at);
   }
   return bytes;
 }

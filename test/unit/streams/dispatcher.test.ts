@@ -6,11 +6,30 @@ import { codeOf, HandDriven, makeParts, settle } from './support';
 let serial = 0;
 function frame(store: MediaStore, stream = 'door'): FrameItem {
   const ref = store.add({ type: 'image', image: { width: 1, height: 1, data: new Uint8Array(3) } });
-  return { kind: 'frame', id: `f${++serial}`, stream, capturedTs: 1, topic: 't', sha256: 's', media: { ref }, width: 1, height: 1 };
+  return {
+    kind: 'frame',
+    id: `f${++serial}`,
+    stream,
+    capturedTs: 1,
+    topic: 't',
+    sha256: 's',
+    media: { ref },
+    width: 1,
+    height: 1,
+  };
 }
 function segment(store: MediaStore, stream = 'mic'): SegmentItem {
   const ref = store.add({ type: 'audio', audio: { samples: new Float32Array(10) } });
-  return { kind: 'segment', id: `s${++serial}`, stream, capturedTs: 1, topic: 't', sha256: 's', media: { ref }, durationMs: 1 };
+  return {
+    kind: 'segment',
+    id: `s${++serial}`,
+    stream,
+    capturedTs: 1,
+    topic: 't',
+    sha256: 's',
+    media: { ref },
+    durationMs: 1,
+  };
 }
 
 test('per stream one frame in hand; of those that wait only the newest is kept', async () => {
@@ -72,7 +91,12 @@ test('a job the queue refused makes the frame a skipped one, any other failure a
   const { store, dispatcher, skips, events } = makeParts();
   const consumer = new HandDriven();
   dispatcher.register(consumer);
-  const failures = [new HearthError('QUEUE_FULL', 'full'), new HearthError('JOB_DEADLINE', 'late'), new HearthError('ENGINE_RESTARTED', 'gone'), new Error('bug')];
+  const failures = [
+    new HearthError('QUEUE_FULL', 'full'),
+    new HearthError('JOB_DEADLINE', 'late'),
+    new HearthError('ENGINE_RESTARTED', 'gone'),
+    new Error('bug'),
+  ];
   for (const [i, failure] of failures.entries()) {
     dispatcher.offer(frame(store));
     consumer.handled[i]!.finish(failure);
@@ -90,7 +114,11 @@ test('nobody takes it, the consumer leaves, the daemon stops', async () => {
   const consumer = new HandDriven('c', ['frame'], 'door');
   expect([dispatcher.wants('frame', 'door'), dispatcher.wants('frame', 'x')]).toEqual([false, false]);
   const unregister = dispatcher.register(consumer);
-  expect([dispatcher.wants('frame', 'door'), dispatcher.wants('frame', 'x'), dispatcher.wants('segment', 'door')]).toEqual([true, false, false]);
+  expect([
+    dispatcher.wants('frame', 'door'),
+    dispatcher.wants('frame', 'x'),
+    dispatcher.wants('segment', 'door'),
+  ]).toEqual([true, false, false]);
   dispatcher.offer(frame(store));
   dispatcher.offer(frame(store));
   unregister();
@@ -135,5 +163,6 @@ test('media store: references are counted, bytes are bounded, a reference that i
   expect(store.get(ref)).toEqual(audio(20));
   store.release(ref);
   expect(store.sizeBytes).toBe(0);
-  for (const run of [() => store.get(ref), () => store.release(ref), () => store.retain('../etc')]) expect(await codeOf(run)).toBe('MEDIA_GONE');
+  for (const run of [() => store.get(ref), () => store.release(ref), () => store.retain('../etc')])
+    expect(await codeOf(run)).toBe('MEDIA_GONE');
 });

@@ -1,5 +1,5 @@
-import { JobQueue } from '../../../daemon/streams/job-queue';
 import { HearthError } from '../../../daemon/errors';
+import { JobQueue } from '../../../daemon/streams/job-queue';
 import { codeOf, settle } from './support';
 
 /** A queue whose first job occupies the engine until `release`. */
@@ -8,8 +8,19 @@ function occupied(capacity: number, now?: () => number) {
   const order: string[] = [];
   let release = (): void => undefined;
   const first = queue.submit({ priority: 0, run: () => new Promise<void>((resolve) => (release = resolve)) });
-  const submit = (name: string, priority = 0, extra: { deadlineAt?: number; signal?: AbortSignal } = {}): Promise<string> =>
-    queue.submit({ priority, ...extra, run: async () => (order.push(name), name) });
+  const submit = (
+    name: string,
+    priority = 0,
+    extra: { deadlineAt?: number; signal?: AbortSignal } = {},
+  ): Promise<string> =>
+    queue.submit({
+      priority,
+      ...extra,
+      run: async () => {
+        order.push(name);
+        return name;
+      },
+    });
   return { queue, order, submit, first, release: () => release() };
 }
 
@@ -104,7 +115,10 @@ test('cancel: a waiting job is rejected, a running one sees its signal', async (
   const seen = queue.submit({
     priority: 0,
     signal: running.signal,
-    run: (signal) => new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(new HearthError('ENGINE_CANCELLED', 'stopped')))),
+    run: (signal) =>
+      new Promise((_resolve, reject) =>
+        signal.addEventListener('abort', () => reject(new HearthError('ENGINE_CANCELLED', 'stopped'))),
+      ),
   });
   const outcome = codeOf(() => seen);
   await settle();
@@ -139,7 +153,10 @@ test('stop: waiting jobs are rejected, the running one ends within its grace or 
   const aborted = codeOf(() =>
     stubborn.submit({
       priority: 0,
-      run: (signal) => new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(new HearthError('ENGINE_CANCELLED', 'stopped')))),
+      run: (signal) =>
+        new Promise((_resolve, reject) =>
+          signal.addEventListener('abort', () => reject(new HearthError('ENGINE_CANCELLED', 'stopped'))),
+        ),
     }),
   );
   await settle();

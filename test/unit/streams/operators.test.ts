@@ -1,4 +1,4 @@
-import { timer, map } from 'rxjs';
+import { map, timer } from 'rxjs';
 import { TestScheduler } from 'rxjs/testing';
 import { oneAtATime, rateLimit } from '../../../daemon/streams/operators';
 
@@ -9,7 +9,12 @@ const marbles = (run: Parameters<TestScheduler['run']>[0]): void => {
 test('rateLimit lets a value through once the interval has passed and reports the others', () => {
   marbles(({ cold, expectObservable, flush }) => {
     const skipped: string[] = [];
-    const limited = cold('a-b-c-d-e--f|').pipe(rateLimit(() => 4, (value) => skipped.push(value)));
+    const limited = cold('a-b-c-d-e--f|').pipe(
+      rateLimit(
+        () => 4,
+        (value) => skipped.push(value),
+      ),
+    );
     expectObservable(limited).toBe('a---c---e---|');
     flush();
     expect(skipped).toEqual(['b', 'd', 'f']);
@@ -18,9 +23,16 @@ test('rateLimit lets a value through once the interval has passed and reports th
 
 test('an interval of 0 lets everything through, even in the same millisecond', () => {
   marbles(({ cold, expectObservable }) => {
-    expectObservable(cold('(abc)-d|').pipe(rateLimit(() => 0, (value) => {
-      throw new Error(`skipped ${value}`);
-    }))).toBe('(abc)-d|');
+    expectObservable(
+      cold('(abc)-d|').pipe(
+        rateLimit(
+          () => 0,
+          (value) => {
+            throw new Error(`skipped ${value}`);
+          },
+        ),
+      ),
+    ).toBe('(abc)-d|');
   });
 });
 

@@ -1,22 +1,25 @@
+import { loadConfig } from '../../../daemon/config';
+import { concat } from '../../../daemon/media/resample';
+import { decodeWav } from '../../../daemon/media/wav';
+import { ChunkOrder } from '../../../daemon/streams/chunk-order';
+import { streamsOptions } from '../../../daemon/streams/options';
 import { Segmenter, type SegmenterOptions } from '../../../daemon/streams/segmenter';
 import { loadVoiceDetector } from '../../../daemon/streams/voice-detector';
-import { ChunkOrder } from '../../../daemon/streams/chunk-order';
-import { loadConfig } from '../../../daemon/config';
-import { streamsOptions } from '../../../daemon/streams/options';
-import { decodeWav } from '../../../daemon/media/wav';
-import { concat } from '../../../daemon/media/resample';
 import { fixture } from './support';
 
 /** What a user gets who configures nothing. */
 const defaults: SegmenterOptions = streamsOptions(loadConfig({ env: {} })).defaults.microphone.options;
 /** Frame `i` holds the value i + 1, so that a segment says which frames it is made of. */
-const numbered = (frames: number): Float32Array => Float32Array.from({ length: 320 * frames }, (_, i) => Math.floor(i / 320) + 1);
-const framesOf = (samples: Float32Array): number[] => Array.from({ length: samples.length / 320 }, (_, i) => samples[320 * i] as number);
+const numbered = (frames: number): Float32Array =>
+  Float32Array.from({ length: 320 * frames }, (_, i) => Math.floor(i / 320) + 1);
+const framesOf = (samples: Float32Array): number[] =>
+  Array.from({ length: samples.length / 320 }, (_, i) => samples[320 * i] as number);
 const range = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, i) => from + i);
 
 function segmenter(options: Partial<SegmenterOptions>, voiced: (frame: number) => boolean): Segmenter {
-  return new Segmenter({ ...defaults, preRollMs: 40, endSilenceMs: 100, keepSilenceMs: 60, minSpeechMs: 60, ...options }, (frame) =>
-    voiced(frame[0] as number),
+  return new Segmenter(
+    { ...defaults, preRollMs: 40, endSilenceMs: 100, keepSilenceMs: 60, minSpeechMs: 60, ...options },
+    (frame) => voiced(frame[0] as number),
   );
 }
 
@@ -32,12 +35,15 @@ test('a segment has its pre-roll and the kept silence; the rest is the next pre-
 
 test('chunks of any size make the same segments', () => {
   const voiced = (i: number): boolean => (i >= 5 && i < 30) || (i >= 50 && i < 60);
-  const whole = segmenter({}, voiced).push(numbered(100)).map(({ samples }) => framesOf(samples));
+  const whole = segmenter({}, voiced)
+    .push(numbered(100))
+    .map(({ samples }) => framesOf(samples));
   for (const size of [1, 7, 319, 320, 321, 5000]) {
     const s = segmenter({}, voiced);
     const got: number[][] = [];
     const all = numbered(100);
-    for (let at = 0; at < all.length; at += size) got.push(...s.push(all.subarray(at, at + size)).map(({ samples }) => framesOf(samples)));
+    for (let at = 0; at < all.length; at += size)
+      got.push(...s.push(all.subarray(at, at + size)).map(({ samples }) => framesOf(samples)));
     expect(got).toEqual(whole);
   }
   expect(whole.length).toBe(2);
@@ -80,7 +86,9 @@ test('push-to-talk takes everything up to flush, the odd samples too', () => {
   expect(s.flush()!.tooShort).toBe(true);
 });
 
-const recordings = ['002', '004', '007', '012', '034', '047'].map((n) => decodeWav(fixture(`speech-${n}.wav`), 30_000).samples);
+const recordings = ['002', '004', '007', '012', '034', '047'].map(
+  (n) => decodeWav(fixture(`speech-${n}.wav`), 30_000).samples,
+);
 
 /** Where in `haystack` the `needle` starts, by its first 200 ms of sound; -1 when it is nowhere. */
 function indexOf(haystack: Float32Array, needle: Float32Array): number {
@@ -108,7 +116,8 @@ test('recordings a second of silence apart become one segment each, and each con
   const all = concat([silence, ...recordings.flatMap((samples) => [samples, silence])]);
   const segments: Float32Array[] = [];
   // 100 ms chunks, as a microphone would send them.
-  for (let at = 0; at < all.length; at += 1600) segments.push(...s.push(all.subarray(at, at + 1600)).map(({ samples }) => samples));
+  for (let at = 0; at < all.length; at += 1600)
+    segments.push(...s.push(all.subarray(at, at + 1600)).map(({ samples }) => samples));
   expect(s.flush()).toBeUndefined();
   detector.close();
   expect(segments.length).toBe(recordings.length);
@@ -129,7 +138,8 @@ test('the detector hears no speech in silence, hum or a click', async () => {
   const count = (sample: (i: number) => number): number => {
     detector.reset();
     let speech = 0;
-    for (let f = 0; f < 100; f++) if (detector.isSpeech(Float32Array.from({ length: 320 }, (_, i) => sample(320 * f + i)))) speech++;
+    for (let f = 0; f < 100; f++)
+      if (detector.isSpeech(Float32Array.from({ length: 320 }, (_, i) => sample(320 * f + i)))) speech++;
     return speech;
   };
   expect(count(() => 0)).toBe(0);
@@ -143,11 +153,20 @@ test('noise that comes and goes with a speaker is neither speech nor a segment o
   // Level 1000 is speech, level 10 the noise around it, 0 nothing at all; a detector that takes noise for speech.
   const level = (i: number): number => (i < 20 ? 0 : i < 30 ? 10 : i < 60 ? 1000 : i < 120 ? 10 : 0);
   const samples = Float32Array.from({ length: 320 * 160 }, (_, i) => level(Math.floor(i / 320)));
-  const s = new Segmenter({ ...defaults, preRollMs: 40, endSilenceMs: 200, keepSilenceMs: 100, minSpeechMs: 60 }, (frame) => frame[0] !== 0);
+  const s = new Segmenter(
+    { ...defaults, preRollMs: 40, endSilenceMs: 200, keepSilenceMs: 100, minSpeechMs: 60 },
+    (frame) => frame[0] !== 0,
+  );
   const segments = s.push(samples);
   expect(segments.length).toBe(1);
   // Noise before the speech may start it; after it, 100 ms are kept.
-  expect(framesOf(segments[0]!.samples)).toEqual([0, 0, ...Array(10).fill(10), ...Array(30).fill(1000), ...Array(5).fill(10)]);
+  expect(framesOf(segments[0]!.samples)).toEqual([
+    0,
+    0,
+    ...Array(10).fill(10),
+    ...Array(30).fill(1000),
+    ...Array(5).fill(10),
+  ]);
 });
 
 test('a click does not make the speech after it a pause', () => {

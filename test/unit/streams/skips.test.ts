@@ -80,5 +80,6 @@ test('which errors mean "not used"', () => {
   expect(skipReasonOf(new HearthError('QUEUE_EVICTED', ''))).toBe('queue-full');
   expect(skipReasonOf({ code: 'JOB_DEADLINE' })).toBe('deadline');
   expect(skipReasonOf(new HearthError('ENGINE_RESTARTED', ''))).toBeUndefined();
-  for (const value of [undefined, null, 7, 'QUEUE_FULL', { code: 'toString' }, { code: 7 }]) expect(skipReasonOf(value)).toBeUndefined();
+  for (const value of [undefined, null, 7, 'QUEUE_FULL', { code: 'toString' }, { code: 7 }])
+    expect(skipReasonOf(value)).toBeUndefined();
 });

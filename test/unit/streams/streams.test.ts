@@ -1,11 +1,11 @@
 import sharp from 'sharp';
-import { loadConfig } from '../../../daemon/config';
 import type { Bus, MessageHandler, PacketProperties, SubscribeOptions } from '../../../daemon/bus/bus';
 import { matchesFilter, Topics } from '../../../daemon/bus/topics';
+import { loadConfig } from '../../../daemon/config';
 import { decodeWav } from '../../../daemon/media/wav';
-import { streamsOptions, type StreamsOptions } from '../../../daemon/streams/options';
 import type { CameraOptions } from '../../../daemon/streams/camera-stream';
 import type { MicrophoneOptions } from '../../../daemon/streams/microphone-stream';
+import { type StreamsOptions, streamsOptions } from '../../../daemon/streams/options';
 import { Streams, type StreamsDependencies } from '../../../daemon/streams/streams';
 import { fixture, HandDriven, makeParts, makeWav, mutate, seeded, settle, until } from './support';
 
@@ -20,7 +20,11 @@ class FakeBus implements Pick<Bus, 'subscribe'> {
     return async () => void this.subscriptions.splice(this.subscriptions.indexOf(subscription), 1);
   }
 
-  send(topic: string, payload: Buffer | string, { retain = false, user }: { retain?: boolean; user?: Record<string, string> } = {}): void {
+  send(
+    topic: string,
+    payload: Buffer | string,
+    { retain = false, user }: { retain?: boolean; user?: Record<string, string> } = {},
+  ): void {
     const bytes = Buffer.from(payload);
     const properties: PacketProperties = user === undefined ? {} : { userProperties: user };
     for (const { filter, handler, options } of this.subscriptions) {
@@ -38,7 +42,11 @@ type Overrides = Partial<Omit<StreamsOptions, 'defaults'>> & {
 
 const base = streamsOptions(loadConfig({ env: {} }));
 
-async function started({ camera, microphone, ...overrides }: Overrides = {}, more: Partial<StreamsDependencies> = {}, maxBytes?: number) {
+async function started(
+  { camera, microphone, ...overrides }: Overrides = {},
+  more: Partial<StreamsDependencies> = {},
+  maxBytes?: number,
+) {
   const parts = makeParts(maxBytes === undefined ? {} : { maxBytes });
   const bus = new FakeBus();
   const { defaults } = base;
@@ -47,7 +55,10 @@ async function started({ camera, microphone, ...overrides }: Overrides = {}, mor
     ...overrides,
     defaults: {
       camera: { ...defaults.camera, options: { ...defaults.camera.options, minIntervalMs: 0, ...camera } },
-      microphone: { ...defaults.microphone, options: { ...defaults.microphone.options, idleFlushMs: 60_000, ...microphone } },
+      microphone: {
+        ...defaults.microphone,
+        options: { ...defaults.microphone.options, idleFlushMs: 60_000, ...microphone },
+      },
     },
   };
   const streams = new Streams({
@@ -74,14 +85,23 @@ afterEach(async () => {
 
 const png = fixture('tree.png');
 const flat = (level: number): Promise<Buffer> =>
-  sharp({ create: { width: 64, height: 48, channels: 3, background: { r: level, g: level, b: level } } }).png().toBuffer();
+  sharp({ create: { width: 64, height: 48, channels: 3, background: { r: level, g: level, b: level } } })
+    .png()
+    .toBuffer();
 
 test('a frame becomes an item with its pixels, hash and time', async () => {
   const { bus, consumer, streams } = await started();
   bus.send('hearth/in/front_door/frame', JSON.stringify({ image: png.toString('base64'), ts: 1_795_499_990.25 }));
   await until(() => consumer.handled.length === 1);
   const { item, media } = consumer.handled[0]!;
-  expect(item).toMatchObject({ kind: 'frame', stream: 'front_door', topic: 'hearth/in/front_door/frame', width: 256, height: 256, capturedTs: 1_795_499_990.25 });
+  expect(item).toMatchObject({
+    kind: 'frame',
+    stream: 'front_door',
+    topic: 'hearth/in/front_door/frame',
+    width: 256,
+    height: 256,
+    capturedTs: 1_795_499_990.25,
+  });
   expect(item.id).toMatch(/^[0-9A-HJKMNP-TV-Z]{26}$/);
   expect(item.sha256).toMatch(/^[0-9a-f]{64}$/);
   const expected = await sharp(png).removeAlpha().raw().toBuffer();
@@ -135,7 +155,9 @@ test('a frame that hardly differs from the last used one is a duplicate; a slow 
 });
 
 test('rate limit, and changing it while the camera runs', async () => {
-  const { bus, consumer, skips, streams } = await started({ camera: { minIntervalMs: 3_600_000, duplicateThreshold: 0 } });
+  const { bus, consumer, skips, streams } = await started({
+    camera: { minIntervalMs: 3_600_000, duplicateThreshold: 0 },
+  });
   for (let i = 0; i < 4; i++) bus.send('hearth/in/cam/frame', png);
   await until(() => consumer.handled.length === 1);
   consumer.handled[0]!.finish();
@@ -153,14 +175,27 @@ test('bad frames are skipped with their code and the camera lives on', async () 
     bus.send('hearth/in/cam/frame', payload);
     await until(() => (skips.counts()['cam']?.[reason] ?? 0) === before + 1);
     skips.flush();
-    expect(events.at(-1)).toMatchObject({ kind: 'skipped', stream: 'cam', reason, error: { code }, source: { topic: 'hearth/in/cam/frame' } });
+    expect(events.at(-1)).toMatchObject({
+      kind: 'skipped',
+      stream: 'cam',
+      reason,
+      error: { code },
+      source: { topic: 'hearth/in/cam/frame' },
+    });
   };
   await refused('', 'MEDIA_NOT_AN_IMAGE', 'bad-input');
   await refused(png.subarray(0, 5000), 'MEDIA_BROKEN_IMAGE', 'bad-input');
-  for (const json of ['{}', '{"image":', '{"image":{"image":1}}', '{"image":"!"}']) await refused(json, 'MEDIA_BAD_ENVELOPE', 'bad-input');
+  for (const json of ['{}', '{"image":', '{"image":{"image":1}}', '{"image":"!"}'])
+    await refused(json, 'MEDIA_BAD_ENVELOPE', 'bad-input');
   for (const json of ['[1]', '"x"', '1e400', 'true']) await refused(json, 'MEDIA_NOT_AN_IMAGE', 'bad-input');
   await refused(Buffer.alloc(100_001), 'MEDIA_TOO_LARGE', 'too-large');
-  await refused(await sharp({ create: { width: 6000, height: 5000, channels: 3, background: 'black' } }).png({ compressionLevel: 9 }).toBuffer(), 'MEDIA_IMAGE_TOO_LARGE', 'too-large');
+  await refused(
+    await sharp({ create: { width: 6000, height: 5000, channels: 3, background: 'black' } })
+      .png({ compressionLevel: 9 })
+      .toBuffer(),
+    'MEDIA_IMAGE_TOO_LARGE',
+    'too-large',
+  );
   bus.send('hearth/in/cam/frame', png);
   await until(() => consumer.handled.length === 1);
 });
@@ -168,7 +203,8 @@ test('bad frames are skipped with their code and the camera lives on', async () 
 test('topics of any name: bad stream names and one stream too many are refused, none is created', async () => {
   const cameras = new Map([['configured', base.defaults.camera]]);
   const { bus, skips, streams, events } = await started({ maxStreams: 2, cameras });
-  for (const name of ['Upper', 'a b', '', 'ä', '_other', '$SYS', 'a'.repeat(65), 'x\u0000', '../../etc']) bus.send(`hearth/in/${name}/frame`, png);
+  for (const name of ['Upper', 'a b', '', 'ä', '_other', '$SYS', 'a'.repeat(65), 'x\u0000', '../../etc'])
+    bus.send(`hearth/in/${name}/frame`, png);
   expect(Object.keys(streams.stats())).toEqual(['_other']);
   expect(skips.counts()).toEqual({ _other: { 'bad-input': 8 } });
   expect(events[0]!.error?.code).toBe('STREAM_NAME_INVALID');
@@ -181,7 +217,10 @@ test('topics of any name: bad stream names and one stream too many are refused, 
 });
 
 test('only listed streams, when told so', async () => {
-  const { bus, events, consumer } = await started({ acceptUnlisted: false, cameras: new Map([['listed', base.defaults.camera]]) });
+  const { bus, events, consumer } = await started({
+    acceptUnlisted: false,
+    cameras: new Map([['listed', base.defaults.camera]]),
+  });
   bus.send('hearth/in/other/frame', png);
   expect(events[0]).toMatchObject({ stream: '_other', reason: 'bad-input', error: { code: 'STREAM_UNLISTED' } });
   bus.send('hearth/in/listed/frame', png);
@@ -201,9 +240,24 @@ test('retained replays are skipped unless the stream asks for them; its further 
 });
 
 test('a configuration file becomes policies and inputs', () => {
-  const config = loadConfig({ env: { HEARTH_QUEUE_DEFAULT_DEADLINE_MS: '9000', HEARTH_LIMITS_MAX_AUDIO_SECONDS: '12' } });
-  const camera = { ...config.defaults.camera, kind: 'camera', topics: ['cam/+/jpg'], priority: 3, minIntervalMs: 250, raw: { pixelFormat: 'nv12', width: 640, height: 480 } } as const;
-  const microphone = { ...config.defaults.microphone, kind: 'microphone', topics: ['hermes/audioServer/x/audioFrame'], deadlineMs: 77, audio: { ...config.defaults.microphone.audio, format: 's16le', channels: 2 } } as const;
+  const config = loadConfig({
+    env: { HEARTH_QUEUE_DEFAULT_DEADLINE_MS: '9000', HEARTH_LIMITS_MAX_AUDIO_SECONDS: '12' },
+  });
+  const camera = {
+    ...config.defaults.camera,
+    kind: 'camera',
+    topics: ['cam/+/jpg'],
+    priority: 3,
+    minIntervalMs: 250,
+    raw: { pixelFormat: 'nv12', width: 640, height: 480 },
+  } as const;
+  const microphone = {
+    ...config.defaults.microphone,
+    kind: 'microphone',
+    topics: ['hermes/audioServer/x/audioFrame'],
+    deadlineMs: 77,
+    audio: { ...config.defaults.microphone.audio, format: 's16le', channels: 2 },
+  } as const;
   const options = streamsOptions({ ...config, streams: { door: camera, hall: microphone } });
   expect(options.cameras.get('door')).toEqual({
     priority: 3,
@@ -247,7 +301,8 @@ test('a raw camera', async () => {
 });
 
 const recordings = ['002', '004', '007'].map((name) => decodeWav(fixture(`speech-${name}.wav`), 30_000).samples);
-const toS16 = (samples: Float32Array): Buffer => Buffer.from(Int16Array.from(samples, (x) => Math.round(x * 32768)).buffer);
+const toS16 = (samples: Float32Array): Buffer =>
+  Buffer.from(Int16Array.from(samples, (x) => Math.round(x * 32768)).buffer);
 const chunks = (samples: Float32Array, size: number): Float32Array[] =>
   Array.from({ length: Math.ceil(samples.length / size) }, (_, i) => samples.slice(i * size, (i + 1) * size));
 
@@ -289,8 +344,11 @@ test('push-to-talk: audio/end makes exactly what was said a segment, plus the si
 
 test('raw PCM by user properties at 48 kHz, then 8 kHz in mid-sentence: one segment, of the right length', async () => {
   const { bus, consumer, skips } = await started({ microphone: { mode: 'push-to-talk', keepSilenceMs: 0 } });
-  const tone = (rate: number): Buffer => toS16(Float32Array.from({ length: rate }, (_, i) => 0.5 * Math.sin((2 * Math.PI * 300 * i) / rate)));
-  const user = (rate: number, seq: number) => ({ user: { encoding: 's16le', sample_rate: String(rate), seq: String(seq) } });
+  const tone = (rate: number): Buffer =>
+    toS16(Float32Array.from({ length: rate }, (_, i) => 0.5 * Math.sin((2 * Math.PI * 300 * i) / rate)));
+  const user = (rate: number, seq: number) => ({
+    user: { encoding: 's16le', sample_rate: String(rate), seq: String(seq) },
+  });
   bus.send('hearth/in/m/audio', tone(48_000), user(48_000, 0));
   bus.send('hearth/in/m/audio', tone(8000), user(8000, 1));
   bus.send('hearth/in/m/audio/end', '');
@@ -307,9 +365,13 @@ test('raw PCM by user properties at 48 kHz, then 8 kHz in mid-sentence: one segm
 });
 
 test('late chunks are refused, a gap becomes silence, audio without a format is refused', async () => {
-  const { bus, consumer, skips, streams, events } = await started({ microphone: { mode: 'push-to-talk', keepSilenceMs: 0, minSpeechMs: 0 } });
+  const { bus, consumer, skips, streams, events } = await started({
+    microphone: { mode: 'push-to-talk', keepSilenceMs: 0, minSpeechMs: 0 },
+  });
   const send = (seq: number, level: number): void =>
-    bus.send('hearth/in/m/audio', toS16(new Float32Array(1600).fill(level)), { user: { encoding: 's16le', seq: String(seq) } });
+    bus.send('hearth/in/m/audio', toS16(new Float32Array(1600).fill(level)), {
+      user: { encoding: 's16le', seq: String(seq) },
+    });
   send(1, 0.25);
   send(2, 0.5);
   send(1, 0.125);
@@ -339,7 +401,10 @@ test('a microphone that falls silent: the idle timer ends the segment', async ()
 });
 
 test('longer than a segment may be: cut, nothing lost; longer than a chunk may be: refused', async () => {
-  const { bus, consumer, skips } = await started({ microphone: { mode: 'push-to-talk', maxSegmentMs: 1000, keepSilenceMs: 0, minSpeechMs: 0 }, maxChunkMs: 2000 });
+  const { bus, consumer, skips } = await started({
+    microphone: { mode: 'push-to-talk', maxSegmentMs: 1000, keepSilenceMs: 0, minSpeechMs: 0 },
+    maxChunkMs: 2000,
+  });
   bus.send('hearth/in/m/audio', makeWav(Buffer.alloc(2 * 16_000 * 2.5)));
   await settle();
   expect(skips.counts()).toEqual({ m: { 'too-long': 1 } });
@@ -371,7 +436,10 @@ test('stop: no more input, what waits is skipped as shutdown, the handler in han
 });
 
 test('mutated pictures and sounds on live topics: every message is accounted for and the streams live on', async () => {
-  const { bus, consumer, skips, streams, store } = await started({ camera: { duplicateThreshold: 0 }, microphone: { idleFlushMs: 60_000 } });
+  const { bus, consumer, skips, streams, store } = await started({
+    camera: { duplicateThreshold: 0 },
+    microphone: { idleFlushMs: 60_000 },
+  });
   const random = seeded(99);
   const wav = fixture('speech-002.wav');
   for (let i = 0; i < 60; i++) {

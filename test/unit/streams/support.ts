@@ -1,9 +1,9 @@
+import type { StreamEvent } from '../../../daemon/events';
 import type { Consumer, StreamItem } from '../../../daemon/streams/dispatcher';
+import { Dispatcher } from '../../../daemon/streams/dispatcher';
 import type { DecodedMedia } from '../../../daemon/streams/media-store';
 import { MediaStore } from '../../../daemon/streams/media-store';
-import { Dispatcher } from '../../../daemon/streams/dispatcher';
 import { Skips } from '../../../daemon/streams/skips';
-import type { StreamEvent } from '../../../daemon/events';
 
 export { codeOf, fixture, makeWav, mutate, seeded } from '../media/support';
 
