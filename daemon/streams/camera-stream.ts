@@ -35,6 +35,12 @@ export interface CameraDependencies {
   readonly scheduler?: SchedulerLike;
 }
 
+/**
+ * A sender's own time is believed up to this age. Without a clock of its own (1970) every job would be past its deadline,
+ * and with one that runs ahead a result would come before its frame: then the time of arrival counts.
+ */
+const maxAgeSeconds = 300;
+
 export class CameraStream {
   readonly #input$ = new Subject<CapturedFrame>();
   readonly #subscription: Subscription;
@@ -107,8 +113,9 @@ export class CameraStream {
       return;
     }
     const ref = store.add({ type: 'image', image });
-    // A sender whose clock runs ahead must not make results arrive before their frame.
-    const ts = Math.min(capturedTs ?? frame.receivedTs, frame.receivedTs);
+    const claimedTs = capturedTs ?? frame.receivedTs;
+    const ageSeconds = frame.receivedTs - claimedTs;
+    const ts = ageSeconds >= 0 && ageSeconds <= maxAgeSeconds ? claimedTs : frame.receivedTs;
     dispatcher.offer(
       {
         kind: 'frame',

@@ -112,11 +112,14 @@ test('a frame becomes an item with its pixels, hash and time', async () => {
   expect(streams.stats()['front_door']).toMatchObject({ received: 1, used: 1, skipped: {} });
 });
 
-test('a clock that runs ahead does not put a frame into the future', async () => {
+test.each([
+  ['runs ahead', 1_999_999_999],
+  ['never was set', 12],
+])('a sender whose clock %s: the time of arrival counts', async (_what, ts) => {
   const { bus, consumer } = await started();
-  bus.send('hearth/in/a/frame', JSON.stringify({ image: png.toString('base64'), ts: 1_999_999_999 }));
+  bus.send('hearth/in/a/frame', JSON.stringify({ image: png.toString('base64'), ts }));
   await until(() => consumer.handled.length === 1);
-  expect(consumer.handled[0]!.item.capturedTs).toBe(1_795_500_000);
+  expect(consumer.handled[0]?.item.capturedTs).toBe(1_795_500_000);
 });
 
 test('the latest frame wins while the consumer is busy, and every frame is accounted for', async () => {
@@ -414,6 +417,21 @@ test('longer than a segment may be: cut, nothing lost; longer than a chunk may b
   consumer.handled[0]!.finish();
   await until(() => consumer.handled.length === 2);
   expect(consumer.handled.map(({ item }) => item.kind === 'segment' && item.durationMs)).toEqual([1000, 500]);
+});
+
+test('a flood while the resampler starts: what finds no room is counted, the rest is heard', async () => {
+  const { bus, consumer, skips } = await started({ microphone: { mode: 'push-to-talk', keepSilenceMs: 0 } });
+  const seconds = (n: number): Buffer => makeWav(Buffer.alloc(2 * 48_000 * n), { sampleRate: 48_000 });
+  // 100 chunks of 96 kB: 43 fit into 4 MiB together with the first, which is being worked on.
+  for (let i = 0; i < 100; i++) bus.send('hearth/in/m/audio', seconds(1));
+  const refused = skips.counts()['m']?.['queue-full'] ?? 0;
+  expect(refused).toBe(100 - Math.floor((4 * 2 ** 20) / seconds(1).length));
+  const heardMs = (): number =>
+    consumer.handled.reduce((sum, { item }) => sum + (item.kind === 'segment' ? item.durationMs : 0), 0);
+  await until(() => heardMs() === 30_000);
+  for (const handled of consumer.handled) handled.finish();
+  bus.send('hearth/in/m/audio/end', '{}');
+  await until(() => heardMs() === 1000 * (100 - refused));
 });
 
 test('stop: no more input, what waits is skipped as shutdown, the handler in hand may end', async () => {
