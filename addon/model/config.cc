@@ -1,6 +1,8 @@
 #include "addon/model/config.h"
 
+#include <algorithm>
 #include <limits>
+#include <string_view>
 
 namespace hearth {
 namespace {
@@ -10,6 +12,16 @@ constexpr int64_t kMaxWidth = 1 << 20;
 constexpr int64_t kMaxVocab = 1 << 22;
 
 std::string Key(const char* name) { return std::string("gemma3n.") + name; }
+
+// How many ids are text. The per-layer table tells when it has rows for those alone; llama.cpp pads it to the whole
+// vocabulary, and then the first id of the vision part tells.
+StatusOr<int64_t> TextVocab(const GgufFile& file, int64_t vocab, int64_t ple_rows) {
+  if (ple_rows < vocab || file.Has("hearth.text_vocab")) return file.IntOr("hearth.text_vocab", ple_rows, 1, ple_rows);
+  if (!file.Has("tokenizer.ggml.tokens")) return vocab;
+  HEARTH_ASSIGN_OR_RETURN(const std::vector<std::string_view> tokens, file.Strings("tokenizer.ggml.tokens"));
+  const auto first = std::find(tokens.begin(), tokens.end(), "<end_of_image>");
+  return first == tokens.end() || first == tokens.begin() ? vocab : std::min<int64_t>(vocab, first - tokens.begin());
+}
 
 Status Disagree(const char* what, int64_t expected, int64_t found) {
   return Error(Code::MODEL_MISMATCH, "%s: the keys say %lld, the tensors %lld", what, static_cast<long long>(expected),
@@ -100,7 +112,7 @@ StatusOr<Config> Config::Load(const GgufFile& file) {
   HEARTH_ASSIGN_OR_RETURN(const GgufTensor* embedding, file.Require("token_embd.weight"));
   HEARTH_ASSIGN_OR_RETURN(const GgufTensor* ple, file.Require("per_layer_token_embd.weight"));
   c.vocab = embedding->rows();
-  c.text_vocab = ple->rows();
+  HEARTH_ASSIGN_OR_RETURN(c.text_vocab, TextVocab(file, c.vocab, ple->rows()));
   if (c.vocab > kMaxVocab || c.text_vocab > c.vocab) return Disagree("text ids at most as many as all ids", c.vocab, c.text_vocab);
   return c;
 }

@@ -33,7 +33,7 @@ struct Config {
   float norm_eps;
   float logit_soft_cap;
   int64_t vocab;                    // rows of the embedding: text, then vision, then audio ids
-  int64_t text_vocab;               // rows of the per-layer embedding table: text ids only
+  int64_t text_vocab;               // ids below this are text; they alone have per-layer embeddings
   int64_t context_length;           // positions the model was trained for
 
   int64_t q_dim() const { return heads * head_dim; }

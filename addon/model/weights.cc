@@ -13,7 +13,7 @@ StatusOr<TextWeights> TextWeights::Load(std::shared_ptr<const GgufFile> file, co
 #define MATRIX(field, name, rows, cols) HEARTH_ASSIGN_OR_RETURN(field, loader.Matrix(name, rows, cols))
 #define VECTOR(field, name, n) HEARTH_ASSIGN_OR_RETURN(field, loader.Vector(name, n))
   MATRIX(w.token_embd, "token_embd.weight", c.vocab, h);
-  MATRIX(w.per_layer_token_embd, "per_layer_token_embd.weight", c.text_vocab, c.layers * c.ple_dim);
+  MATRIX(w.per_layer_token_embd, "per_layer_token_embd.weight", -1, c.layers * c.ple_dim);
   MATRIX(w.per_layer_model_proj, "per_layer_model_proj.weight", c.layers * c.ple_dim, h);
   VECTOR(w.per_layer_proj_norm, "per_layer_proj_norm.weight", c.ple_dim);
   MATRIX(w.altup_proj, "altup_proj.weight", (kStreams - 1) * h, h);

@@ -45,7 +45,7 @@ struct LayerWeights {
 struct TextWeights {
   std::shared_ptr<const GgufFile> file;  // keeps the map alive
   Weight token_embd;                     // [vocab, H], also the head
-  Weight per_layer_token_embd;           // [text vocab, layers * P]; rows are read from the map, one a token
+  Weight per_layer_token_embd;           // [text vocab or more, layers * P]; read from the map, a row a token
   Weight per_layer_model_proj;           // [layers * P, H]
   FloatVector per_layer_proj_norm;       // [P]
   Weight altup_proj;                     // [3 * H, H], three matrices
