@@ -5,6 +5,7 @@
 import { connect, type IClientOptions, type IConnackPacket, type IPublishPacket, type MqttClient } from 'mqtt';
 import { type Log, messageOf } from '../log';
 import type { BusState } from './bus';
+import { limitPackets } from './packet-limit';
 
 export interface BrokerOptions {
   readonly url: string;
@@ -22,7 +23,7 @@ export interface ConnectionOptions {
   readonly broker: BrokerOptions;
   readonly clientId: string;
   readonly will?: { readonly topic: string; readonly payload: string };
-  /** Announced to an MQTT 5 broker, which then keeps larger packets to itself. */
+  /** Announced to an MQTT 5 broker, which then keeps larger packets to itself. Any other loses the connection by one. */
   readonly maximumPacketSize: number;
   readonly log: Log;
 }
@@ -44,6 +45,8 @@ export interface ConnectionHandlers {
 }
 
 const firstDelayMs = 250;
+/** A session that ended sooner did not prove that the broker is well: the wait goes on growing. */
+const provenMs = 10_000;
 /** A broker without MQTT 5 may hang up instead of saying so; this often, and 3.1.1 is tried. */
 const hangUpsBeforeFallback = 2;
 /** MQTT 5 reason 0x84 and MQTT 3.1.1 return code 1: the broker does not speak that version. */
@@ -65,6 +68,7 @@ export class Connection {
   #timer: NodeJS.Timeout | undefined;
   #protocol: 5 | 4;
   #attempt = 0;
+  #onlineSinceMs = 0;
   #hangUps = 0;
   #closed = false;
 
@@ -117,10 +121,14 @@ export class Connection {
     this.#client = client;
     let reason = 'the connection was closed';
     let code: number | undefined;
+    limitPackets(client.stream, this.#options.maximumPacketSize, (sizeBytes) => {
+      reason = `a packet of ${sizeBytes} bytes came, at most ${this.#options.maximumPacketSize} are taken`;
+      client.stream.destroy();
+    });
     client.on('connect', (packet) => {
       const session = sessionOf(client, protocol, packet);
       this.#session = session;
-      this.#attempt = 0;
+      this.#onlineSinceMs = Date.now();
       this.#hangUps = 0;
       this.#options.log.info({ clientId: this.#options.clientId, protocol }, 'connected');
       this.#handlers.onState({ phase: 'online', protocol });
@@ -148,6 +156,7 @@ export class Connection {
       if (wasOnline) this.#handlers.onLost(reason);
       client.end(true);
       if (this.#closed) return;
+      if (wasOnline && Date.now() - this.#onlineSinceMs >= provenMs) this.#attempt = 0;
       this.#chooseProtocol(wasOnline, code, reason);
       this.#retry(reason);
     });

@@ -302,6 +302,20 @@ test('an MQTT 5 broker keeps larger packets to itself', async () => {
   expect(sizes).toEqual([1000]);
 });
 
+test('a larger packet of a 3.1.1 broker costs a connection, not memory', async () => {
+  const other = await peer([]);
+  const bus = await start({ protocol: 4, maxMediaBytes: 1024 });
+  const sizes: number[] = [];
+  await bus.subscribe('cam/+', (_topic, payload) => sizes.push(payload.length), { connection: 'ingest' });
+  await other.client.publishAsync('cam/a', Buffer.alloc(8 << 20), { qos: 1 });
+  await until(() => bus.counters.reconnects === 1);
+  await until(async () => {
+    await other.client.publishAsync('cam/a', Buffer.alloc(1000), { qos: 1 });
+    return sizes.length > 0;
+  });
+  expect(new Set(sizes)).toEqual(new Set([1000]));
+});
+
 test('the last will says offline when the process is killed', async () => {
   const other = await peer(['hearth/pi5/state']);
   const front = await startFront(broker.port, () => undefined);
