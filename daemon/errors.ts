@@ -75,6 +75,7 @@ export const catalogue = {
   STREAM_NAME_INVALID: { meaning: 'A stream name has other characters than a-z, 0-9, _ and -.', retryable: false },
   STREAM_UNLISTED: { meaning: 'A stream that is not configured, where only configured ones are taken.', retryable: false },
   TOKEN_INVALID: { meaning: 'A token id is not one of the model\'s.', retryable: false },
+  USAGE: { meaning: 'A command was called with arguments it does not have.', retryable: false, exitCode: 64 },
 } as const satisfies Record<string, CatalogueEntry>;
 
 export type ErrorCode = keyof typeof catalogue;
@@ -97,4 +98,10 @@ export class HearthError extends Error {
   toJSON(): { code: ErrorCode; message: string; retryable: boolean } {
     return { code: this.code, message: this.message, retryable: this.retryable };
   }
+}
+
+/** The exit code of a command that ends with this error; 1 where the catalogue names none. */
+export function exitCodeOf(error: unknown): number {
+  const entry: CatalogueEntry = error instanceof HearthError ? catalogue[error.code] : catalogue.INTERNAL;
+  return entry.exitCode ?? 1;
 }

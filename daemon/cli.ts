@@ -1,0 +1,133 @@
+#!/usr/bin/env node
+/** The command line. Every failure is one line, `CODE: message`, and an exit code from the catalogue. */
+import { Command, CommanderError, Option } from 'commander';
+import { ConfigError, type ConfigSources, type Config, configFlags, loadConfig, redact } from './config';
+import { exitCodeOf, HearthError } from './errors';
+import { messageOf } from './log';
+import { weightTypes } from './models/convert/block-formats';
+import { version } from './version';
+
+// Commands load what they need themselves: `hearth --help` has no use for an MQTT client.
+
+/** `hearth <arguments>`; `hearthd` is `hearth run`. Resolves to the exit code. */
+export async function runCli(args: readonly string[]): Promise<number> {
+  let debug = false;
+  try {
+    const program = createProgram((config) => {
+      debug = config.log.level === 'debug' || config.log.level === 'trace';
+    });
+    await program.parseAsync([...args], { from: 'user' });
+    return typeof process.exitCode === 'number' ? process.exitCode : 0;
+  } catch (error) {
+    // Help and version were printed on purpose.
+    if (error instanceof CommanderError && error.exitCode === 0) return 0;
+    const failure = error instanceof CommanderError ? usage(error) : error;
+    for (const line of linesOf(failure)) process.stderr.write(`${line}\n`);
+    if (debug && failure instanceof Error) process.stderr.write(`${failure.stack ?? ''}\n`);
+    return exitCodeOf(failure);
+  }
+}
+
+function usage({ code, message }: CommanderError): HearthError {
+  // Commander calls a command without its subcommand a request for help.
+  const text = code === 'commander.help' ? 'expected a command; --help lists them' : message.replace(/^error: /, '');
+  return new HearthError('USAGE', text);
+}
+
+function linesOf(error: unknown): string[] {
+  if (error instanceof ConfigError) {
+    return error.problems.map(({ path, expected, received, origin }) => `${error.code}: ${path}: expected ${expected}, received ${received} (${origin})`);
+  }
+  return [`${error instanceof HearthError ? error.code : 'INTERNAL'}: ${messageOf(error).replaceAll('\n', ' ')}`];
+}
+
+function createProgram(onConfig: (config: Config) => void): Command {
+  const program = new Command('hearth')
+    .description('Local multimodal daemon: pictures and sound in over MQTT, captions, transcripts, translations and function calls out.')
+    .version(version)
+    .exitOverride()
+    .configureOutput({ writeErr: () => undefined })
+    .showSuggestionAfterError();
+  const configured = (name: string, description: string): Command => withConfigFlags(program.command(name).description(description));
+  const load = (command: Command): Config => {
+    const config = loadConfig(sourcesOf(command));
+    onConfig(config);
+    return config;
+  };
+
+  configured('run', 'Run the daemon.').action(async (_options, command: Command) => {
+    const { runDaemon } = await import('./main.js');
+    await runDaemon(load(command));
+  });
+  configured('check-config', 'Check the configuration and print what is in force, without secrets.').action((_options, command: Command) => {
+    print(JSON.stringify(redact(load(command)), null, 2));
+  });
+  configured('doctor', 'Check everything the daemon needs on this machine.').action(async (_options, command: Command) => {
+    const { doctor } = await import('./main.js');
+    process.exitCode = (await doctor(load(command), print)) ? 0 : 1;
+  });
+
+  const model = program.command('model').description('Model files.');
+  model
+    .command('convert')
+    .description('Convert a Hugging Face checkpoint of Gemma 3n to GGUF.')
+    .argument('<directory>', 'checkpoint: safetensors, config.json and tokenizer.model')
+    .argument('<out>', 'text file to write; the encoders go into mmproj-<name> beside it')
+    .addOption(new Option('--type <type>', 'weight type').choices([...weightTypes]).default('q4_0'))
+    .action(async (checkpointDir: string, outPath: string, { type }: { type: (typeof weightTypes)[number] }) => {
+      const { convertCheckpoint } = await import('./models/convert/convert.js');
+      let percent = -1;
+      const { textPath, multimodalPath } = await convertCheckpoint({
+        checkpointDir,
+        outPath,
+        type,
+        onProgress: (done, total, tensor) => {
+          const now = Math.floor((100 * done) / total);
+          if (now > percent) process.stderr.write(`${now} % ${tensor}\n`);
+          percent = now;
+        },
+      });
+      print(textPath);
+      if (multimodalPath !== undefined) print(multimodalPath);
+    });
+  model
+    .command('info')
+    .description('Load a model and print what it is, as JSON.')
+    .argument('<file>', 'GGUF file of the model')
+    .action(async (file: string) => {
+      const { describeModel } = await import('./main.js');
+      print(JSON.stringify(await describeModel(loadConfig({ flags: { 'model-path': file } })), null, 2));
+    });
+  return program;
+}
+
+function withConfigFlags(command: Command): Command {
+  command.option('--config <file>', 'YAML or JSON file (HEARTH_CONFIG; /etc/hearth/hearth.yaml when it is there)');
+  for (const { arg, env, option } of configFlags()) {
+    command.addOption(new Option(`--${arg ?? ''} <value>`, `${option.doc} Expected ${option.format}. (${env ?? ''})`));
+  }
+  return command;
+}
+
+function sourcesOf(command: Command): ConfigSources {
+  const given = command.opts<Record<string, string | undefined>>();
+  const flags: Record<string, string> = {};
+  for (const { arg } of configFlags()) {
+    const value = given[camelCase(arg ?? '')];
+    if (arg !== undefined && value !== undefined) flags[arg] = value;
+  }
+  return { file: given['config'], flags };
+}
+
+/** As commander names the attribute of a flag. */
+function camelCase(flag: string): string {
+  return flag.replace(/-([a-z0-9])/g, (_match, letter: string) => letter.toUpperCase());
+}
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+if (require.main === module) {
+  void runCli(process.argv.slice(2)).then((code) => process.exit(code));
+}

@@ -1,0 +1,45 @@
+/** What goes on the `info` topic: who this daemon is and what it takes. Never a secret, never a path. */
+import type { Config } from './config';
+import type { EngineState } from './inference/types';
+import { apiVersion } from './plugins/api';
+import { version } from './version';
+
+export interface Info extends Readonly<Record<string, unknown>> {
+  readonly version: string;
+  /** Of the plugin API. */
+  readonly api_version: string;
+  readonly node: string;
+  readonly model: Readonly<Record<string, unknown>> | null;
+  readonly modalities: readonly string[];
+  readonly limits: Config['limits'];
+  readonly plugins: readonly string[];
+}
+
+export function describeDaemon(config: Config, engine: EngineState, plugins: readonly string[]): Info {
+  const model = engine.phase === 'ready' ? engine.info : undefined;
+  return {
+    version,
+    api_version: apiVersion,
+    node: config.node.id,
+    model:
+      model === undefined
+        ? null
+        : {
+            name: model.name,
+            architecture: model.architecture,
+            parameters: model.parameters,
+            layers: model.layers,
+            context_length: model.contextLength,
+            slices: model.slices,
+            slice: config.model.slice ?? 'full',
+            image_sizes: model.imageSizes,
+            max_audio_seconds: model.maxAudioSeconds,
+            languages: Object.keys(model.prompts.languages),
+            isa: model.isa,
+            threads: model.threads,
+          },
+    modalities: model?.modalities ?? [],
+    limits: config.limits,
+    plugins,
+  };
+}

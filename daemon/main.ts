@@ -1,0 +1,200 @@
+/** The composition root: the only file that constructs services. Everything that runs is started and ended here. */
+import { filter, firstValueFrom } from 'rxjs';
+import { brokerOptions } from './bus/broker-options';
+import { startEmbeddedBroker } from './bus/embedded-broker';
+import { MqttBus } from './bus/mqtt-bus';
+import { examine } from './commands/doctor';
+import { type Config, redact } from './config';
+import { type ErrorCode, HearthError } from './errors';
+import { HealthReporter } from './health/health';
+import { RunnerEngine } from './inference/runner-engine';
+import type { EngineState, ModelInfo } from './inference/types';
+import { describeDaemon } from './info';
+import { firstSignal, step } from './lifecycle';
+import { createLog, messageOf } from './log';
+import { locateModel } from './models/locate';
+import { GenerateRequests } from './requests/generate';
+import { Dispatcher } from './streams/dispatcher';
+import { JobQueue } from './streams/job-queue';
+import { MediaStore } from './streams/media-store';
+import { streamsOptions } from './streams/options';
+import { Skips } from './streams/skips';
+import { Streams } from './streams/streams';
+import { version } from './version';
+
+/** Requests come from someone who waits: before cameras, after speech. */
+const requestPriority = 4;
+const maxWaitingSegments = 4;
+/** Longest a shutdown takes, whatever hangs. */
+const shutdownLimitMs = 4800;
+
+/**
+ * Runs the daemon until a signal or a failure that it cannot get over ends it. Resolves after an orderly shutdown;
+ * rejects with a `HearthError` when it could not start.
+ */
+export async function runDaemon(config: Config): Promise<void> {
+  let bus: MqttBus | undefined;
+  const { node, limits, queue: queueConfig } = config;
+  const log = createLog({
+    level: config.log.level,
+    tap: (record) => {
+      if (config.log.mqtt) bus?.publishLog(record);
+    },
+  });
+  const signalled = firstSignal(['SIGTERM', 'SIGINT']);
+  log.info({ version, node: node.id }, 'hearth starts');
+  log.debug({ config: redact(config) }, 'configuration in force');
+  const modelFiles = locateModel(config);
+  const mediaBytes = Math.max(limits.maxFrameBytes, limits.maxAudioBytes);
+
+  const embedded =
+    config.mqtt.url === null
+      ? await startEmbeddedBroker({
+          port: config.mqtt.embedded.port,
+          maxPacketBytes: Math.max(mediaBytes, limits.maxRequestBytes) + (64 << 10),
+          log: log.child({ ns: 'broker' }),
+        })
+      : undefined;
+  const broker = brokerOptions(config, embedded?.url ?? config.mqtt.url ?? '');
+  const running = new MqttBus({
+    // The embedded broker speaks 3.1.1 only.
+    broker: embedded === undefined ? broker : { ...broker, protocol: 4 },
+    baseTopic: config.mqtt.baseTopic,
+    node: node.id,
+    clientId: config.mqtt.clientId ?? `hearth-${node.id}`,
+    eventExpirySeconds: config.mqtt.eventExpirySeconds,
+    maxRequestBytes: limits.maxRequestBytes,
+    maxMediaBytes: mediaBytes,
+    log: log.child({ ns: 'bus' }),
+  });
+  bus = running;
+  running.start();
+
+  const engine = createEngine(config, modelFiles);
+  let engineState: EngineState = { phase: 'starting' };
+  engine.state$.subscribe((state) => {
+    engineState = state;
+    log.info({ ns: 'engine', ...(state.phase === 'ready' ? { phase: 'ready' } : state) }, `engine: ${state.phase}`);
+    running.publishInfo(describeDaemon(config, state, []));
+  });
+
+  const store = new MediaStore({ maxBytes: limits.maxMediaBytes });
+  const skips = new Skips({ node: node.id });
+  skips.event$.subscribe((event) => {
+    running.publishEvent(event).catch((error: unknown) => log.debug({ ns: 'streams', reason: messageOf(error) }, 'a skipped event did not get out'));
+  });
+  const dispatcher = new Dispatcher({ store, skips, maxWaitingSegments });
+  const queue = new JobQueue({ capacity: queueConfig.capacity });
+  const streams = new Streams({
+    options: streamsOptions(config),
+    bus: running,
+    topics: running.topics,
+    dispatcher,
+    store,
+    skips,
+    log: log.child({ ns: 'streams' }),
+    supports: (kind) => engineState.phase !== 'ready' || engineState.info.modalities.includes(kind === 'frame' ? 'image' : 'audio'),
+  });
+  const generateRequests = new GenerateRequests({
+    bus: running,
+    engine,
+    queue,
+    node: node.id,
+    modelName: () => (engineState.phase === 'ready' ? engineState.info.name : undefined),
+    defaultPriority: requestPriority,
+    defaultDeadlineMs: queueConfig.defaultDeadlineMs,
+    maxAudioSeconds: limits.maxAudioSeconds,
+  });
+  const health = new HealthReporter({
+    sources: {
+      queue: () => ({ depth: queue.state.waiting, running: queue.state.running }),
+      runner: () => ({ phase: engineState.phase, ...engine.health() }),
+      slice: () => config.model.slice ?? 'full',
+      mqtt: () => ({ ...running.counters }),
+      streams: () => streams.stats(),
+    },
+    publish: (facts) => running.publishHealth({ ...facts }),
+    log: log.child({ ns: 'health' }),
+  });
+
+  const stop = async (reason: string): Promise<void> => {
+    log.info({ reason }, 'hearth stops');
+    const limit = setTimeout(() => {
+      log.error({ shutdownLimitMs }, 'something hangs; hearth ends without it');
+      process.exit(0);
+    }, shutdownLimitMs);
+    health.stop();
+    running.stopIntake();
+    await Promise.all([
+      step('streams', 1500, log, async () => await streams.stop()),
+      step('queue', 1500, log, async () => await queue.stop(1000)),
+    ]);
+    skips.stop();
+    await step('engine', 2200, log, async () => await engine.close());
+    await step('bus', 900, log, async () => await running.close(800));
+    await step('broker', 200, log, async () => await embedded?.close());
+    clearTimeout(limit);
+  };
+
+  const up = async (): Promise<void> => {
+    await running.ready();
+    generateRequests.start();
+    running.onRequest('health', async () => await health.gather());
+    health.start();
+    await streams.start();
+    await engineReady(engine);
+    log.info('hearth is ready');
+  };
+  const starting = up();
+  starting.catch(() => undefined);
+  try {
+    const signal = await Promise.race([signalled, starting.then(async () => await signalled)]);
+    await stop(signal);
+  } catch (error) {
+    await stop(messageOf(error));
+    throw error;
+  }
+}
+
+/** Resolves when the model is loaded. Rejects when it never will be. */
+async function engineReady(engine: RunnerEngine): Promise<void> {
+  const state = await firstValueFrom(engine.state$.pipe(filter(({ phase }) => phase === 'ready' || phase === 'failed')));
+  if (state.phase === 'failed') throw new HearthError(state.code as ErrorCode, state.reason);
+}
+
+/** `hearth doctor`: prints one line for each thing looked at; true when nothing failed. */
+export async function doctor(config: Config, print: (line: string) => void): Promise<boolean> {
+  let fine = true;
+  for await (const { level, what, detail } of examine(config, loadOnce)) {
+    print(`${level.padEnd(4)} ${what}: ${detail}`);
+    fine &&= level !== 'fail';
+  }
+  return fine;
+}
+
+/** `hearth model info`. Rejects with the code that loading ended with. */
+export async function describeModel(config: Config): Promise<ModelInfo> {
+  const state = await loadOnce(config);
+  if (state.phase === 'ready') return state.info;
+  throw new HearthError(state.phase === 'failed' ? (state.code as ErrorCode) : 'ENGINE_NOT_READY', 'reason' in state ? state.reason : state.phase);
+}
+
+/** Loads the model, says how that went, and ends the runner again. */
+async function loadOnce(config: Config): Promise<EngineState> {
+  const engine = createEngine(config);
+  const state = await firstValueFrom(engine.state$.pipe(filter(({ phase }) => phase === 'ready' || phase === 'failed' || phase === 'restarting')));
+  await engine.close();
+  return state;
+}
+
+function createEngine({ model }: Config, files = locateModel({ model })): RunnerEngine {
+  return new RunnerEngine({
+    ...files,
+    threads: model.threads,
+    isa: model.isa ?? undefined,
+    contextLength: model.contextLength,
+    defaultSlice: model.slice ?? undefined,
+    defaultImageSize: model.imageSize ?? undefined,
+    stallTimeoutMs: model.stallTimeoutSeconds * 1000,
+  });
+}

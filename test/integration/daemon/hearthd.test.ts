@@ -1,0 +1,172 @@
+/** The daemon as a process, with a real model and a real broker, and what is left of it when parts of it are killed. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Mosquitto, startMosquitto } from '../../helpers/mosquitto';
+import { connectPeer, type Peer } from '../../helpers/mqtt-peer';
+
+jest.setTimeout(60_000);
+
+const modelPath = join(process.cwd(), 'test/fixtures/models/e2b-narrow.gguf');
+const hearthd = join(__dirname, '../../../daemon/hearthd.js');
+
+let broker: Mosquitto;
+let peer: Peer;
+let child: ChildProcess;
+let output: string;
+let stateDirectory: string;
+
+beforeEach(async () => {
+  broker = await startMosquitto();
+  peer = await connectPeer(broker.url, ['hearth/#']);
+  stateDirectory = mkdtempSync(join(tmpdir(), 'hearth-state-'));
+  output = '';
+});
+
+afterEach(async () => {
+  if (child.exitCode === null && child.signalCode === null) {
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+  }
+  await peer.close();
+  await broker.stop();
+  rmSync(stateDirectory, { recursive: true, force: true });
+});
+
+async function start(args: readonly string[] = ['--mqtt-url', broker.url]): Promise<void> {
+  child = spawn(process.execPath, [hearthd, '--node-id', 'pi5', '--model-path', modelPath, '--model-threads', '1', '--state-directory', stateDirectory, ...args], {
+    env: {},
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  child.stdout?.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  child.stderr?.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  await peer.json('hearth/pi5/info', ({ model }: { model: unknown }) => model !== null).catch((error: unknown) => {
+    throw new Error(`hearthd did not come up: ${String(error)}\n${output}`);
+  });
+}
+
+async function exit(): Promise<{ code: number | null; signal: string | null }> {
+  if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+  return { code: child.exitCode, signal: child.signalCode };
+}
+
+function childrenOf(pid: number): number[] {
+  return readdirSync('/proc').flatMap((entry) => {
+    if (!/^\d+$/.test(entry)) return [];
+    try {
+      const parent = /^PPid:\s+(\d+)$/m.exec(readFileSync(`/proc/${entry}/status`, 'utf8'))?.[1];
+      return Number(parent) === pid ? [Number(entry)] : [];
+    } catch {
+      return [];
+    }
+  });
+}
+
+async function ask(verb: string, payload: Record<string, unknown>): Promise<Record<string, unknown>> {
+  await peer.client.publishAsync(`hearth/pi5/request/${verb}`, JSON.stringify(payload), { qos: 1 });
+  return await peer.json(`hearth/pi5/response/${verb}`, ({ id }: { id: string }) => id === payload['id']);
+}
+
+const offline = async (): Promise<unknown> => await peer.json('hearth/pi5/state', ({ state }: { state: string }) => state === 'offline');
+
+test('is online, says what it is and how it is, answers, and ends with exit code 0 and offline on SIGTERM', async () => {
+  await start();
+  expect(await peer.json('hearth/pi5/state')).toEqual({ state: 'online' });
+  const info = await peer.json('hearth/pi5/info', ({ model }: { model: unknown }) => model !== null);
+  expect(info).toMatchObject({ node: 'pi5', model: { name: 'e2b-narrow', layers: 30 }, modalities: ['text'], limits: { maxFrameBytes: 2 << 20 } });
+  expect(JSON.stringify(info)).not.toContain(modelPath);
+
+  const health = await ask('health', { id: 'h' });
+  expect(health).toMatchObject({ ok: true, data: { queue: { depth: 0 }, slice: 'full', runner: { phase: 'ready', restarts: 0 } } });
+  expect(await peer.json('hearth/pi5/health')).toHaveProperty('memory.daemon_rss_bytes');
+
+  const first = await ask('generate', { id: 'g1', prompt: 'Hello', maxTokens: 4, temperature: 0 });
+  expect(first).toMatchObject({ ok: true, data: { tokens: { completion: expect.any(Number) as number } } });
+  const again = await ask('generate', { id: 'g2', prompt: 'Hello', maxTokens: 4, temperature: 0 });
+  expect((again['data'] as { text: string }).text).toBe((first['data'] as { text: string }).text);
+
+  child.kill('SIGTERM');
+  expect(await exit()).toEqual({ code: 0, signal: null });
+  expect(await offline()).toEqual({ state: 'offline' });
+  expect(output).not.toMatch(/"level":"(error|fatal)"/);
+});
+
+test('killed outright, it is offline by its last will', async () => {
+  await start();
+  child.kill('SIGKILL');
+  expect(await offline()).toEqual({ state: 'offline' });
+  await exit();
+});
+
+test('a killed runner fails its job with a code and comes back; the daemon and its connection live on', async () => {
+  await start();
+  const [runner] = childrenOf(child.pid ?? 0);
+  const job = ask('generate', { id: 'long', prompt: 'Hello', maxTokens: 2000, temperature: 1 });
+  await peer.client.publishAsync('hearth/pi5/request/health', '{"id":"busy"}', { qos: 1 });
+  await peer.json('hearth/pi5/response/health', ({ data }: { data: { queue: { running: boolean } } }) => data.queue.running);
+  process.kill(runner ?? 0, 'SIGKILL');
+  expect(await job).toMatchObject({ ok: false, error: { code: 'ENGINE_RESTARTED' } });
+  let restarted: Record<string, unknown> | undefined;
+  for (let attempt = 0; attempt < 100; attempt++) {
+    const reply = await ask('generate', { id: `retry-${attempt}`, prompt: 'Hello', maxTokens: 2, temperature: 0 });
+    if (reply['ok'] === true) {
+      restarted = reply;
+      break;
+    }
+    expect(reply).toMatchObject({ error: { code: 'ENGINE_NOT_READY' } });
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  expect(restarted).toMatchObject({ ok: true });
+  expect(peer.heard.filter(({ topic, payload }) => topic === 'hearth/pi5/state' && payload.toString().includes('offline'))).toEqual([]);
+  expect(childrenOf(child.pid ?? 0)).not.toContain(runner);
+});
+
+test('SIGTERM in the middle of a long job fails the job and still ends with 0 and no runner left behind', async () => {
+  await start();
+  const [runner] = childrenOf(child.pid ?? 0);
+  await peer.client.publishAsync('hearth/pi5/request/generate', '{"id":"long","prompt":"Hello","maxTokens":2000,"temperature":1}', { qos: 1 });
+  await peer.client.publishAsync('hearth/pi5/request/health', '{"id":"busy"}', { qos: 1 });
+  await peer.json('hearth/pi5/response/health', ({ data }: { data: { queue: { running: boolean } } }) => data.queue.running);
+  child.kill('SIGTERM');
+  expect(await exit()).toEqual({ code: 0, signal: null });
+  const answer = await peer.json('hearth/pi5/response/generate');
+  expect(answer).toMatchObject({ id: 'long' });
+  await offline();
+  expect(() => process.kill(runner ?? 0, 0)).toThrow('ESRCH');
+});
+
+test('without a broker it brings its own, on loopback', async () => {
+  child = spawn(process.execPath, [hearthd, '--node-id', 'own', '--model-path', modelPath, '--mqtt-embedded-port', '0', '--state-directory', stateDirectory], {
+    env: {},
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  child.stdout?.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  let port: string | undefined;
+  for (let attempt = 0; attempt < 200 && port === undefined; attempt++) {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    port = /"port":(\d+),"msg":"embedded broker listens"/.exec(output)?.[1];
+  }
+  const own = await connectPeer(`mqtt://127.0.0.1:${port}`, ['hearth/own/#'], { protocolVersion: 4 });
+  expect(await own.json('hearth/own/state')).toEqual({ state: 'online' });
+  await own.json('hearth/own/info', ({ model }: { model: unknown }) => model !== null);
+  child.kill('SIGTERM');
+  expect(await exit()).toEqual({ code: 0, signal: null });
+  await own.close();
+});
+
+test.each([
+  [['--model-path', join(process.cwd(), 'package.json')], 'GGUF_MALFORMED', 65],
+  [['--model-path', '/nonexistent.gguf'], 'FILE_UNREADABLE', 66],
+  [['--queue-capacity', '0'], 'CONFIG_INVALID', 78],
+  [['--mqtt-tls-ca-file', '/etc/hostname'], 'FILE_UNREADABLE', 66],
+])('%j ends it with one line that begins with %s and exit code %i', async (args, code, exitCode) => {
+  child = spawn(process.execPath, [hearthd, '--mqtt-url', broker.url, '--model-path', modelPath, '--state-directory', stateDirectory, ...args], {
+    env: {},
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  child.stderr?.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  expect(await exit()).toEqual({ code: exitCode, signal: null });
+  expect(output.trim().split('\n')).toEqual([expect.stringMatching(new RegExp(`^${code}: `))]);
+});
