@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "addon/base/status.h"
+#include "addon/text/sampler.h"
 
 namespace hearth {
 
@@ -68,14 +69,6 @@ struct SliceOptions {
   std::string name;                  // a name from ModelInfo::slices; empty: the widths below
   std::vector<int64_t> ffn_widths;   // one a layer of the file
   std::vector<int> skipped_layers;
-};
-
-struct SamplingOptions {
-  float temperature = 0;  // 0: greedy
-  int top_k = 0;          // 0: off
-  float top_p = 1;        // 1: off
-  float min_p = 0;        // 0: off
-  uint64_t seed = 0;
 };
 
 struct Sampled {
@@ -133,7 +126,7 @@ class Session {
   // none is left the logits of the last one are there.
   StatusOr<int64_t> Advance(int64_t max_tokens);
 
-  // Chooses the next token from the logits and appends it. Restarts the random sequence whenever the seed changes.
+  // Chooses the next token from the logits and appends it. A seed's random sequence begins anew after Rewind.
   StatusOr<Sampled> Sample(const SamplingOptions& options);
   // Text held back because it ends inside a UTF-8 character, made printable. Ends the reply's text.
   std::string FlushText();

@@ -136,6 +136,8 @@ Status Session::Rewind(int64_t position) {
   if (position < 0 || position > static_cast<int64_t>(impl_->ids.size())) {
     return Error(Code::OPTION_INVALID, "position %lld of a timeline of %zu tokens", static_cast<long long>(position), impl_->ids.size());
   }
+  impl_->sampler.Restart();
+  impl_->text.Reset();
   impl_->ids.resize(static_cast<size_t>(position));
   impl_->soft_index.resize(static_cast<size_t>(std::max<int64_t>(0, position - impl_->position)));
   if (impl_->soft_index.empty()) impl_->soft_rows.clear();
