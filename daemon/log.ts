@@ -48,7 +48,7 @@ export function createLog({ level, tap, destination }: LogOptions): Log {
   );
 }
 
-/** The message of whatever was thrown. */
+/** The message of whatever was thrown. By shape, not by class: an error may come from another realm. */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return typeof error === 'object' && error !== null && 'message' in error ? String(error.message) : String(error);
 }

@@ -5,7 +5,7 @@ import { startEmbeddedBroker } from './bus/embedded-broker';
 import { MqttBus } from './bus/mqtt-bus';
 import { examine } from './commands/doctor';
 import { type Config, redact } from './config';
-import { type ErrorCode, HearthError } from './errors';
+import { type ErrorCode, exitCodeOf, HearthError } from './errors';
 import { HealthReporter } from './health/health';
 import { RunnerEngine } from './inference/runner-engine';
 import type { EngineState, ModelInfo } from './inference/types';
@@ -14,6 +14,7 @@ import { firstSignal, step } from './lifecycle';
 import { createLog, messageOf } from './log';
 import { locateModel } from './models/locate';
 import { GenerateRequests } from './requests/generate';
+import { setStream } from './requests/stream-set';
 import { Dispatcher } from './streams/dispatcher';
 import { JobQueue } from './streams/job-queue';
 import { MediaStore } from './streams/media-store';
@@ -42,6 +43,11 @@ export async function runDaemon(config: Config): Promise<void> {
     },
   });
   const signalled = firstSignal(['SIGTERM', 'SIGINT']);
+  process.on('uncaughtException', (error) => {
+    // What state things are in is unknown: the last will says offline, and the service manager starts a new process.
+    log.fatal({ reason: error.message, stack: error.stack }, 'INTERNAL: a defect ends hearth');
+    process.exit(exitCodeOf(error));
+  });
   log.info({ version, node: node.id }, 'hearth starts');
   log.debug({ config: redact(config) }, 'configuration in force');
   const modelFiles = locateModel(config);
@@ -140,6 +146,7 @@ export async function runDaemon(config: Config): Promise<void> {
     await running.ready();
     generateRequests.start();
     running.onRequest('health', async () => await health.gather());
+    running.onRequest('stream/set', (request) => setStream(streams, request));
     health.start();
     await streams.start();
     await engineReady(engine);

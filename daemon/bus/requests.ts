@@ -1,4 +1,5 @@
 /** Request and response over topics: hostile bytes in, exactly one answer out, the same answer for the same id. */
+import { isUtf8 } from 'node:buffer';
 import { ulid } from 'ulid';
 import { catalogue, type ErrorCode, HearthError } from '../errors';
 import { type Log, messageOf } from '../log';
@@ -95,11 +96,12 @@ export class Requests {
       throw new HearthError('REQUEST_TOO_LARGE', `request: expected at most ${maxRequestBytes} bytes, received ${payload.length}`);
     }
     let value: unknown = {};
+    if (!isUtf8(payload)) throw badJson('bytes that are not UTF-8');
     if (payload.length > 0) {
       try {
-        value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(payload));
+        value = JSON.parse(payload.toString('utf8'));
       } catch (cause) {
-        throw badJson(cause instanceof TypeError ? 'bytes that are not UTF-8' : `text that does not parse (${shorten(messageOf(cause))})`);
+        throw badJson(`text that does not parse (${shorten(messageOf(cause))})`);
       }
     }
     if (typeof value !== 'object' || value === null || Array.isArray(value)) {

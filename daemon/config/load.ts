@@ -7,6 +7,7 @@ import { distance } from 'fastest-levenshtein';
 import { parseDocument } from 'yaml';
 import { isName } from '../bus/topics';
 import { HearthError } from '../errors';
+import { messageOf } from '../log';
 import { fits, type Values } from './option';
 import {
   isOption,
@@ -382,8 +383,8 @@ function show(value: unknown): string {
 }
 
 function reasonOf(error: unknown): string {
-  if (error instanceof Error && 'code' in error && typeof error.code === 'string') return error.code;
-  return error instanceof Error ? error.message : String(error);
+  if (isRecord(error) && typeof error['code'] === 'string') return error['code'];
+  return messageOf(error);
 }
 
 function deepFreeze<T>(value: T): T {
