@@ -156,8 +156,12 @@ StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view text, bool par
 void Tokenizer::EncodePlain(std::string_view raw, std::vector<int32_t>& ids) const {
   const std::string spaced = ReplaceAll(raw, " ", kSpace);
   const std::string_view text = spaced;
-  // Gemma's runs of spaces are user-defined pieces that merges lead to as well.
   const auto merges_to = [&](int32_t id) { return piece(id).type == Type::kNormal || piece(id).type == Type::kUserDefined; };
+  // Gemma's runs of spaces are user-defined pieces that merges lead to as well: before all others, the longest first, so
+  // that a run grows from the left to the longest piece there is.
+  const auto merge_score = [&](int32_t id) {
+    return piece(id).type == Type::kUserDefined ? 1e9f + 1024.0f * static_cast<float>(piece(id).text.size()) : piece(id).score;
+  };
   struct Symbol {
     uint32_t begin, size;  // size 0: merged into the one before it
     int32_t previous, next;
@@ -185,7 +189,7 @@ void Tokenizer::EncodePlain(std::string_view raw, std::vector<int32_t>& ids) con
     const Symbol& b = symbols[static_cast<size_t>(right)];
     const auto it = ids_.find(text.substr(a.begin, a.size + b.size));
     if (it == ids_.end() || !merges_to(it->second)) return;
-    merges.push({piece(it->second).score, left, right, a.size + b.size});
+    merges.push({merge_score(it->second), left, right, a.size + b.size});
   };
   for (size_t i = 1; i < symbols.size(); ++i) consider(static_cast<int32_t>(i) - 1, static_cast<int32_t>(i));
   while (!merges.empty()) {
