@@ -1,7 +1,7 @@
 // Pictures on their way to the vision encoder: any size in, a square out.
 //
-// Bilinear with antialias, as the model was trained: torch's F.interpolate(mode="bilinear", antialias=True) of the 8-bit
-// values, rounded to 8 bits again, then [0, 1]. The aspect ratio is not kept, and there is no mean or deviation.
+// Bilinear with antialias, as the model was trained: torch's F.interpolate(mode="bilinear", antialias=True) of the
+// 8-bit values, rounded to 8 bits again, then [0, 1]. The aspect ratio is not kept, and there is no mean or deviation.
 #ifndef HEARTH_INPUT_IMAGE_H_
 #define HEARTH_INPUT_IMAGE_H_
 

@@ -29,7 +29,8 @@ Status MultimodalEmbedder::EmbedSoft(Exec& exec, ConstMatF in, MatF out) const {
   if (in.cols != hidden() || out.cols != text_hidden() || in.rows != out.rows) {
     return Error(Code::INTERNAL, "soft tokens [%lld, %lld] to [%lld, %lld], with a projection from %lld to %lld",
                  static_cast<long long>(in.rows), static_cast<long long>(in.cols), static_cast<long long>(out.rows),
-                 static_cast<long long>(out.cols), static_cast<long long>(hidden()), static_cast<long long>(text_hidden()));
+                 static_cast<long long>(out.cols), static_cast<long long>(hidden()),
+                 static_cast<long long>(text_hidden()));
   }
   AlignedBuffer<float> normed;
   HEARTH_RETURN_IF_ERROR(normed.Reset(static_cast<size_t>(in.rows * in.cols)));

@@ -43,10 +43,10 @@ class MultimodalEmbedder {
   // Both kinds of token after their own norm: in [n, hidden()].
   Status Project(Exec& exec, ConstMatF in, MatF out) const;
 
-  Weight projection_;                // [text_hidden, hidden]
-  Weight embedding_;                 // [vocab_size, hidden]
-  AlignedBuffer<float> soft_norm_;   // [hidden]
-  AlignedBuffer<float> hard_norm_;   // [hidden]
+  Weight projection_;               // [text_hidden, hidden]
+  Weight embedding_;                // [vocab_size, hidden]
+  AlignedBuffer<float> soft_norm_;  // [hidden]
+  AlignedBuffer<float> hard_norm_;  // [hidden]
 };
 
 }  // namespace hearth

@@ -13,7 +13,8 @@ constexpr int64_t kMaxMapFloats = 1 << 27;
 constexpr int64_t kKvStride = 2;
 
 // Loads the optional layer scale of a block.
-Status LoadLayerScale(VisionTensors& tensors, const std::string& prefix, int64_t channels, AlignedBuffer<float>* scale) {
+Status LoadLayerScale(VisionTensors& tensors, const std::string& prefix, int64_t channels,
+                      AlignedBuffer<float>* scale) {
   const std::string name = prefix + "layer_scale.gamma";
   if (!tensors.Has(name)) return Status();
   HEARTH_ASSIGN_OR_RETURN(*scale, tensors.Vector(name, channels));
@@ -73,7 +74,8 @@ class InvertedResidual : public VisionBlock {
     HEARTH_ASSIGN_OR_RETURN(b->project_norm_, tensors.Vector(prefix + "pw_proj.bn.weight", b->project_.rows));
     HEARTH_RETURN_IF_ERROR(LoadLayerScale(tensors, prefix, b->project_.rows, &b->scale_));
     if (stride != 1 && b->start_.empty() && b->mid_.empty()) {
-      return Error(Code::MODEL_UNSUPPORTED, "block %s should halve the resolution but has no depthwise convolution to do it with",
+      return Error(Code::MODEL_UNSUPPORTED,
+                   "block %s should halve the resolution but has no depthwise convolution to do it with",
                    prefix.c_str());
     }
     b->skip_ = allow_skip && stride == 1 && b->project_.rows == in_channels;
@@ -86,8 +88,8 @@ class InvertedResidual : public VisionBlock {
     FeatureMap x = in;
     if (!start_.empty()) {
       const int64_t stride = mid_.empty() ? stride_ : 1;  // the middle one takes the stride where there is one
-      HEARTH_ASSIGN_OR_RETURN(const FeatureMap start,
-                              MakeMap(scratch.narrow, SameOutputSize(in.height, stride), SameOutputSize(in.width, stride), in.channels));
+      HEARTH_ASSIGN_OR_RETURN(const FeatureMap start, MakeMap(scratch.narrow, SameOutputSize(in.height, stride),
+                                                              SameOutputSize(in.width, stride), in.channels));
       DepthwiseConv(exec, start_, stride, x, PixelOps{.norm = start_norm_.data()}, start);
       x = start;
     }
@@ -100,18 +102,19 @@ class InvertedResidual : public VisionBlock {
       DepthwiseConv(exec, mid_, stride_, x, PixelOps{.norm = mid_norm_.data(), .gelu = true}, mid);
       x = mid;
     }
-    const PixelOps after_project{.norm = project_norm_.data(), .scale = scale_.data(), .skip = skip_ ? in.data : nullptr};
+    const PixelOps after_project{
+        .norm = project_norm_.data(), .scale = scale_.data(), .skip = skip_ ? in.data : nullptr};
     return PointwiseConv(exec, project_, x.pixels(), after_project, out.pixels());
   }
 
  private:
   using VisionBlock::VisionBlock;
 
-  DepthwiseWeight start_, mid_;       // may be empty; [k, k, in], [k, k, mid]
-  Weight expand_;                     // [mid, in]
-  Weight project_;                    // [out, mid]
+  DepthwiseWeight start_, mid_;  // may be empty; [k, k, in], [k, k, mid]
+  Weight expand_;                // [mid, in]
+  Weight project_;               // [out, mid]
   AlignedBuffer<float> start_norm_, expand_norm_, mid_norm_, project_norm_;
-  AlignedBuffer<float> scale_;        // may be empty; [out]
+  AlignedBuffer<float> scale_;  // may be empty; [out]
   bool skip_ = false;
 };
 
@@ -120,7 +123,8 @@ class MobileAttention : public VisionBlock {
   static StatusOr<std::unique_ptr<VisionBlock>> Load(VisionTensors& tensors, const std::string& prefix,
                                                      int64_t in_channels, int64_t stride) {
     if (stride != 1) {
-      return Error(Code::MODEL_UNSUPPORTED, "block %s opens a stage, which halves the resolution; attention cannot", prefix.c_str());
+      return Error(Code::MODEL_UNSUPPORTED, "block %s opens a stage, which halves the resolution; attention cannot",
+                   prefix.c_str());
     }
     std::unique_ptr<MobileAttention> b(new MobileAttention(stride));
     HEARTH_ASSIGN_OR_RETURN(b->norm_, tensors.Vector(prefix + "norm.weight", in_channels));
@@ -130,12 +134,13 @@ class MobileAttention : public VisionBlock {
     HEARTH_RETURN_IF_ERROR(b->value_.Load(tensors, prefix + "attn.value.", in_channels, down));
     const int64_t key_dim = b->key_.project.rows;
     if (b->query_.rows % key_dim != 0) {
-      return Error(Code::MODEL_MISMATCH, "tensor %sattn.query.proj.weight has %lld rows; a multiple of the key's %lld is expected",
+      return Error(Code::MODEL_MISMATCH,
+                   "tensor %sattn.query.proj.weight has %lld rows; a multiple of the key's %lld is expected",
                    prefix.c_str(), static_cast<long long>(b->query_.rows), static_cast<long long>(key_dim));
     }
     b->heads_ = b->query_.rows / key_dim;
-    HEARTH_ASSIGN_OR_RETURN(b->output_, tensors.Pointwise(prefix + "attn.output.proj.weight", -1,
-                                                          b->heads_ * b->value_.project.rows));
+    HEARTH_ASSIGN_OR_RETURN(
+        b->output_, tensors.Pointwise(prefix + "attn.output.proj.weight", -1, b->heads_ * b->value_.project.rows));
     HEARTH_RETURN_IF_ERROR(LoadLayerScale(tensors, prefix, b->output_.rows, &b->scale_));
     b->skip_ = b->output_.rows == in_channels;
     return std::unique_ptr<VisionBlock>(std::move(b));
@@ -146,7 +151,8 @@ class MobileAttention : public VisionBlock {
   Status Run(Exec& exec, VisionScratch& scratch, FeatureMap in, FeatureMap out) const override {
     HEARTH_ASSIGN_OR_RETURN(const FeatureMap x, MakeMap(scratch.narrow, in.height, in.width, in.channels));
     exec.pool().For(in.pixel_count(), 16, [&](int64_t begin, int64_t end, int) {
-      RmsNorm(exec.kernels(), in.pixels().Rows(begin, end - begin), norm_.data(), kEps, x.pixels().Rows(begin, end - begin));
+      RmsNorm(exec.kernels(), in.pixels().Rows(begin, end - begin), norm_.data(), kEps,
+              x.pixels().Rows(begin, end - begin));
     });
     HEARTH_ASSIGN_OR_RETURN(const FeatureMap query, MakeMap(scratch.wide, in.height, in.width, query_.rows));
     HEARTH_RETURN_IF_ERROR(PointwiseConv(exec, query_, x.pixels(), PixelOps{}, query.pixels()));
@@ -155,8 +161,8 @@ class MobileAttention : public VisionBlock {
     HEARTH_ASSIGN_OR_RETURN(const FeatureMap mixed, MakeMap(scratch.mid, in.height, in.width, heads_ * value.channels));
     // A pixel's heads lie one after the other: seen as rows of one head each, they all meet the same keys.
     const int64_t queries = in.pixel_count() * heads_;
-    HEARTH_RETURN_IF_ERROR(MultiQueryAttention(exec, MatF(query.data, queries, key.channels), key.pixels(), value.pixels(),
-                                               MatF(mixed.data, queries, value.channels)));
+    HEARTH_RETURN_IF_ERROR(MultiQueryAttention(exec, MatF(query.data, queries, key.channels), key.pixels(),
+                                               value.pixels(), MatF(mixed.data, queries, value.channels)));
     const PixelOps after_output{.scale = scale_.data(), .skip = skip_ ? in.data : nullptr};
     return PointwiseConv(exec, output_, mixed.pixels(), after_output, out.pixels());
   }
@@ -179,10 +185,11 @@ class MobileAttention : public VisionBlock {
       return Status();
     }
 
-    StatusOr<FeatureMap> Run(Exec& exec, AlignedBuffer<float>& down_buffer, AlignedBuffer<float>& out_buffer, FeatureMap x) const {
+    StatusOr<FeatureMap> Run(Exec& exec, AlignedBuffer<float>& down_buffer, AlignedBuffer<float>& out_buffer,
+                             FeatureMap x) const {
       if (!down.empty()) {
-        HEARTH_ASSIGN_OR_RETURN(const FeatureMap small,
-                                MakeMap(down_buffer, SameOutputSize(x.height, kKvStride), SameOutputSize(x.width, kKvStride), x.channels));
+        HEARTH_ASSIGN_OR_RETURN(const FeatureMap small, MakeMap(down_buffer, SameOutputSize(x.height, kKvStride),
+                                                                SameOutputSize(x.width, kKvStride), x.channels));
         DepthwiseConv(exec, down, kKvStride, x, PixelOps{.norm = down_norm.data()}, small);
         x = small;
       }
@@ -192,8 +199,8 @@ class MobileAttention : public VisionBlock {
     }
   };
 
-  AlignedBuffer<float> norm_;   // [in]
-  Weight query_;                // [heads * key_dim, in]
+  AlignedBuffer<float> norm_;  // [in]
+  Weight query_;               // [heads * key_dim, in]
   Branch key_, value_;
   Weight output_;               // [out, heads * value_dim]
   AlignedBuffer<float> scale_;  // may be empty; [out]
@@ -221,7 +228,8 @@ bool HasVisionBlock(const VisionTensors& tensors, const std::string& prefix) {
 StatusOr<std::unique_ptr<VisionBlock>> LoadVisionBlock(VisionTensors& tensors, const std::string& prefix,
                                                        int64_t in_channels, int64_t stride) {
   if (tensors.Has(prefix + "conv_exp.weight")) return EdgeResidual::Load(tensors, prefix, in_channels, stride);
-  if (tensors.Has(prefix + "attn.query.proj.weight")) return MobileAttention::Load(tensors, prefix, in_channels, stride);
+  if (tensors.Has(prefix + "attn.query.proj.weight"))
+    return MobileAttention::Load(tensors, prefix, in_channels, stride);
   return InvertedResidual::Load(tensors, prefix, in_channels, stride, true);
 }
 

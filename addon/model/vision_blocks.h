@@ -1,13 +1,13 @@
 // The three kinds of block MobileNet-V5 is stacked from. Each takes a feature map and makes the next one.
 //
-//   edge residual       k x k conv, norm, GELU ─ 1x1 conv, norm ─(+ input)                              (early, few channels)
-//   inverted residual   [depthwise, norm] ─ 1x1, norm, GELU ─ [depthwise, norm, GELU] ─ 1x1, norm ─ [layer scale] ─(+ input)
-//   attention           norm ─ query 1x1 ───────────────────────┐
-//                         ├─ [depthwise s2, norm] ─ key 1x1 ────┼─ multi-query attention ─ 1x1 ─ [layer scale] ─(+ input)
-//                         └─ [depthwise s2, norm] ─ value 1x1 ──┘
+//   edge residual      k x k conv, norm, GELU ─ 1x1, norm ─(+ input)
+//   inverted residual  [depthwise, norm] ─ 1x1, norm, GELU ─ [depthwise, norm, GELU] ─ 1x1, norm ─ [scale] ─(+ input)
+//   attention          norm ┬─ query 1x1 ───────────────────────┐
+//                           ├─ [depthwise s2, norm] ─ key 1x1 ──┼─ multi-query attention ─ 1x1 ─ [scale] ─(+ input)
+//                           └─ [depthwise s2, norm] ─ value 1x1 ┘
 //
-// [ ]: where the file has the tensors. (+ input): where the shape did not change. Norm: RMSNorm over the channels of a
-// pixel. Follows timm EdgeResidual, UniversalInvertedResidual and MobileAttention.
+// [ ]: where the file has the tensors; scale: one factor a channel. (+ input): where the shape did not change. Norm:
+// RMSNorm over the channels of a pixel. Follows timm EdgeResidual, UniversalInvertedResidual and MobileAttention.
 #ifndef HEARTH_MODEL_VISION_BLOCKS_H_
 #define HEARTH_MODEL_VISION_BLOCKS_H_
 

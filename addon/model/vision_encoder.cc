@@ -22,13 +22,14 @@ constexpr int64_t kSizeStep = 32, kMaxSize = 1024;
 
 Status CheckSize(int64_t size) {
   if (size >= kSizeStep && size <= kMaxSize && size % kSizeStep == 0) return Status();
-  return Error(Code::OPTION_INVALID, "the picture size is %lld; a multiple of %lld up to %lld", static_cast<long long>(size),
-               static_cast<long long>(kSizeStep), static_cast<long long>(kMaxSize));
+  return Error(Code::OPTION_INVALID, "the picture size is %lld; a multiple of %lld up to %lld",
+               static_cast<long long>(size), static_cast<long long>(kSizeStep), static_cast<long long>(kMaxSize));
 }
 
 }  // namespace
 
-StatusOr<std::unique_ptr<VisionEncoder>> VisionEncoder::Load(std::shared_ptr<const GgufFile> file, int64_t text_hidden) {
+StatusOr<std::unique_ptr<VisionEncoder>> VisionEncoder::Load(std::shared_ptr<const GgufFile> file,
+                                                             int64_t text_hidden) {
   std::unique_ptr<VisionEncoder> encoder(new VisionEncoder());
   encoder->file_ = std::move(file);
   HEARTH_RETURN_IF_ERROR(encoder->LoadAll(text_hidden));
@@ -48,10 +49,12 @@ Status VisionEncoder::LoadAll(int64_t text_hidden) {
   HEARTH_ASSIGN_OR_RETURN(fusion_norm_, tensors.Vector("v.msfa.norm.weight", fusion_->out_channels()));
   HEARTH_RETURN_IF_ERROR(tensors.CheckAllTaken());
 
-  HEARTH_ASSIGN_OR_RETURN(MultimodalEmbedder embedder, MultimodalEmbedder::Load(TensorLoader(*file_), "mm.", text_hidden));
+  HEARTH_ASSIGN_OR_RETURN(MultimodalEmbedder embedder,
+                          MultimodalEmbedder::Load(TensorLoader(*file_), "mm.", text_hidden));
   embedder_ = std::make_unique<MultimodalEmbedder>(std::move(embedder));
   if (embedder_->hidden() != fusion_->out_channels()) {
-    return Error(Code::MODEL_MISMATCH, "the vision encoder's output is %lld wide, mm.input_projection.weight takes %lld",
+    return Error(Code::MODEL_MISMATCH,
+                 "the vision encoder's output is %lld wide, mm.input_projection.weight takes %lld",
                  static_cast<long long>(fusion_->out_channels()), static_cast<long long>(embedder_->hidden()));
   }
   return Status();
@@ -63,11 +66,13 @@ Status VisionEncoder::LoadStages(VisionTensors& tensors, int64_t channels) {
   };
   int stages = 0;
   for (; HasVisionBlock(tensors, prefix(stages, 0)); ++stages) {
-    if (stages == kMaxStages) return Error(Code::MODEL_UNSUPPORTED, "the vision encoder has more than %d stages", kMaxStages);
+    if (stages == kMaxStages)
+      return Error(Code::MODEL_UNSUPPORTED, "the vision encoder has more than %d stages", kMaxStages);
     fine_end_ = blocks_.size();
     for (int index = 0; HasVisionBlock(tensors, prefix(stages, index)); ++index) {
       if (index == kMaxBlocksPerStage) {
-        return Error(Code::MODEL_UNSUPPORTED, "stage %d of the vision encoder has more than %d blocks", stages, kMaxBlocksPerStage);
+        return Error(Code::MODEL_UNSUPPORTED, "stage %d of the vision encoder has more than %d blocks", stages,
+                     kMaxBlocksPerStage);
       }
       HEARTH_ASSIGN_OR_RETURN(std::unique_ptr<VisionBlock> block,
                               LoadVisionBlock(tensors, prefix(stages, index), channels, index == 0 ? 2 : 1));
@@ -76,7 +81,8 @@ Status VisionEncoder::LoadStages(VisionTensors& tensors, int64_t channels) {
     }
   }
   if (stages < kMinStages) {
-    return Error(Code::MODEL_INCOMPLETE, "the vision encoder has %d stages (v.blk.STAGE.*); at least %d", stages, kMinStages);
+    return Error(Code::MODEL_INCOMPLETE, "the vision encoder has %d stages (v.blk.STAGE.*); at least %d", stages,
+                 kMinStages);
   }
   return Status();
 }
@@ -95,7 +101,8 @@ Status VisionEncoder::EncodePixels(Exec& exec, const float* pixels, int64_t size
   for (size_t i = 0; i < blocks_.size(); ++i) {
     const VisionBlock& block = *blocks_[i];
     if (i == fine_end_) {  // x is the finer input of the fusion
-      HEARTH_ASSIGN_OR_RETURN(fused, MakeMap(fused_buffer, x.height, x.width, x.channels + blocks_.back()->out_channels()));
+      HEARTH_ASSIGN_OR_RETURN(fused,
+                              MakeMap(fused_buffer, x.height, x.width, x.channels + blocks_.back()->out_channels()));
       UpsampleNearestInto(exec, x, 0, fused);
     }
     HEARTH_ASSIGN_OR_RETURN(const FeatureMap next,
@@ -106,7 +113,8 @@ Status VisionEncoder::EncodePixels(Exec& exec, const float* pixels, int64_t size
   }
   UpsampleNearestInto(exec, x, fused.channels - x.channels, fused);
   // Reserve may move a buffer that holds nothing any more: x has been copied.
-  HEARTH_ASSIGN_OR_RETURN(const FeatureMap mixed, MakeMap(scratch.maps[0], fused.height, fused.width, fusion_->out_channels()));
+  HEARTH_ASSIGN_OR_RETURN(const FeatureMap mixed,
+                          MakeMap(scratch.maps[0], fused.height, fused.width, fusion_->out_channels()));
   HEARTH_RETURN_IF_ERROR(fusion_->Run(exec, scratch, fused, mixed));
   PoolOrInterpolate(exec, mixed, FeatureMap{out.data, kGrid, kGrid, mixed.channels});
   RmsNorm(exec.kernels(), out, fusion_norm_.data(), kEps, out);

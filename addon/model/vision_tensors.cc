@@ -48,11 +48,12 @@ StatusOr<AlignedBuffer<float>> VisionTensors::ConvValues(const std::string& name
   HEARTH_ASSIGN_OR_RETURN(const GgufTensor* tensor, loader_.file().Require(name));
   const auto& dims = tensor->dims;  // [k, k, in, out]
   if (dims[0] != dims[1] || dims[0] > kMaxKernel || dims[0] % 2 == 0 || dims[2] != in || (out >= 0 && dims[3] != out)) {
-    return Error(Code::MODEL_MISMATCH,
-                 "tensor %s should be [%lld, %lld, k, k] (-1: any; k odd, at most %lld) but is [%lld, %lld, %lld, %lld]",
-                 name.c_str(), static_cast<long long>(out), static_cast<long long>(in), static_cast<long long>(kMaxKernel),
-                 static_cast<long long>(dims[3]), static_cast<long long>(dims[2]), static_cast<long long>(dims[1]),
-                 static_cast<long long>(dims[0]));
+    return Error(
+        Code::MODEL_MISMATCH,
+        "tensor %s should be [%lld, %lld, k, k] (-1: any; k odd, at most %lld) but is [%lld, %lld, %lld, %lld]",
+        name.c_str(), static_cast<long long>(out), static_cast<long long>(in), static_cast<long long>(kMaxKernel),
+        static_cast<long long>(dims[3]), static_cast<long long>(dims[2]), static_cast<long long>(dims[1]),
+        static_cast<long long>(dims[0]));
   }
   HEARTH_RETURN_IF_ERROR(CheckChannels(name, dims[3]));
   *kernel = dims[0];

@@ -42,7 +42,7 @@ bool Empty(const PixelOps& ops) {
 
 // Taps of a window that fall inside the picture, along one axis.
 struct Window {
-  int64_t start;  // input position of tap 0, may be negative
+  int64_t start;       // input position of tap 0, may be negative
   int64_t begin, end;  // taps inside
 
   Window(int64_t out, int64_t stride, int64_t padding, int64_t kernel, int64_t in)

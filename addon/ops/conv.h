@@ -18,8 +18,8 @@ namespace hearth {
 
 // Runs on each pixel right after the convolution, in the order of the members; null or false leaves a step out.
 struct PixelOps {
-  const float* bias = nullptr;   // [channels]
-  const float* norm = nullptr;   // RMSNorm weight [channels], eps 1e-6
+  const float* bias = nullptr;  // [channels]
+  const float* norm = nullptr;  // RMSNorm weight [channels], eps 1e-6
   bool gelu = false;
   const float* scale = nullptr;  // layer scale [channels]
   const float* skip = nullptr;   // added: a map of the output's shape

@@ -1,5 +1,5 @@
-// The picture resize against torch (test/fixtures/models/resize.golden.gguf: F.interpolate, bilinear with antialias) and
-// against what must hold for any picture.
+// The picture resize against torch (test/fixtures/models/resize.golden.gguf: F.interpolate, bilinear with antialias)
+// and against what must hold for any picture.
 #include "addon/input/image.h"
 
 #include <doctest/doctest.h>
@@ -17,7 +17,8 @@ namespace {
 
 using test::OpenGguf;
 
-std::vector<float> Resize(const std::vector<uint8_t>& rgb, int64_t width, int64_t height, int64_t size, int threads = 2) {
+std::vector<float> Resize(const std::vector<uint8_t>& rgb, int64_t width, int64_t height, int64_t size,
+                          int threads = 2) {
   ThreadPool pool(threads);
   std::vector<float> out(static_cast<size_t>(size * size * 3), -1.0f);
   const Status status = ResizeImage(pool, RgbView{rgb.data(), width, height}, size, out.data());
@@ -52,12 +53,14 @@ TEST_CASE("pictures are resized as torch resizes them") {
     const GgufTensor* out = golden->Find(name + ".out");
     REQUIRE(out != nullptr);
     std::vector<uint8_t> rgb(static_cast<size_t>(in->elements()));
-    for (size_t i = 0; i < rgb.size(); ++i) rgb[i] = static_cast<uint8_t>(reinterpret_cast<const int32_t*>(in->data)[i]);
+    for (size_t i = 0; i < rgb.size(); ++i)
+      rgb[i] = static_cast<uint8_t>(reinterpret_cast<const int32_t*>(in->data)[i]);
     const std::vector<float> resized = Resize(rgb, in->dims[1], in->dims[2], out->dims[1]);
     double sum = 0;
     float max = 0;
     for (size_t i = 0; i < resized.size(); ++i) {
-      const float difference = std::fabs(resized[i] * 255 - static_cast<float>(reinterpret_cast<const int32_t*>(out->data)[i]));
+      const float difference =
+          std::fabs(resized[i] * 255 - static_cast<float>(reinterpret_cast<const int32_t*>(out->data)[i]));
       max = std::max(max, difference);
       sum += difference;
     }

@@ -34,7 +34,8 @@ AlignedBuffer<float> Buffer(const std::vector<float>& values) {
 
 // One output value of a convolution with TensorFlow's padding; `weight(ky, kx, i)`.
 template <typename Weight>
-double ConvolveAt(FeatureMap in, int64_t kernel, int64_t stride, int64_t y, int64_t x, int64_t first, int64_t last, Weight weight) {
+double ConvolveAt(FeatureMap in, int64_t kernel, int64_t stride, int64_t y, int64_t x, int64_t first, int64_t last,
+                  Weight weight) {
   const auto before = [&](int64_t side) {
     const int64_t outputs = (side + stride - 1) / stride;
     return std::max<int64_t>(0, (outputs - 1) * stride + kernel - side) / 2;
@@ -53,8 +54,9 @@ double ConvolveAt(FeatureMap in, int64_t kernel, int64_t stride, int64_t y, int6
 struct Shape {
   int64_t height, width, in, out, kernel, stride;
 };
-const Shape kShapes[] = {{8, 8, 3, 5, 3, 2}, {7, 9, 4, 16, 3, 2},  {1, 1, 7, 2, 5, 1},  {2, 1, 21, 3, 7, 2}, {6, 5, 16, 33, 5, 2},
-                         {9, 4, 1, 1, 3, 1}, {5, 5, 19, 4, 1, 2}, {40, 3, 36, 8, 5, 1}, {3, 3, 4, 4, 7, 1}};
+const Shape kShapes[] = {{8, 8, 3, 5, 3, 2},  {7, 9, 4, 16, 3, 2},  {1, 1, 7, 2, 5, 1},
+                         {2, 1, 21, 3, 7, 2}, {6, 5, 16, 33, 5, 2}, {9, 4, 1, 1, 3, 1},
+                         {5, 5, 19, 4, 1, 2}, {40, 3, 36, 8, 5, 1}, {3, 3, 4, 4, 7, 1}};
 
 }  // namespace
 
@@ -86,9 +88,10 @@ TEST_CASE("convolutions compute what their definition says, on every ISA") {
       REQUIRE(Conv2d(exec, full, s.stride, in, PixelOps{}, patches, out).ok());
       for (int64_t p = 0; p < height * width; ++p) {
         for (int64_t o = 0; o < s.out; ++o) {
-          const double expected = ConvolveAt(in, s.kernel, s.stride, p / width, p % width, 0, s.in, [&](int64_t ky, int64_t kx, int64_t i) {
-            return full.values[static_cast<size_t>(((o * s.kernel + ky) * s.kernel + kx) * s.in + i)];
-          });
+          const double expected =
+              ConvolveAt(in, s.kernel, s.stride, p / width, p % width, 0, s.in, [&](int64_t ky, int64_t kx, int64_t i) {
+                return full.values[static_cast<size_t>(((o * s.kernel + ky) * s.kernel + kx) * s.in + i)];
+              });
           REQUIRE(out.pixels().row(p)[o] == doctest::Approx(expected).epsilon(1e-4));
         }
       }
@@ -99,9 +102,10 @@ TEST_CASE("convolutions compute what their definition says, on every ISA") {
       DepthwiseConv(exec, depthwise, s.stride, in, PixelOps{}, out_depthwise);
       for (int64_t p = 0; p < height * width; ++p) {
         for (int64_t c = 0; c < s.in; ++c) {
-          const double expected = ConvolveAt(in, s.kernel, s.stride, p / width, p % width, c, c + 1, [&](int64_t ky, int64_t kx, int64_t i) {
-            return depthwise.values[static_cast<size_t>((ky * s.kernel + kx) * s.in + i)];
-          });
+          const double expected = ConvolveAt(
+              in, s.kernel, s.stride, p / width, p % width, c, c + 1, [&](int64_t ky, int64_t kx, int64_t i) {
+                return depthwise.values[static_cast<size_t>((ky * s.kernel + kx) * s.in + i)];
+              });
           REQUIRE(out_depthwise.pixels().row(p)[c] == doctest::Approx(expected).epsilon(1e-4));
         }
       }
@@ -117,20 +121,25 @@ TEST_CASE("what follows a convolution runs in its order, over more pixels than o
   const std::vector<float> bias = Random(kOut, 4), norm = Random(kOut, 5), scale = Random(kOut, 6);
   std::vector<float> y(static_cast<size_t>(kPixels * kOut));
   const Weight weight{reinterpret_cast<const uint8_t*>(w.data()), HEARTH_F32, kOut, kIn, kIn * 4};
-  REQUIRE(PointwiseConv(exec, weight, MatF(x.data(), kPixels, kIn), PixelOps{bias.data(), norm.data(), true, scale.data(), skip.data()},
-                        MatF(y.data(), kPixels, kOut)).ok());
+  REQUIRE(PointwiseConv(exec, weight, MatF(x.data(), kPixels, kIn),
+                        PixelOps{bias.data(), norm.data(), true, scale.data(), skip.data()},
+                        MatF(y.data(), kPixels, kOut))
+              .ok());
   for (int64_t p = 0; p < kPixels; ++p) {
     double values[kOut], squares = 0;
     for (int64_t o = 0; o < kOut; ++o) {
       values[o] = bias[static_cast<size_t>(o)];
-      for (int64_t i = 0; i < kIn; ++i) values[o] += static_cast<double>(w[static_cast<size_t>(o * kIn + i)]) * x[static_cast<size_t>(p * kIn + i)];
+      for (int64_t i = 0; i < kIn; ++i)
+        values[o] += static_cast<double>(w[static_cast<size_t>(o * kIn + i)]) * x[static_cast<size_t>(p * kIn + i)];
       squares += values[o] * values[o];
     }
     for (int64_t o = 0; o < kOut; ++o) {
       const size_t c = static_cast<size_t>(o);
       const double normed = values[o] / std::sqrt(squares / kOut + 1e-6) * norm[c];
-      const double gelu = 0.5 * normed * (1 + std::tanh(std::sqrt(2 / M_PI) * (normed + 0.044715 * normed * normed * normed)));
-      REQUIRE(std::fabs(y[static_cast<size_t>(p * kOut + o)] - (gelu * scale[c] + skip[static_cast<size_t>(p * kOut + o)])) < 2e-5);
+      const double gelu =
+          0.5 * normed * (1 + std::tanh(std::sqrt(2 / M_PI) * (normed + 0.044715 * normed * normed * normed)));
+      REQUIRE(std::fabs(y[static_cast<size_t>(p * kOut + o)] -
+                        (gelu * scale[c] + skip[static_cast<size_t>(p * kOut + o)])) < 2e-5);
     }
   }
 }
@@ -142,23 +151,30 @@ TEST_CASE("attention weighs the values by the softmax of the scores") {
     Exec exec(**kernels, pool);
     for (const auto& [queries, positions, key_dim, value_dim] :
          {std::tuple<int64_t, int64_t, int64_t, int64_t>{1, 1, 8, 4}, {70, 9, 16, 16}, {33, 64, 24, 5}}) {
-      std::vector<float> q = Random(queries * key_dim), k = Random(positions * key_dim, 2), v = Random(positions * value_dim, 3);
+      std::vector<float> q = Random(queries * key_dim), k = Random(positions * key_dim, 2),
+                         v = Random(positions * value_dim, 3);
       for (float& x : q) x *= 4;  // a sharp softmax
       std::vector<float> out(static_cast<size_t>(queries * value_dim), NAN);
       REQUIRE(MultiQueryAttention(exec, MatF(q.data(), queries, key_dim), MatF(k.data(), positions, key_dim),
-                                  MatF(v.data(), positions, value_dim), MatF(out.data(), queries, value_dim)).ok());
+                                  MatF(v.data(), positions, value_dim), MatF(out.data(), queries, value_dim))
+                  .ok());
       for (int64_t i = 0; i < queries; ++i) {
         std::vector<double> weights(static_cast<size_t>(positions)), sums(static_cast<size_t>(value_dim));
         double total = 0;
         for (int64_t p = 0; p < positions; ++p) {
           double score = 0;
-          for (int64_t d = 0; d < key_dim; ++d) score += static_cast<double>(q[static_cast<size_t>(i * key_dim + d)]) * k[static_cast<size_t>(p * key_dim + d)];
+          for (int64_t d = 0; d < key_dim; ++d)
+            score +=
+                static_cast<double>(q[static_cast<size_t>(i * key_dim + d)]) * k[static_cast<size_t>(p * key_dim + d)];
           total += weights[static_cast<size_t>(p)] = std::exp(score / std::sqrt(static_cast<double>(key_dim)));
         }
         for (int64_t p = 0; p < positions; ++p) {
-          for (int64_t d = 0; d < value_dim; ++d) sums[static_cast<size_t>(d)] += weights[static_cast<size_t>(p)] / total * v[static_cast<size_t>(p * value_dim + d)];
+          for (int64_t d = 0; d < value_dim; ++d)
+            sums[static_cast<size_t>(d)] +=
+                weights[static_cast<size_t>(p)] / total * v[static_cast<size_t>(p * value_dim + d)];
         }
-        for (int64_t d = 0; d < value_dim; ++d) REQUIRE(std::fabs(out[static_cast<size_t>(i * value_dim + d)] - sums[static_cast<size_t>(d)]) < 1e-5);
+        for (int64_t d = 0; d < value_dim; ++d)
+          REQUIRE(std::fabs(out[static_cast<size_t>(i * value_dim + d)] - sums[static_cast<size_t>(d)]) < 1e-5);
       }
     }
   }
@@ -175,13 +191,15 @@ TEST_CASE("maps are pooled where the sizes divide, else interpolated") {
   };
   std::vector<float> six = plane(6), three(9), four(16), twelve(144);
   PoolOrInterpolate(exec, FeatureMap{six.data(), 6, 6, 1}, FeatureMap{three.data(), 3, 3, 1});
-  for (int64_t i = 0; i < 9; ++i) CHECK(three[static_cast<size_t>(i)] == doctest::Approx(10 * (2 * (i / 3) + 0.5) + 2 * (i % 3) + 0.5));
+  for (int64_t i = 0; i < 9; ++i)
+    CHECK(three[static_cast<size_t>(i)] == doctest::Approx(10 * (2 * (i / 3) + 0.5) + 2 * (i % 3) + 0.5));
   PoolOrInterpolate(exec, FeatureMap{six.data(), 6, 6, 1}, FeatureMap{four.data(), 4, 4, 1});
   for (int64_t i = 0; i < 16; ++i) {
-    CHECK(four[static_cast<size_t>(i)] == doctest::Approx(10 * (1.5 * static_cast<double>(i / 4) + 0.25) + 1.5 * static_cast<double>(i % 4) + 0.25));
+    CHECK(four[static_cast<size_t>(i)] ==
+          doctest::Approx(10 * (1.5 * static_cast<double>(i / 4) + 0.25) + 1.5 * static_cast<double>(i % 4) + 0.25));
   }
   PoolOrInterpolate(exec, FeatureMap{six.data(), 6, 6, 1}, FeatureMap{twelve.data(), 12, 12, 1});
-  CHECK(twelve[0] == 0.0f);                             // held at the border
+  CHECK(twelve[0] == 0.0f);  // held at the border
   CHECK(twelve[13] == doctest::Approx(10 * 0.25 + 0.25));
   CHECK(twelve[143] == 55.0f);
 
@@ -201,7 +219,8 @@ TEST_CASE("the fast GELU and exponential are those of the specification") {
     std::vector<float> y(x.begin(), x.begin() + n);
     y.push_back(123);
     GeluTanhRow(y.data(), n);
-    for (int64_t i = 0; i < n; ++i) CHECK(std::fabs(y[static_cast<size_t>(i)] - GeluTanh(x[static_cast<size_t>(i)])) < 1e-6f);
+    for (int64_t i = 0; i < n; ++i)
+      CHECK(std::fabs(y[static_cast<size_t>(i)] - GeluTanh(x[static_cast<size_t>(i)])) < 1e-6f);
     CHECK(y.back() == 123);
   }
   std::vector<float> y = x;

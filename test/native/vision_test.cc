@@ -1,6 +1,4 @@
 // The vision encoder against Hugging Face + timm on the small trained model, and against model files that are wrong.
-#include "addon/model/vision_encoder.h"
-
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -12,6 +10,7 @@
 #include <vector>
 
 #include "addon/kernels/dispatch.h"
+#include "addon/model/vision_encoder.h"
 #include "test/native/fixtures.h"
 
 namespace hearth {
@@ -41,9 +40,10 @@ std::vector<float> GoldenPixels(const GgufFile& golden, const std::string& name,
   for (int64_t c = 0; c < 3; ++c) {
     for (int64_t p = 0; p < plane; ++p) {
       const int64_t at = c * plane + p;
-      pixels[static_cast<size_t>(p * 3 + c)] = tensor->type == HEARTH_I32
-          ? static_cast<float>(reinterpret_cast<const int32_t*>(tensor->data)[at]) * (1.0f / 255.0f)
-          : reinterpret_cast<const float*>(tensor->data)[at];
+      pixels[static_cast<size_t>(p * 3 + c)] =
+          tensor->type == HEARTH_I32
+              ? static_cast<float>(reinterpret_cast<const int32_t*>(tensor->data)[at]) * (1.0f / 255.0f)
+              : reinterpret_cast<const float*>(tensor->data)[at];
     }
   }
   return pixels;
@@ -212,14 +212,17 @@ TEST_CASE("features and soft tokens are the reference's, on every ISA, whatever 
         CAPTURE(threads);
         ThreadPool pool(threads);
         Exec exec(**kernels, pool);
-        std::vector<float> features(static_cast<size_t>(kTokens * hidden)), tokens(static_cast<size_t>(kTokens * text_hidden));
+        std::vector<float> features(static_cast<size_t>(kTokens * hidden)),
+            tokens(static_cast<size_t>(kTokens * text_hidden));
         const MatF rows(features.data(), kTokens, hidden);
         REQUIRE(encoder->EncodePixels(exec, pixels.data(), size, rows).ok());
         REQUIRE(encoder->EmbedFeatures(exec, rows, MatF(tokens.data(), kTokens, text_hidden)).ok());
         CHECK(MinCosine(features.data(), true_features.data(), kTokens, hidden) >= 0.999999);
-        CHECK(MaxDifference(features.data(), true_features.data(), kTokens * hidden) <= 1e-5f * LargestOf(truth, kTokens * hidden));
+        CHECK(MaxDifference(features.data(), true_features.data(), kTokens * hidden) <=
+              1e-5f * LargestOf(truth, kTokens * hidden));
         CHECK(MinCosine(tokens.data(), true_tokens, kTokens, text_hidden) >= 0.999999);
-        CHECK(MaxDifference(tokens.data(), true_tokens, kTokens * text_hidden) <= 1e-5f * LargestOf(true_tokens, kTokens * text_hidden));
+        CHECK(MaxDifference(tokens.data(), true_tokens, kTokens * text_hidden) <=
+              1e-5f * LargestOf(true_tokens, kTokens * text_hidden));
         if (of_one_thread.empty()) of_one_thread = tokens;
         CHECK(tokens == of_one_thread);
       }
@@ -250,7 +253,9 @@ TEST_CASE("a hard token is its row, normed, projected, normed") {
   REQUIRE(model.Load(&encoder).ok());
   const MultimodalEmbedder& embedder = encoder->embedder();
   REQUIRE(embedder.vocab_size() == 4);
-  const auto values = [&](const std::string& name) { return reinterpret_cast<const float*>(model.tensors.at(name).bytes.data()); };
+  const auto values = [&](const std::string& name) {
+    return reinterpret_cast<const float*>(model.tensors.at(name).bytes.data());
+  };
   ThreadPool pool(1);
   Exec exec(hearth_kernels_scalar, pool);
   for (int64_t index = 0; index < 4; ++index) {
@@ -259,13 +264,15 @@ TEST_CASE("a hard token is its row, normed, projected, normed") {
     for (int i = 0; i < 32; ++i) squares += static_cast<double>(row[i]) * row[i];
     for (int o = 0; o < 6; ++o) {
       for (int i = 0; i < 32; ++i) {
-        projected[o] += values("mm.input_projection.weight")[o * 32 + i] * (row[i] / std::sqrt(squares / 32 + 1e-6) * values("mm.hard_emb_norm.weight")[i]);
+        projected[o] += values("mm.input_projection.weight")[o * 32 + i] *
+                        (row[i] / std::sqrt(squares / 32 + 1e-6) * values("mm.hard_emb_norm.weight")[i]);
       }
       projected_squares += projected[o] * projected[o];
     }
     float out[6];
     REQUIRE(embedder.EmbedHard(exec, index, out).ok());
-    for (int o = 0; o < 6; ++o) CHECK(out[o] == doctest::Approx(projected[o] / std::sqrt(projected_squares / 6 + 1e-6)).epsilon(1e-5));
+    for (int o = 0; o < 6; ++o)
+      CHECK(out[o] == doctest::Approx(projected[o] / std::sqrt(projected_squares / 6 + 1e-6)).epsilon(1e-5));
   }
   float out[6];
   CHECK(embedder.EmbedHard(exec, -1, out).code() == Code::TOKEN_INVALID);
@@ -295,13 +302,16 @@ TEST_CASE("1x1 convolutions may be stored as PyTorch has them, and in any elemen
       for (uint8_t& byte : entry.bytes) byte = static_cast<uint8_t>(random());
       for (size_t at = 0; at < entry.bytes.size(); at += static_cast<size_t>(block.bytes)) {
         const uint16_t sign = random() & 0x8000;
-        const uint16_t small = type == HEARTH_BF16 ? 0x3d00 : type == HEARTH_F16 ? 0x2c00 : 0x1800;  // about 0.03, 0.06; a scale of 0.002
+        const uint16_t small = type == HEARTH_BF16  ? 0x3d00
+                               : type == HEARTH_F16 ? 0x2c00
+                                                    : 0x1800;  // about 0.03, 0.06; a scale of 0.002
         const uint16_t value = static_cast<uint16_t>(sign | (small + random() % 0x100));
         std::memcpy(&entry.bytes[at], &value, 2);
       }
       const Weight weight{entry.bytes.data(), type, rows, cols, cols / block.values * block.bytes};
       for (int64_t r = 0; r < rows; ++r) {
-        DequantizeRow(hearth_kernels_scalar, weight, r, reinterpret_cast<float*>(unpacked.tensors[name].bytes.data()) + r * cols);
+        DequantizeRow(hearth_kernels_scalar, weight, r,
+                      reinterpret_cast<float*>(unpacked.tensors[name].bytes.data()) + r * cols);
       }
     }
     const std::vector<float> a = TokensOf(packed), b = TokensOf(unpacked);
@@ -374,16 +384,31 @@ TEST_CASE("blocks that do not follow on one another are refused") {
   }
   CHECK(attention_first.Load().code() == Code::MODEL_UNSUPPORTED);
   ModelFile stages = Small();
-  for (int stage = 2; stage < 6; ++stage) AddInverted(stages, "v.blk." + std::to_string(stage) + ".0.", 64, 64, 64, 3, 0);
+  for (int stage = 2; stage < 6; ++stage)
+    AddInverted(stages, "v.blk." + std::to_string(stage) + ".0.", 64, 64, 64, 3, 0);
   CHECK(stages.Load().message().find("more than 4 stages") != std::string::npos);
   ModelFile blocks = Small();
-  for (int block = 3; block < 300; ++block) AddInverted(blocks, "v.blk.1." + std::to_string(block) + ".", 64, 1, 64, 0, 0);
+  for (int block = 3; block < 300; ++block)
+    AddInverted(blocks, "v.blk.1." + std::to_string(block) + ".", 64, 1, 64, 0, 0);
   CHECK(blocks.Load().message().find("more than 256 blocks") != std::string::npos);
   ModelFile one_stage = Small();
   std::erase_if(one_stage.tensors, [](const auto& item) { return item.first.compare(0, 8, "v.blk.1.") == 0; });
   CHECK(one_stage.Load().code() == Code::MODEL_INCOMPLETE);
   CHECK(ModelFile().Load().code() == Code::MODEL_INCOMPLETE);
   CHECK(Small().Load(nullptr, 7).code() == Code::MODEL_MISMATCH);
+}
+
+TEST_CASE("the fusion adds nothing back, even where its input is as wide as its output") {
+  ModelFile model = Small();
+  model.Add("v.msfa.ffn.pw_proj.conv.weight", {96, 64});
+  model.tensors["v.msfa.ffn.pw_proj.bn.weight"] = {
+      {96}, HEARTH_F32, std::vector<uint8_t>(96 * 4)};  // all that it makes is 0
+  model.AddNorm("v.msfa.norm.weight", 96);
+  model.Add("mm.input_projection.weight", {6, 96});
+  model.Add("mm.embedding.weight", {4, 96});
+  model.AddNorm("mm.soft_emb_norm.weight", 96);
+  model.AddNorm("mm.hard_emb_norm.weight", 96);
+  CHECK(TokensOf(model) == std::vector<float>(static_cast<size_t>(kTokens * 6), 0.0f));
 }
 
 TEST_CASE("odd widths and every size work; what is no size or picture is refused") {
@@ -416,7 +441,8 @@ TEST_CASE("a model whose maps would not fit is refused when it runs, not obeyed"
   Exec exec(hearth_kernels_scalar, pool);
   const std::vector<uint8_t> rgb(12);
   std::vector<float> tokens(static_cast<size_t>(kTokens * 6));
-  CHECK(encoder->Encode(exec, RgbView{rgb.data(), 2, 2}, 1024, MatF(tokens.data(), kTokens, 6)).code() == Code::OUT_OF_MEMORY);
+  CHECK(encoder->Encode(exec, RgbView{rgb.data(), 2, 2}, 1024, MatF(tokens.data(), kTokens, 6)).code() ==
+        Code::OUT_OF_MEMORY);
 }
 
 }  // namespace hearth
