@@ -36,19 +36,25 @@ function usage({ code, message }: CommanderError): HearthError {
 
 function linesOf(error: unknown): string[] {
   if (error instanceof ConfigError) {
-    return error.problems.map(({ path, expected, received, origin }) => `${error.code}: ${path}: expected ${expected}, received ${received} (${origin})`);
+    return error.problems.map(
+      ({ path, expected, received, origin }) =>
+        `${error.code}: ${path}: expected ${expected}, received ${received} (${origin})`,
+    );
   }
   return [`${error instanceof HearthError ? error.code : 'INTERNAL'}: ${messageOf(error).replaceAll('\n', ' ')}`];
 }
 
 function createProgram(onConfig: (config: Config) => void): Command {
   const program = new Command('hearth')
-    .description('Local multimodal daemon: pictures and sound in over MQTT, captions, transcripts, translations and function calls out.')
+    .description(
+      'Local multimodal daemon: pictures and sound in over MQTT, captions, transcripts, translations and function calls out.',
+    )
     .version(version)
     .exitOverride()
     .configureOutput({ writeErr: () => undefined })
     .showSuggestionAfterError();
-  const configured = (name: string, description: string): Command => withConfigFlags(program.command(name).description(description));
+  const configured = (name: string, description: string): Command =>
+    withConfigFlags(program.command(name).description(description));
   const load = (command: Command): Config => {
     const config = loadConfig(sourcesOf(command));
     onConfig(config);
@@ -59,13 +65,17 @@ function createProgram(onConfig: (config: Config) => void): Command {
     const { runDaemon } = await import('./main.js');
     await runDaemon(load(command));
   });
-  configured('check-config', 'Check the configuration and print what is in force, without secrets.').action((_options, command: Command) => {
-    print(JSON.stringify(redact(load(command)), null, 2));
-  });
-  configured('doctor', 'Check everything the daemon needs on this machine.').action(async (_options, command: Command) => {
-    const { doctor } = await import('./main.js');
-    process.exitCode = (await doctor(load(command), print)) ? 0 : 1;
-  });
+  configured('check-config', 'Check the configuration and print what is in force, without secrets.').action(
+    (_options, command: Command) => {
+      print(JSON.stringify(redact(load(command)), null, 2));
+    },
+  );
+  configured('doctor', 'Check everything the daemon needs on this machine.').action(
+    async (_options, command: Command) => {
+      const { doctor } = await import('./main.js');
+      process.exitCode = (await doctor(load(command), print)) ? 0 : 1;
+    },
+  );
 
   const model = program.command('model').description('Model files.');
   model

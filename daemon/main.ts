@@ -87,7 +87,11 @@ export async function runDaemon(config: Config): Promise<void> {
   const store = new MediaStore({ maxBytes: limits.maxMediaBytes });
   const skips = new Skips({ node: node.id });
   skips.event$.subscribe((event) => {
-    running.publishEvent(event).catch((error: unknown) => log.debug({ ns: 'streams', reason: messageOf(error) }, 'a skipped event did not get out'));
+    running
+      .publishEvent(event)
+      .catch((error: unknown) =>
+        log.debug({ ns: 'streams', reason: messageOf(error) }, 'a skipped event did not get out'),
+      );
   });
   const dispatcher = new Dispatcher({ store, skips, maxWaitingSegments });
   const queue = new JobQueue({ capacity: queueConfig.capacity });
@@ -99,7 +103,8 @@ export async function runDaemon(config: Config): Promise<void> {
     store,
     skips,
     log: log.child({ ns: 'streams' }),
-    supports: (kind) => engineState.phase !== 'ready' || engineState.info.modalities.includes(kind === 'frame' ? 'image' : 'audio'),
+    supports: (kind) =>
+      engineState.phase !== 'ready' || engineState.info.modalities.includes(kind === 'frame' ? 'image' : 'audio'),
   });
   const generateRequests = new GenerateRequests({
     bus: running,
@@ -165,7 +170,9 @@ export async function runDaemon(config: Config): Promise<void> {
 
 /** Resolves when the model is loaded. Rejects when it never will be. */
 async function engineReady(engine: RunnerEngine): Promise<void> {
-  const state = await firstValueFrom(engine.state$.pipe(filter(({ phase }) => phase === 'ready' || phase === 'failed')));
+  const state = await firstValueFrom(
+    engine.state$.pipe(filter(({ phase }) => phase === 'ready' || phase === 'failed')),
+  );
   if (state.phase === 'failed') throw new HearthError(state.code as ErrorCode, state.reason);
 }
 
@@ -183,13 +190,18 @@ export async function doctor(config: Config, print: (line: string) => void): Pro
 export async function describeModel(config: Config): Promise<ModelInfo> {
   const state = await loadOnce(config);
   if (state.phase === 'ready') return state.info;
-  throw new HearthError(state.phase === 'failed' ? (state.code as ErrorCode) : 'ENGINE_NOT_READY', 'reason' in state ? state.reason : state.phase);
+  throw new HearthError(
+    state.phase === 'failed' ? (state.code as ErrorCode) : 'ENGINE_NOT_READY',
+    'reason' in state ? state.reason : state.phase,
+  );
 }
 
 /** Loads the model, says how that went, and ends the runner again. */
 async function loadOnce(config: Config): Promise<EngineState> {
   const engine = createEngine(config);
-  const state = await firstValueFrom(engine.state$.pipe(filter(({ phase }) => phase === 'ready' || phase === 'failed' || phase === 'restarting')));
+  const state = await firstValueFrom(
+    engine.state$.pipe(filter(({ phase }) => phase === 'ready' || phase === 'failed' || phase === 'restarting')),
+  );
   await engine.close();
   return state;
 }

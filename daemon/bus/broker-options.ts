@@ -31,7 +31,10 @@ function readPem(option: string, path: string | null): Buffer | undefined {
     throw new HearthError('FILE_UNREADABLE', `${option}: ${messageOf(cause)}`, { cause });
   }
   if (!content.includes('-----BEGIN ')) {
-    throw new HearthError('FILE_UNREADABLE', `${option}: expected a PEM file, received ${content.length} bytes without a BEGIN line (${path})`);
+    throw new HearthError(
+      'FILE_UNREADABLE',
+      `${option}: expected a PEM file, received ${content.length} bytes without a BEGIN line (${path})`,
+    );
   }
   return content;
 }

@@ -12,7 +12,12 @@ export interface BrokerOptions {
   readonly username: string | null;
   readonly password: string | null;
   /** PEM texts. */
-  readonly tls: { readonly ca?: Buffer; readonly cert?: Buffer; readonly key?: Buffer; readonly rejectUnauthorized: boolean };
+  readonly tls: {
+    readonly ca?: Buffer;
+    readonly cert?: Buffer;
+    readonly key?: Buffer;
+    readonly rejectUnauthorized: boolean;
+  };
   readonly protocol: 'auto' | 5 | 4;
   readonly keepaliveSeconds: number;
   readonly reconnectMaxMs: number;
@@ -141,7 +146,10 @@ export class Connection {
     });
     client.on('error', (error) => {
       code = 'code' in error && typeof error.code === 'number' ? error.code : code;
-      reason = code !== undefined && refusals[code] !== undefined ? `refused: ${refusals[code]}` : (error.message || String(error));
+      reason =
+        code !== undefined && refusals[code] !== undefined
+          ? `refused: ${refusals[code]}`
+          : error.message || String(error);
       // A client that failed before it had a stream to close would stay half open.
       client.stream?.destroy();
     });
@@ -171,7 +179,10 @@ export class Connection {
     }
     const hungUp = code === undefined && reason === 'the connection was closed';
     this.#hangUps = hungUp ? this.#hangUps + 1 : 0;
-    if (this.#protocol === 5 && ((code !== undefined && versionRefusals.has(code)) || this.#hangUps >= hangUpsBeforeFallback)) {
+    if (
+      this.#protocol === 5 &&
+      ((code !== undefined && versionRefusals.has(code)) || this.#hangUps >= hangUpsBeforeFallback)
+    ) {
       this.#protocol = 4;
       this.#attempt = 0;
       this.#hangUps = 0;
@@ -218,7 +229,9 @@ export class Connection {
               payload: Buffer.from(will.payload),
               qos: 1,
               retain: true,
-              ...(protocol === 5 ? { properties: { payloadFormatIndicator: true, contentType: 'application/json' } } : {}),
+              ...(protocol === 5
+                ? { properties: { payloadFormatIndicator: true, contentType: 'application/json' } }
+                : {}),
             },
           }),
     };

@@ -21,7 +21,11 @@ const host = '127.0.0.1';
 const maxConnections = 64;
 
 /** Throws `BUS_CONNECT_REFUSED` when the port is taken. */
-export async function startEmbeddedBroker({ port, maxPacketBytes, log }: EmbeddedBrokerOptions): Promise<EmbeddedBroker> {
+export async function startEmbeddedBroker({
+  port,
+  maxPacketBytes,
+  log,
+}: EmbeddedBrokerOptions): Promise<EmbeddedBroker> {
   const { Aedes } = await import('aedes');
   const broker = await Aedes.createBroker({
     concurrency: 64,
@@ -43,7 +47,9 @@ export async function startEmbeddedBroker({ port, maxPacketBytes, log }: Embedde
   });
   server.maxConnections = maxConnections;
   for (const event of ['clientError', 'connectionError'] as const) {
-    broker.on(event, (_client, error) => log.debug({ reason: error.message }, 'a client of the embedded broker failed'));
+    broker.on(event, (_client, error) =>
+      log.debug({ reason: error.message }, 'a client of the embedded broker failed'),
+    );
   }
   try {
     await listen(server, port);

@@ -152,7 +152,10 @@ export class MqttBus implements Bus {
 
   async publish(topic: string, payload: string | Uint8Array, options: PublishOptions = {}): Promise<void> {
     checkTopic(topic);
-    const bytes = typeof payload === 'string' ? Buffer.from(payload) : Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
+    const bytes =
+      typeof payload === 'string'
+        ? Buffer.from(payload)
+        : Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
     if (this.#closing !== undefined) {
       this.#counts.refused++;
       throw new HearthError('BUS_OFFLINE', `${topic}: the bus is closed`);
@@ -161,7 +164,8 @@ export class MqttBus implements Bus {
       await this.#publishNow(topic, bytes, options);
       return;
     }
-    const expiresAtMs = options.expirySeconds === undefined ? Number.POSITIVE_INFINITY : Date.now() + options.expirySeconds * 1000;
+    const expiresAtMs =
+      options.expirySeconds === undefined ? Number.POSITIVE_INFINITY : Date.now() + options.expirySeconds * 1000;
     await this.#outbox.push({ topic, payload: bytes, options, expiresAtMs });
   }
 
@@ -202,7 +206,10 @@ export class MqttBus implements Bus {
   async subscribe(filter: string, handler: MessageHandler, options: SubscribeOptions = {}): Promise<Unsubscribe> {
     checkFilter(filter);
     if (multilevelReaches(filter, this.topics.base)) {
-      throw new HearthError('BUS_TOPIC_INVALID', `topic filter ${JSON.stringify(filter)}: expected no # that reaches under ${this.topics.base}/`);
+      throw new HearthError(
+        'BUS_TOPIC_INVALID',
+        `topic filter ${JSON.stringify(filter)}: expected no # that reaches under ${this.topics.base}/`,
+      );
     }
     const role = options.connection ?? 'control';
     const subscription: Subscription = { filter, handler, options, role };
@@ -212,8 +219,11 @@ export class MqttBus implements Bus {
       try {
         await this.#subscribeGroup(session, group);
       } catch (error) {
-        this.#leave(subscription);
-        throw error;
+        // Lost on the way, it is made again with the next connection; only a refusal is final.
+        if (this.#connections[role].session === session) {
+          this.#leave(subscription);
+          throw error;
+        }
       }
     }
     return async () => {
@@ -329,7 +339,10 @@ export class MqttBus implements Bus {
   async #subscribeGroup({ client, subscriptionIdentifiers }: Session, { filter, id, members }: Group): Promise<void> {
     const qos = [...members].some(({ options }) => options.qos === 1) ? 1 : 0;
     try {
-      const granted = await client.subscribeAsync(filter, { qos, ...(subscriptionIdentifiers ? { properties: { subscriptionIdentifier: id } } : {}) });
+      const granted = await client.subscribeAsync(filter, {
+        qos,
+        ...(subscriptionIdentifiers ? { properties: { subscriptionIdentifier: id } } : {}),
+      });
       const refused = granted.find((grant) => grant.qos >= 0x80);
       if (refused !== undefined) throw new Error(`reason 0x${refused.qos.toString(16)}`);
     } catch (error) {
@@ -365,18 +378,25 @@ export class MqttBus implements Bus {
   }
 
   #publishLossy(topic: string, text: string): void {
+    if (this.#connections.control.session === undefined) return;
     void this.#publishNow(topic, Buffer.from(text), json).catch(() => undefined);
   }
 
   #publishLasting(topic: string, text: string): void {
     this.#lasting.set(topic, text);
     // Without a connection the newest waits in the map.
-    if (this.#connections.control.session !== undefined && this.#closing === undefined) void this.#sendLasting(topic, text);
+    if (this.#connections.control.session !== undefined && this.#closing === undefined)
+      void this.#sendLasting(topic, text);
   }
 
   async #sendLasting(topic: string, text: string): Promise<void> {
     try {
-      await this.#outbox.push({ topic, payload: Buffer.from(text), options: { ...json, qos: 1, retain: true }, expiresAtMs: Number.POSITIVE_INFINITY });
+      await this.#outbox.push({
+        topic,
+        payload: Buffer.from(text),
+        options: { ...json, qos: 1, retain: true },
+        expiresAtMs: Number.POSITIVE_INFINITY,
+      });
     } catch (error) {
       this.#options.log.warn({ topic, reason: messageOf(error) }, 'a retained message did not get out');
     }
@@ -398,7 +418,8 @@ export class MqttBus implements Bus {
         if (error === undefined) resolve();
         else reject(error);
       };
-      const lost = (): void => settle(new HearthError('BUS_OFFLINE', `${topic}: the connection to the broker was lost`));
+      const lost = (): void =>
+        settle(new HearthError('BUS_OFFLINE', `${topic}: the connection to the broker was lost`));
       this.#onTheWire.add(lost);
       this.#write(session, { topic, payload, options, expiresAtMs: Number.POSITIVE_INFINITY }, settle);
     });
@@ -411,11 +432,20 @@ export class MqttBus implements Bus {
     this.#write(session, message, acknowledged);
   }
 
-  #write(session: Session, { topic, payload, options, expiresAtMs }: Message, done: (error?: HearthError) => void): void {
+  #write(
+    session: Session,
+    { topic, payload, options, expiresAtMs }: Message,
+    done: (error?: HearthError) => void,
+  ): void {
     const limit = session.maximumPacketSize;
     const sizeBytes = payload.length + Buffer.byteLength(topic) + (options.correlationData?.length ?? 0) + 128;
     if (limit !== undefined && sizeBytes > limit) {
-      done(new HearthError('BUS_PAYLOAD_TOO_LARGE', `${topic}: expected at most ${limit} bytes with its header, received ${payload.length} of payload`));
+      done(
+        new HearthError(
+          'BUS_PAYLOAD_TOO_LARGE',
+          `${topic}: expected at most ${limit} bytes with its header, received ${payload.length} of payload`,
+        ),
+      );
       return;
     }
     session.client.publish(topic, payload, clientOptions(session.protocol, options, expiresAtMs), (error) => {
@@ -435,7 +465,9 @@ export class MqttBus implements Bus {
 function clientOptions(protocol: 5 | 4, options: PublishOptions, expiresAtMs: number): IClientPublishOptions {
   const common = { qos: options.qos ?? 0, retain: options.retain ?? false } as const;
   if (protocol !== 5) return common;
-  const expiry = Number.isFinite(expiresAtMs) ? Math.max(1, Math.ceil((expiresAtMs - Date.now()) / 1000)) : options.expirySeconds;
+  const expiry = Number.isFinite(expiresAtMs)
+    ? Math.max(1, Math.ceil((expiresAtMs - Date.now()) / 1000))
+    : options.expirySeconds;
   return {
     ...common,
     properties: {
@@ -457,13 +489,19 @@ function propertiesOf({ properties }: IPublishPacket): PacketProperties {
     // A name given twice keeps its last value.
     ...(userProperties === undefined
       ? {}
-      : { userProperties: Object.fromEntries(Object.entries(userProperties).map(([name, value]) => [name, [value].flat().at(-1) ?? ''])) }),
+      : {
+          userProperties: Object.fromEntries(
+            Object.entries(userProperties).map(([name, value]) => [name, [value].flat().at(-1) ?? '']),
+          ),
+        }),
   };
 }
 
 function shorten(text: string): string {
   const characters = Array.from(text);
-  return characters.length <= maxSummaryCharacters ? text : `${characters.slice(0, maxSummaryCharacters - 1).join('')}…`;
+  return characters.length <= maxSummaryCharacters
+    ? text
+    : `${characters.slice(0, maxSummaryCharacters - 1).join('')}…`;
 }
 
 interface PromiseWithResolvers {

@@ -58,7 +58,12 @@ export class Outbox<T extends Outgoing> {
     return new Promise((resolve, reject) => {
       if (message.payload.length > this.#options.maxBytes) {
         this.#dropped++;
-        reject(new HearthError('BUS_OUTBOX_FULL', `message of ${message.payload.length} bytes: expected at most ${this.#options.maxBytes} to wait`));
+        reject(
+          new HearthError(
+            'BUS_OUTBOX_FULL',
+            `message of ${message.payload.length} bytes: expected at most ${this.#options.maxBytes} to wait`,
+          ),
+        );
         return;
       }
       this.#entries.push({ message, resolve, reject, inFlight: false, settled: false });
@@ -111,7 +116,13 @@ export class Outbox<T extends Outgoing> {
       const oldest = this.#entries.find((entry) => !entry.inFlight) ?? this.#entries[0];
       if (oldest === undefined) return;
       this.#dropped++;
-      this.#settle(oldest, new HearthError('BUS_OUTBOX_FULL', `${oldest.message.topic}: gave way to newer messages while there was no connection`));
+      this.#settle(
+        oldest,
+        new HearthError(
+          'BUS_OUTBOX_FULL',
+          `${oldest.message.topic}: gave way to newer messages while there was no connection`,
+        ),
+      );
     }
   }
 
@@ -139,10 +150,16 @@ export class Outbox<T extends Outgoing> {
     const now = (this.#options.now ?? Date.now)();
     for (const entry of this.#entries.filter(({ inFlight, message }) => !inFlight && message.expiresAtMs <= now)) {
       this.#dropped++;
-      this.#settle(entry, new HearthError('BUS_EXPIRED', `${entry.message.topic}: waited for the broker longer than it is worth`));
+      this.#settle(
+        entry,
+        new HearthError('BUS_EXPIRED', `${entry.message.topic}: waited for the broker longer than it is worth`),
+      );
     }
-    const next = Math.min(...this.#entries.filter(({ inFlight }) => !inFlight).map(({ message }) => message.expiresAtMs));
-    if (Number.isFinite(next)) this.#timer = setTimeout(() => this.#expire(), Math.min(Math.max(1, next - now), 60_000)).unref();
+    const next = Math.min(
+      ...this.#entries.filter(({ inFlight }) => !inFlight).map(({ message }) => message.expiresAtMs),
+    );
+    if (Number.isFinite(next))
+      this.#timer = setTimeout(() => this.#expire(), Math.min(Math.max(1, next - now), 60_000)).unref();
   }
 
   #settle(entry: Entry<T>, error?: HearthError): void {

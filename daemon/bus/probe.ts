@@ -8,12 +8,20 @@ export interface ProbeResult {
 }
 
 /** Rejects with `BUS_CONNECT_REFUSED` and the last reason after `timeoutMs`. */
-export async function probeBroker(broker: BrokerOptions, clientId: string, timeoutMs: number, log: Log): Promise<ProbeResult> {
+export async function probeBroker(
+  broker: BrokerOptions,
+  clientId: string,
+  timeoutMs: number,
+  log: Log,
+): Promise<ProbeResult> {
   let last = 'no answer';
   let connection: Connection | undefined;
   try {
     return await new Promise<ProbeResult>((resolve, reject) => {
-      const timer = setTimeout(() => reject(new HearthError('BUS_CONNECT_REFUSED', `${broker.url}: ${last}`)), timeoutMs);
+      const timer = setTimeout(
+        () => reject(new HearthError('BUS_CONNECT_REFUSED', `${broker.url}: ${last}`)),
+        timeoutMs,
+      );
       connection = new Connection(
         { broker, clientId, maximumPacketSize: 1 << 20, log },
         {

@@ -22,7 +22,9 @@ const maxIdLength = 128;
 /** Deeper JSON is no request; it would only overflow a stack somewhere. */
 const maxDepth = 64;
 
-type Answer = { readonly ok: true; readonly data: unknown } | { readonly ok: false; readonly error: { code: string; message: string } };
+type Answer =
+  | { readonly ok: true; readonly data: unknown }
+  | { readonly ok: false; readonly error: { code: string; message: string } };
 
 interface Parsed {
   readonly id: string;
@@ -93,7 +95,10 @@ export class Requests {
   #parse(payload: Buffer): Parsed {
     const { maxRequestBytes } = this.#options;
     if (payload.length > maxRequestBytes) {
-      throw new HearthError('REQUEST_TOO_LARGE', `request: expected at most ${maxRequestBytes} bytes, received ${payload.length}`);
+      throw new HearthError(
+        'REQUEST_TOO_LARGE',
+        `request: expected at most ${maxRequestBytes} bytes, received ${payload.length}`,
+      );
     }
     let value: unknown = {};
     if (!isUtf8(payload)) throw badJson('bytes that are not UTF-8');
@@ -126,13 +131,29 @@ export class Requests {
     const handler = this.#handlers.get(verb);
     if (this.#stopped) return Promise.resolve(refusal(new HearthError('SHUTDOWN', 'the daemon is stopping')));
     if (handler === undefined) {
-      return Promise.resolve(refusal(new HearthError('REQUEST_UNKNOWN_VERB', `expected one of ${[...this.#handlers.keys()].sort().join(' ')}, received ${verb}`)));
+      return Promise.resolve(
+        refusal(
+          new HearthError(
+            'REQUEST_UNKNOWN_VERB',
+            `expected one of ${[...this.#handlers.keys()].sort().join(' ')}, received ${verb}`,
+          ),
+        ),
+      );
     }
     if (this.#running >= maxPending) {
-      return Promise.resolve(refusal(new HearthError('REQUEST_BUSY', `expected at most ${maxPending} requests at a time`)));
+      return Promise.resolve(
+        refusal(new HearthError('REQUEST_BUSY', `expected at most ${maxPending} requests at a time`)),
+      );
     }
     const { id, payload } = request;
-    const answer = this.#run(handler, { id, verb, payload, topic, properties: info.properties, receivedTs: info.receivedTs });
+    const answer = this.#run(handler, {
+      id,
+      verb,
+      payload,
+      topic,
+      properties: info.properties,
+      receivedTs: info.receivedTs,
+    });
     if (request.own) {
       this.#pending.set(key, answer);
       void answer.then((settled) => {
@@ -150,7 +171,8 @@ export class Requests {
       // What cannot be written as JSON is found out here, where it can still be answered.
       return { ok: true, data: data === undefined ? null : (JSON.parse(JSON.stringify(data) ?? 'null') as unknown) };
     } catch (error) {
-      if (!(error instanceof HearthError)) this.#options.log.error({ verb: request.verb, reason: messageOf(error) }, 'a request handler failed');
+      if (!(error instanceof HearthError))
+        this.#options.log.error({ verb: request.verb, reason: messageOf(error) }, 'a request handler failed');
       return refusal(error);
     } finally {
       this.#running--;
@@ -183,7 +205,13 @@ export class Requests {
     if (!answer.ok) this.#refused++;
     const { correlationData } = info.properties;
     const payload: ResponsePayload = { id, ...answer };
-    const options = { qos: 1, expirySeconds, contentType: 'application/json', utf8: true, ...(correlationData === undefined ? {} : { correlationData }) } as const;
+    const options = {
+      qos: 1,
+      expirySeconds,
+      contentType: 'application/json',
+      utf8: true,
+      ...(correlationData === undefined ? {} : { correlationData }),
+    } as const;
     try {
       await publish(topic, JSON.stringify(payload), options);
     } catch (error) {
@@ -203,9 +231,15 @@ export class Requests {
     checkTopic(wanted);
     const { base, node } = this.#options.topics;
     const own = `${base}/${node}/`;
-    const forbidden = wanted.startsWith('$') || wanted.startsWith(`${base}/in/`) || (wanted.startsWith(own) && !wanted.startsWith(`${own}response/`));
+    const forbidden =
+      wanted.startsWith('$') ||
+      wanted.startsWith(`${base}/in/`) ||
+      (wanted.startsWith(own) && !wanted.startsWith(`${own}response/`));
     if (forbidden) {
-      throw new HearthError('BUS_TOPIC_INVALID', `response topic: expected none of the daemon's own, its inputs' or the broker's, received ${JSON.stringify(shorten(wanted))}`);
+      throw new HearthError(
+        'BUS_TOPIC_INVALID',
+        `response topic: expected none of the daemon's own, its inputs' or the broker's, received ${JSON.stringify(shorten(wanted))}`,
+      );
     }
     return wanted;
   }
@@ -221,7 +255,10 @@ function isRetryable(code: string): boolean {
 }
 
 function badJson(received: string): HearthError {
-  return new HearthError('REQUEST_BAD_JSON', `request: expected a JSON object with an optional id, received ${received}`);
+  return new HearthError(
+    'REQUEST_BAD_JSON',
+    `request: expected a JSON object with an optional id, received ${received}`,
+  );
 }
 
 function shorten(text: string): string {

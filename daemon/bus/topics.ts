@@ -29,7 +29,11 @@ export interface TopicPayloads {
 /** `id` is null where the request was too broken to have one. */
 export type ResponsePayload =
   | { readonly id: string | null; readonly ok: true; readonly data: unknown }
-  | { readonly id: string | null; readonly ok: false; readonly error: { readonly code: ErrorCode | (string & {}); readonly message: string } };
+  | {
+      readonly id: string | null;
+      readonly ok: false;
+      readonly error: { readonly code: ErrorCode | (string & {}); readonly message: string };
+    };
 
 export type InputKind = 'frame' | 'audio' | 'audio/end';
 
@@ -46,7 +50,10 @@ export function isName(name: string): boolean {
 /** Throws `STREAM_NAME_INVALID` unless `name` can be one level of a topic. */
 export function checkStreamName(name: string): string {
   if (!isName(name)) {
-    throw new HearthError('STREAM_NAME_INVALID', `stream name: expected 1 to 64 of a-z 0-9 _ -, received ${quote(name)}`);
+    throw new HearthError(
+      'STREAM_NAME_INVALID',
+      `stream name: expected 1 to 64 of a-z 0-9 _ -, received ${quote(name)}`,
+    );
   }
   return name;
 }
@@ -61,7 +68,10 @@ function checkName(what: string, name: string): string {
 /** Throws `BUS_TOPIC_INVALID` unless one may publish on `topic`. */
 export function checkTopic(topic: string): string {
   if (topic.length === 0 || /[+#\0]/.test(topic) || !isWellFormed(topic) || Buffer.byteLength(topic) > maxTopicBytes) {
-    throw new HearthError('BUS_TOPIC_INVALID', `topic: expected text without + # or NUL, 1 to ${maxTopicBytes} bytes, received ${quote(topic)}`);
+    throw new HearthError(
+      'BUS_TOPIC_INVALID',
+      `topic: expected text without + # or NUL, 1 to ${maxTopicBytes} bytes, received ${quote(topic)}`,
+    );
   }
   return topic;
 }
@@ -72,7 +82,13 @@ export function checkFilter(filter: string): string {
   const fits = levels.every(
     (level, index) => !/[+#]/.test(level) || level === '+' || (level === '#' && index === levels.length - 1),
   );
-  if (filter.length === 0 || filter.includes('\0') || !fits || !isWellFormed(filter) || Buffer.byteLength(filter) > maxTopicBytes) {
+  if (
+    filter.length === 0 ||
+    filter.includes('\0') ||
+    !fits ||
+    !isWellFormed(filter) ||
+    Buffer.byteLength(filter) > maxTopicBytes
+  ) {
     throw new HearthError(
       'BUS_TOPIC_INVALID',
       `topic filter: expected + as a whole level and # only as the last, received ${quote(filter)}`,
@@ -129,7 +145,10 @@ export class Topics {
   ) {
     for (const level of base.split('/')) {
       if (!/^[A-Za-z0-9_-]{1,64}$/.test(level)) {
-        throw new HearthError('BUS_TOPIC_INVALID', `base topic: expected levels of A-Z a-z 0-9 _ -, received ${quote(base)}`);
+        throw new HearthError(
+          'BUS_TOPIC_INVALID',
+          `base topic: expected levels of A-Z a-z 0-9 _ -, received ${quote(base)}`,
+        );
       }
     }
     this.root = `${base}/${checkName('node id', node)}`;
@@ -161,7 +180,10 @@ export class Topics {
 
   out(stream: string, kind: EventKind): string {
     if (!eventKinds.includes(kind)) {
-      throw new HearthError('BUS_TOPIC_INVALID', `event kind: expected one of ${eventKinds.join(' ')}, received ${quote(String(kind))}`);
+      throw new HearthError(
+        'BUS_TOPIC_INVALID',
+        `event kind: expected one of ${eventKinds.join(' ')}, received ${quote(String(kind))}`,
+      );
     }
     return `${this.root}/out/${checkStreamName(stream)}/${kind}`;
   }
@@ -202,7 +224,10 @@ function isInputKind(kind: string): kind is InputKind {
 /** Throws `BUS_TOPIC_INVALID` unless `verb` is one or two names with a slash between. */
 export function checkVerb(verb: string): string {
   if (!verbForm.test(verb)) {
-    throw new HearthError('BUS_TOPIC_INVALID', `verb: expected name or name/name of a-z 0-9 _ -, received ${quote(verb)}`);
+    throw new HearthError(
+      'BUS_TOPIC_INVALID',
+      `verb: expected name or name/name of a-z 0-9 _ -, received ${quote(verb)}`,
+    );
   }
   return verb;
 }

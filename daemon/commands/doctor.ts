@@ -35,20 +35,33 @@ export async function* examine(config: Config, tryModel: TryModel): AsyncGenerat
 function nodeVersion(): Finding {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
   const fine = major > minNode[0] || (major === minNode[0] && minor >= minNode[1]);
-  return { level: fine ? 'ok' : 'fail', what: 'node', detail: `${process.versions.node}, expected at least ${minNode.join('.')}` };
+  return {
+    level: fine ? 'ok' : 'fail',
+    what: 'node',
+    detail: `${process.versions.node}, expected at least ${minNode.join('.')}`,
+  };
 }
 
 function architecture(): Finding {
   const known = ['arm64', 'x64'].includes(arch());
-  return { level: known ? 'ok' : 'warn', what: 'architecture', detail: known ? arch() : `${arch()}, which has scalar kernels only` };
+  return {
+    level: known ? 'ok' : 'warn',
+    what: 'architecture',
+    detail: known ? arch() : `${arch()}, which has scalar kernels only`,
+  };
 }
 
 function configFile(config: Config): Finding {
-  if (config.file === null) return { level: 'ok', what: 'configuration', detail: 'no file; environment, flags and defaults' };
+  if (config.file === null)
+    return { level: 'ok', what: 'configuration', detail: 'no file; environment, flags and defaults' };
   const mode = statSync(config.file).mode & 0o777;
   const exposed = config.mqtt.password !== null && config.mqtt.passwordFile === null && (mode & 0o004) !== 0;
   if (exposed) {
-    return { level: 'warn', what: 'configuration', detail: `${config.file} holds a password and everyone may read it (mode ${mode.toString(8)})` };
+    return {
+      level: 'warn',
+      what: 'configuration',
+      detail: `${config.file} holds a password and everyone may read it (mode ${mode.toString(8)})`,
+    };
   }
   return { level: 'ok', what: 'configuration', detail: config.file };
 }
@@ -80,9 +93,19 @@ async function model(config: Config, tryModel: TryModel): Promise<Finding[]> {
   const state = await tryModel(config);
   if (state.phase === 'ready') {
     const { name, isa, threads, modalities } = state.info;
-    findings.push({ level: 'ok', what: 'model', detail: `${name}: ${modalities.join(', ')}; ${isa} kernels, ${threads} threads` });
+    findings.push({
+      level: 'ok',
+      what: 'model',
+      detail: `${name}: ${modalities.join(', ')}; ${isa} kernels, ${threads} threads`,
+    });
   } else {
-    findings.push({ level: 'fail', what: 'model', detail: [state.phase, 'code' in state && state.code, 'reason' in state && state.reason].filter(Boolean).join(': ') });
+    findings.push({
+      level: 'fail',
+      what: 'model',
+      detail: [state.phase, 'code' in state && state.code, 'reason' in state && state.reason]
+        .filter(Boolean)
+        .join(': '),
+    });
   }
   return findings;
 }
@@ -100,10 +123,17 @@ async function broker(config: Config): Promise<Finding> {
   if (url === null) {
     const free = embedded.port === 0 || (await isFree(embedded.port));
     const detail = `embedded, on 127.0.0.1:${embedded.port}`;
-    return free ? { level: 'ok', what: 'broker', detail } : { level: 'warn', what: 'broker', detail: `${detail}, which is taken (is hearthd running?)` };
+    return free
+      ? { level: 'ok', what: 'broker', detail }
+      : { level: 'warn', what: 'broker', detail: `${detail}, which is taken (is hearthd running?)` };
   }
   try {
-    const { protocol } = await probeBroker(brokerOptions(config, url), `hearth-doctor-${process.pid}`, brokerTimeoutMs, createLog({ level: 'silent' }));
+    const { protocol } = await probeBroker(
+      brokerOptions(config, url),
+      `hearth-doctor-${process.pid}`,
+      brokerTimeoutMs,
+      createLog({ level: 'silent' }),
+    );
     return { level: 'ok', what: 'broker', detail: `${url}, MQTT ${protocol === 5 ? '5' : '3.1.1'}` };
   } catch (error) {
     return { level: 'fail', what: 'broker', detail: messageOf(error) };

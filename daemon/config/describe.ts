@@ -10,7 +10,10 @@ export function optionTable(): string {
     '',
     'One entry of `streams` (what is left out comes from `defaults.<kind>`):',
     '',
-    ...entryTable('kind', { kind: { ...streamSchemas.camera.kind, format: 'camera or microphone', default: '' }, topics: streamSchemas.camera.topics }),
+    ...entryTable('kind', {
+      kind: { ...streamSchemas.camera.kind, format: 'camera or microphone', default: '' },
+      topics: streamSchemas.camera.topics,
+    }),
     '',
     'One entry of `plugins`:',
     '',
@@ -69,10 +72,13 @@ export function redact(config: Config): Record<string, unknown> {
   const secret = new Set(leaves(schema).flatMap(({ path, option }) => (option.sensitive === true ? [path] : [])));
   const walk = (value: unknown, path: string, name: string): unknown => {
     if (value === null) return null;
-    if (secret.has(path) || (path.startsWith('plugins.') && /pass|secret|token|key|credential|auth/i.test(name))) return hidden;
+    if (secret.has(path) || (path.startsWith('plugins.') && /pass|secret|token|key|credential|auth/i.test(name)))
+      return hidden;
     if (Array.isArray(value)) return value.map((entry) => walk(entry, path, name));
     if (typeof value !== 'object') return value;
-    return Object.fromEntries(Object.entries(value).map(([key, child]) => [key, walk(child, path === '' ? key : `${path}.${key}`, key)]));
+    return Object.fromEntries(
+      Object.entries(value).map(([key, child]) => [key, walk(child, path === '' ? key : `${path}.${key}`, key)]),
+    );
   };
   return walk(config, '', '') as Record<string, unknown>;
 }

@@ -1,13 +1,4 @@
 export { optionTable, redact } from './describe';
-export {
-  type CameraConfig,
-  type Config,
-  ConfigError,
-  configFlags,
-  type ConfigProblem,
-  type ConfigSources,
-  loadConfig,
-  type MicrophoneConfig,
-  type PluginConfig,
-  type StreamConfig,
-} from './load';
+export { type Config, type ConfigSources, configFlags, loadConfig } from './load';
+export { ConfigError, type ConfigProblem } from './problems';
+export type { CameraConfig, MicrophoneConfig, PluginConfig, StreamConfig } from './schema';

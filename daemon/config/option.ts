@@ -56,7 +56,8 @@ interface Extra {
   readonly defaultDoc?: string;
 }
 
-const parseNumber = (text: string): unknown => (/^[+-]?\d+(\.\d+)?(e[+-]?\d+)?$/i.test(text.trim()) ? Number(text) : text);
+const parseNumber = (text: string): unknown =>
+  /^[+-]?\d+(\.\d+)?(e[+-]?\d+)?$/i.test(text.trim()) ? Number(text) : text;
 const parseBoolean = (text: string): unknown => ({ true: true, false: false })[text.trim().toLowerCase()] ?? text;
 
 function isText(value: unknown, maxLength: number): value is string {
@@ -65,7 +66,8 @@ function isText(value: unknown, maxLength: number): value is string {
 
 /** A whole number. */
 export function integer(doc: string, fallback: number, min: number, max: number): Option<number> {
-  const accepts = (value: unknown): boolean => Number.isInteger(value) && (value as number) >= min && (value as number) <= max;
+  const accepts = (value: unknown): boolean =>
+    Number.isInteger(value) && (value as number) >= min && (value as number) <= max;
   return { doc, default: fallback, format: format(`a whole number from ${min} to ${max}`, accepts, parseNumber) };
 }
 
@@ -75,16 +77,26 @@ export function number(doc: string, fallback: number, min: number, max: number):
 }
 
 export function optionalInteger(doc: string, min: number, max: number): Option<number | null> {
-  const accepts = (value: unknown): boolean => Number.isInteger(value) && (value as number) >= min && (value as number) <= max;
+  const accepts = (value: unknown): boolean =>
+    Number.isInteger(value) && (value as number) >= min && (value as number) <= max;
   return { doc, default: null, format: orNothing(`a whole number from ${min} to ${max}`, accepts, parseNumber) };
 }
 
 export function flag(doc: string, fallback: boolean): Option<boolean> {
-  return { doc, default: fallback, format: format('true or false', (value) => typeof value === 'boolean', parseBoolean) };
+  return {
+    doc,
+    default: fallback,
+    format: format('true or false', (value) => typeof value === 'boolean', parseBoolean),
+  };
 }
 
 export function text(doc: string, fallback: string, extra: Extra = {}, maxLength = 4096): Option<string> {
-  return { doc, default: fallback, format: format(`text of 1 to ${maxLength} characters`, (value) => isText(value, maxLength)), ...extra };
+  return {
+    doc,
+    default: fallback,
+    format: format(`text of 1 to ${maxLength} characters`, (value) => isText(value, maxLength)),
+    ...extra,
+  };
 }
 
 export function optionalText(doc: string, extra: Extra = {}, maxLength = 4096): Option<string | null> {
@@ -93,12 +105,33 @@ export function optionalText(doc: string, extra: Extra = {}, maxLength = 4096): 
 }
 
 /** Text of a form that `expected` describes. */
-export function pattern(doc: string, fallback: string, expected: string, form: RegExp, extra: Extra = {}): Option<string> {
-  return { doc, default: fallback, format: format(expected, (value) => typeof value === 'string' && form.test(value)), ...extra };
+export function pattern(
+  doc: string,
+  fallback: string,
+  expected: string,
+  form: RegExp,
+  extra: Extra = {},
+): Option<string> {
+  return {
+    doc,
+    default: fallback,
+    format: format(expected, (value) => typeof value === 'string' && form.test(value)),
+    ...extra,
+  };
 }
 
-export function optionalPattern(doc: string, expected: string, accepts: (value: string) => boolean, extra: Extra = {}): Option<string | null> {
-  return { doc, default: null, format: orNothing(expected, (value) => typeof value === 'string' && accepts(value)), ...extra };
+export function optionalPattern(
+  doc: string,
+  expected: string,
+  accepts: (value: string) => boolean,
+  extra: Extra = {},
+): Option<string | null> {
+  return {
+    doc,
+    default: null,
+    format: orNothing(expected, (value) => typeof value === 'string' && accepts(value)),
+    ...extra,
+  };
 }
 
 function parseChoice(values: readonly unknown[]): Format['parse'] {
@@ -110,18 +143,31 @@ function oneOf(values: readonly unknown[]): string {
 }
 
 /** One of a few values. */
-export function choice<const T extends string | number>(doc: string, fallback: NoInfer<T>, values: readonly T[]): Option<T> {
+export function choice<const T extends string | number>(
+  doc: string,
+  fallback: NoInfer<T>,
+  values: readonly T[],
+): Option<T> {
   const accepts = (value: unknown): boolean => (values as readonly unknown[]).includes(value);
   return { doc, default: fallback, format: format(oneOf(values), accepts, parseChoice(values)) };
 }
 
-export function optionalChoice<const T extends string | number>(doc: string, values: readonly T[], extra: Extra = {}): Option<T | null> {
+export function optionalChoice<const T extends string | number>(
+  doc: string,
+  values: readonly T[],
+  extra: Extra = {},
+): Option<T | null> {
   const accepts = (value: unknown): boolean => (values as readonly unknown[]).includes(value);
   return { doc, default: null, format: orNothing(oneOf(values), accepts, parseChoice(values)), ...extra };
 }
 
 /** A list; in the environment and in flags, separated by commas. */
-export function list(doc: string, expected: string, accepts: (entry: string) => boolean, extra: Extra = {}): Option<readonly string[]> {
+export function list(
+  doc: string,
+  expected: string,
+  accepts: (entry: string) => boolean,
+  extra: Extra = {},
+): Option<readonly string[]> {
   return { doc, default: [], format: format(`a list of ${expected}`, listOf(accepts), parseList), ...extra };
 }
 
@@ -135,7 +181,8 @@ export function optionalList(
 }
 
 function listOf(accepts: (entry: string) => boolean): Format['accepts'] {
-  return (value) => Array.isArray(value) && value.length <= 256 && value.every((entry) => typeof entry === 'string' && accepts(entry));
+  return (value) =>
+    Array.isArray(value) && value.length <= 256 && value.every((entry) => typeof entry === 'string' && accepts(entry));
 }
 
 const parseList = (given: string): unknown =>

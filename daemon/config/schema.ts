@@ -37,7 +37,13 @@ function isFilter(filter: string): boolean {
 /** User name and password in a URL end up in logs and process lists, so a URL that has them is refused. */
 function isBrokerUrl(url: string): boolean {
   const parsed = URL.canParse(url) ? new URL(url) : undefined;
-  return parsed !== undefined && /^(mqtts?|wss?):$/.test(parsed.protocol) && parsed.hostname !== '' && parsed.username === '' && parsed.password === '';
+  return (
+    parsed !== undefined &&
+    /^(mqtts?|wss?):$/.test(parsed.protocol) &&
+    parsed.hostname !== '' &&
+    parsed.username === '' &&
+    parsed.password === ''
+  );
 }
 
 const commonStream = {
@@ -46,7 +52,9 @@ const commonStream = {
   }),
   priority: integer('Jobs of a higher priority run first.', 0, 0, 9),
   deadlineMs: optionalInteger('A job that has waited this long is skipped.', 1, hour),
-  prompt: optionalText('Prompt for this stream instead of the model’s own; for captions, the question about the picture.'),
+  prompt: optionalText(
+    'Prompt for this stream instead of the model’s own; for captions, the question about the picture.',
+  ),
   language: optionalPattern(
     'ISO 639-1 code: of the captions of a camera, of what is spoken into a microphone.',
     'a language code such as en',
@@ -76,10 +84,16 @@ const microphone = {
   ...commonStream,
   priority: integer('Jobs of a higher priority run first.', 5, 0, 9),
   audio: {
-    format: choice('`wav`: every chunk is a WAV file of its own; otherwise the encoding of raw PCM.', 'wav', ['wav', ...pcmEncodings]),
+    format: choice('`wav`: every chunk is a WAV file of its own; otherwise the encoding of raw PCM.', 'wav', [
+      'wav',
+      ...pcmEncodings,
+    ]),
     sampleRate: integer('Sample rate of raw PCM in Hz.', 16_000, 4000, 192_000),
     channels: integer('Channels of raw PCM, interleaved.', 1, 1, 8),
-    mode: choice('`vad` finds speech by itself; `push-to-talk` takes everything until `audio/end`.', 'vad', ['vad', 'push-to-talk']),
+    mode: choice('`vad` finds speech by itself; `push-to-talk` takes everything until `audio/end`.', 'vad', [
+      'vad',
+      'push-to-talk',
+    ]),
     preRollMs: integer('Audio kept before the first voiced frame.', 300, 0, 5000),
     endSilenceMs: integer('A pause this long ends a segment.', 700, 100, 10_000),
     keepSilenceMs: integer('Silence left at the end of a segment.', 400, 0, 10_000),
@@ -88,7 +102,11 @@ const microphone = {
   },
 } as const;
 
-const topics = list('More topic filters that feed this stream, beside `<base>/in/<name>/...`.', 'topic filters', isFilter);
+const topics = list(
+  'More topic filters that feed this stream, beside `<base>/in/<name>/...`.',
+  'topic filters',
+  isFilter,
+);
 
 /** One entry of `streams`, by kind. What it leaves out comes from `defaults.<kind>`. */
 export const streamSchemas = {
@@ -105,20 +123,44 @@ export const pluginSchema = {
 
 export const schema = {
   node: {
-    id: pattern('Name of this device in topics.', defaultNodeId(hostname()), '1 to 64 of a-z 0-9 _ -', /^[a-z0-9_-]{1,64}$/, {
-      defaultDoc: 'from the host name',
-    }),
+    id: pattern(
+      'Name of this device in topics.',
+      defaultNodeId(hostname()),
+      '1 to 64 of a-z 0-9 _ -',
+      /^[a-z0-9_-]{1,64}$/,
+      {
+        defaultDoc: 'from the host name',
+      },
+    ),
   },
   mqtt: {
-    url: optionalPattern('MQTT broker: `mqtt:`, `mqtts:`, `ws:` or `wss:`.', 'a URL such as mqtts://host:8883, without user and password', isBrokerUrl, {
-      defaultDoc: 'an embedded broker on loopback',
-    }),
-    baseTopic: pattern('First level or levels of every topic.', 'hearth', 'levels of A-Z a-z 0-9 _ -', /^[A-Za-z0-9_-]{1,64}(\/[A-Za-z0-9_-]{1,64}){0,7}$/),
-    clientId: optionalPattern('MQTT client id; the second connection adds `-in`.', '1 to 60 printable ASCII characters', (value) => /^[!-~]{1,60}$/.test(value), {
-      defaultDoc: 'hearth-<node.id>',
-    }),
+    url: optionalPattern(
+      'MQTT broker: `mqtt:`, `mqtts:`, `ws:` or `wss:`.',
+      'a URL such as mqtts://host:8883, without user and password',
+      isBrokerUrl,
+      {
+        defaultDoc: 'an embedded broker on loopback',
+      },
+    ),
+    baseTopic: pattern(
+      'First level or levels of every topic.',
+      'hearth',
+      'levels of A-Z a-z 0-9 _ -',
+      /^[A-Za-z0-9_-]{1,64}(\/[A-Za-z0-9_-]{1,64}){0,7}$/,
+    ),
+    clientId: optionalPattern(
+      'MQTT client id; the second connection adds `-in`.',
+      '1 to 60 printable ASCII characters',
+      (value) => /^[!-~]{1,60}$/.test(value),
+      {
+        defaultDoc: 'hearth-<node.id>',
+      },
+    ),
     username: optionalText('MQTT user name.', {}, 256),
-    password: optionalText('MQTT password; prefer `passwordFile`, since flags and the environment are visible to others.', { sensitive: true }),
+    password: optionalText(
+      'MQTT password; prefer `passwordFile`, since flags and the environment are visible to others.',
+      { sensitive: true },
+    ),
     passwordFile: optionalText('File that holds the MQTT password.'),
     tls: {
       caFile: optionalText('PEM file of the certificate authority.', { defaultDoc: 'those of Node' }),
@@ -127,23 +169,46 @@ export const schema = {
       rejectUnauthorized: flag('Refuse a broker whose certificate does not check out.', true),
     },
     protocol: choice('MQTT version: 5, 4 (3.1.1), or 5 and 4 where the broker refuses 5.', 'auto', ['auto', 5, 4]),
-    keepaliveSeconds: integer('A connection without a sign of life for 1.5 times this long is taken for dead.', 30, 5, 3600),
+    keepaliveSeconds: integer(
+      'A connection without a sign of life for 1.5 times this long is taken for dead.',
+      30,
+      5,
+      3600,
+    ),
     reconnectMaxSeconds: integer('Longest wait between two attempts to connect.', 30, 1, 3600),
-    eventExpirySeconds: integer('Events a subscriber has not fetched after this long are dropped (MQTT 5).', 60, 1, 86_400),
+    eventExpirySeconds: integer(
+      'Events a subscriber has not fetched after this long are dropped (MQTT 5).',
+      60,
+      1,
+      86_400,
+    ),
     embedded: {
       port: integer('Loopback port of the embedded broker; 0 takes a free one.', 1883, 0, 65_535),
     },
   },
   model: {
     path: optionalText('GGUF file of the model.'),
-    multimodalPath: optionalText('GGUF file of the vision and audio encoders.', { defaultDoc: '`mmproj-*.gguf` beside the model' }),
-    threads: integer('Threads that compute; 0 takes one for each core.', 0, 0, 256),
-    isa: optionalChoice('Instruction set of the kernels.', ['scalar', 'x86_avx2', 'x86_avx512vnni', 'arm_neon_dotprod', 'arm_neon_i8mm'], {
-      defaultDoc: 'the best the machine has',
+    multimodalPath: optionalText('GGUF file of the vision and audio encoders.', {
+      defaultDoc: '`mmproj-*.gguf` beside the model',
     }),
-    contextLength: integer('Positions of the KV cache; 0 takes 4096 or the model’s own if that is less.', 0, 0, 131_072),
+    threads: integer('Threads that compute; 0 takes one for each core.', 0, 0, 256),
+    isa: optionalChoice(
+      'Instruction set of the kernels.',
+      ['scalar', 'x86_avx2', 'x86_avx512vnni', 'arm_neon_dotprod', 'arm_neon_i8mm'],
+      {
+        defaultDoc: 'the best the machine has',
+      },
+    ),
+    contextLength: integer(
+      'Positions of the KV cache; 0 takes 4096 or the model’s own if that is less.',
+      0,
+      0,
+      131_072,
+    ),
     slice: optionalText('MatFormer slice, such as `e2b` of an E4B file.', { defaultDoc: 'the whole file' }, 64),
-    imageSize: optionalChoice('Side of the square a picture is resized to.', [256, 512, 768], { defaultDoc: 'the model’s own' }),
+    imageSize: optionalChoice('Side of the square a picture is resized to.', [256, 512, 768], {
+      defaultDoc: 'the model’s own',
+    }),
     stallTimeoutSeconds: integer('A busy runner that makes no step for this long is restarted.', 180, 5, 3600),
   },
   defaults: {
@@ -162,7 +227,10 @@ export const schema = {
     maxRequestBytes: integer('Larger requests are refused.', 4 << 20, 1024, 64 << 20),
     maxMediaBytes: integer('Decoded pictures and sounds that wait for their handlers.', 256 << 20, 1 << 20, 2 ** 40),
     maxStreams: integer('Streams beyond this number are not taken.', 32, 1, 1024),
-    acceptUnlistedStreams: flag('Take streams that appear under `<base>/in/` without being listed under `streams`.', true),
+    acceptUnlistedStreams: flag(
+      'Take streams that appear under `<base>/in/` without being listed under `streams`.',
+      true,
+    ),
   },
   plugins: map('Plugins by name; the built-in ones run without being listed.'),
   log: {

@@ -44,7 +44,10 @@ export async function throttling(sysDirectory = '/sys', command = 'vcgencmd'): P
 }
 
 async function readText(path: string): Promise<string | undefined> {
-  return await readFile(path, 'utf8').then((text) => text.trim(), () => undefined);
+  return await readFile(path, 'utf8').then(
+    (text) => text.trim(),
+    () => undefined,
+  );
 }
 
 async function run(command: string, args: readonly string[]): Promise<string | undefined> {

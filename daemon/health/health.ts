@@ -30,7 +30,12 @@ export interface Health {
 /** The parts of the daemon that know. */
 export interface HealthSources {
   queue(): Health['queue'];
-  runner(): { readonly phase: string; readonly restarts: number; readonly rssBytes: number; readonly tokensPerSecond: number };
+  runner(): {
+    readonly phase: string;
+    readonly restarts: number;
+    readonly rssBytes: number;
+    readonly tokensPerSecond: number;
+  };
   slice(): string;
   mqtt(): Health['mqtt'];
   streams(): Health['streams'];

@@ -25,7 +25,10 @@ export function locateModel({ model }: Pick<Config, 'model'>): ModelFiles {
 function checkFile(option: string, path: string): void {
   const stat = statSync(path, { throwIfNoEntry: false });
   if (stat === undefined || !stat.isFile()) {
-    throw new HearthError('FILE_UNREADABLE', `${option}: expected a file, received ${path}${stat === undefined ? ', which does not exist' : ''}`);
+    throw new HearthError(
+      'FILE_UNREADABLE',
+      `${option}: expected a file, received ${path}${stat === undefined ? ', which does not exist' : ''}`,
+    );
   }
 }
 

@@ -27,7 +27,9 @@ const isPayload = new Ajv({ allErrors: true }).compile<StreamSetPayload>({
 /** What is in force for the camera afterwards. Rejects with `REQUEST_INVALID`, `STREAM_NAME_INVALID` or `STREAM_LIMIT`. */
 export function setStream(streams: Pick<Streams, 'configureCamera'>, { payload }: Request): CameraOptions {
   if (!isPayload(payload)) {
-    const problems = (isPayload.errors ?? []).slice(0, 5).map((error) => `${error.instancePath || 'payload'} ${error.message ?? 'does not fit'}`);
+    const problems = (isPayload.errors ?? [])
+      .slice(0, 5)
+      .map((error) => `${error.instancePath || 'payload'} ${error.message ?? 'does not fit'}`);
     throw new HearthError('REQUEST_INVALID', `stream/set: ${problems.join('; ')}`);
   }
   const { stream, minIntervalMs, duplicateThreshold } = payload;

@@ -2,7 +2,10 @@
 import pino from 'pino';
 import { MqttBus, type MqttBusOptions } from '../../daemon/bus/mqtt-bus';
 
-export function createBus(url: string, overrides: Partial<MqttBusOptions> & { readonly protocol?: 'auto' | 5 | 4 } = {}): MqttBus {
+export function createBus(
+  url: string,
+  overrides: Partial<MqttBusOptions> & { readonly protocol?: 'auto' | 5 | 4 } = {},
+): MqttBus {
   const { protocol = 'auto', ...options } = overrides;
   return new MqttBus({
     broker: {

@@ -15,11 +15,20 @@ export interface Mosquitto {
 }
 
 /** `extra` lines are added to the configuration; `files` are written beside it and can be named by `DIR/<name>`. */
-export async function startMosquitto(extra: readonly string[] = [], files: Readonly<Record<string, string>> = {}): Promise<Mosquitto> {
+export async function startMosquitto(
+  extra: readonly string[] = [],
+  files: Readonly<Record<string, string>> = {},
+): Promise<Mosquitto> {
   const directory = mkdtempSync(join(tmpdir(), 'hearth-mosquitto-'));
   const port = await freePort();
   for (const [name, content] of Object.entries(files)) writeFileSync(join(directory, name), content);
-  const lines = [`listener ${port} 127.0.0.1`, 'allow_anonymous true', 'persistence false', `user ${userInfo().username}`, ...extra];
+  const lines = [
+    `listener ${port} 127.0.0.1`,
+    'allow_anonymous true',
+    'persistence false',
+    `user ${userInfo().username}`,
+    ...extra,
+  ];
   writeFileSync(join(directory, 'mosquitto.conf'), lines.join('\n').replaceAll('DIR', directory));
   let child: ChildProcess | undefined;
   const start = async (): Promise<void> => {

@@ -17,7 +17,11 @@ export interface Peer {
   close(): Promise<void>;
 }
 
-export async function connectPeer(url: string, filters: readonly string[], options: IClientOptions = {}): Promise<Peer> {
+export async function connectPeer(
+  url: string,
+  filters: readonly string[],
+  options: IClientOptions = {},
+): Promise<Peer> {
   const client = await connectAsync(url, { protocolVersion: 5, reconnectPeriod: 100, ...options });
   const heard: Heard[] = [];
   const waiting = new Set<() => void>();

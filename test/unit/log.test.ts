@@ -14,7 +14,9 @@ function capture(level: 'debug' | 'info') {
 test('a line has level, namespace, message and time; the tap gets no fields', () => {
   const { log, lines, tapped } = capture('info');
   log.child({ ns: 'bus' }).info({ url: 'mqtt://host' }, 'connected');
-  expect(lines).toEqual([{ level: 'info', ns: 'bus', url: 'mqtt://host', msg: 'connected', ts: expect.any(Number) as number }]);
+  expect(lines).toEqual([
+    { level: 'info', ns: 'bus', url: 'mqtt://host', msg: 'connected', ts: expect.any(Number) as number },
+  ]);
   expect(tapped).toEqual([{ level: 'info', ns: 'bus', msg: 'connected', ts: expect.any(Number) as number }]);
 });
 

@@ -25,7 +25,9 @@ test('the bus falls back to 3.1.1, publishes, answers and says offline', async (
   expect(await peer.json('hearth/pi5/response/health')).toEqual({ id: 'h', ok: true, data: { load: 1 } });
   expect(await peer.json('hearth/pi5/state')).toEqual({ state: 'online' });
   await bus.close();
-  expect(await peer.json('hearth/pi5/state', ({ state }: { state: string }) => state === 'offline')).toEqual({ state: 'offline' });
+  expect(await peer.json('hearth/pi5/state', ({ state }: { state: string }) => state === 'offline')).toEqual({
+    state: 'offline',
+  });
   await peer.close();
 });
 
@@ -46,7 +48,9 @@ test('a message that fits several filters reaches each handler once', async () =
 
 test('listens on loopback only', async () => {
   const { port } = new URL(broker.url);
-  const others = Object.values(networkInterfaces()).flatMap((entries) => (entries ?? []).filter(({ internal, family }) => !internal && family === 'IPv4'));
+  const others = Object.values(networkInterfaces()).flatMap((entries) =>
+    (entries ?? []).filter(({ internal, family }) => !internal && family === 'IPv4'),
+  );
   for (const { address } of others) {
     const socket = connect(Number(port), address);
     const [error] = (await once(socket, 'error')) as [NodeJS.ErrnoException];

@@ -9,7 +9,6 @@ import { createBus } from '../../helpers/bus';
 import { type Mosquitto, startMosquitto } from '../../helpers/mosquitto';
 import { connectPeer, type Peer } from '../../helpers/mqtt-peer';
 
-
 let broker: Mosquitto;
 const cleanup: (() => Promise<unknown>)[] = [];
 
@@ -23,7 +22,8 @@ afterEach(async () => {
   const peer = await connectPeer(broker.url, ['hearth/#', 'cam/#']);
   await peer.client.publishAsync('hearth/fence', 'x', { qos: 1 });
   await peer.waitFor(({ topic }) => topic === 'hearth/fence');
-  for (const { topic, packet } of peer.heard) if (packet.retain) await peer.client.publishAsync(topic, '', { retain: true, qos: 1 });
+  for (const { topic, packet } of peer.heard)
+    if (packet.retain) await peer.client.publishAsync(topic, '', { retain: true, qos: 1 });
   await peer.close();
 });
 
@@ -62,10 +62,16 @@ describe.each([5, 4] as const)('MQTT version %i', (protocol) => {
     expect(await other.json('hearth/pi5/state')).toEqual({ state: 'online' });
     const late = await peer(['hearth/pi5/state']);
     const [retained] = await Promise.all([late.waitFor(() => true)]);
-    expect([retained.packet.retain, retained.packet.qos, retained.payload.toString()]).toEqual([true, 1, '{"state":"online"}']);
+    expect([retained.packet.retain, retained.packet.qos, retained.payload.toString()]).toEqual([
+      true,
+      1,
+      '{"state":"online"}',
+    ]);
     expect(await firstValueFrom(bus.state$)).toEqual({ phase: 'online', protocol });
     await bus.close();
-    expect(await other.json('hearth/pi5/state', ({ state }: { state: string }) => state === 'offline')).toEqual({ state: 'offline' });
+    expect(await other.json('hearth/pi5/state', ({ state }: { state: string }) => state === 'offline')).toEqual({
+      state: 'offline',
+    });
   });
 
   test('publishes an event on its three topics', async () => {
@@ -94,7 +100,11 @@ describe.each([5, 4] as const)('MQTT version %i', (protocol) => {
     const bus = await start({ protocol });
     bus.onRequest('model/load', ({ id, payload }) => ({ id, path: payload['path'] }));
     await other.client.publishAsync('hearth/pi5/request/model/load', '{"id":"r1","path":"x.gguf"}', { qos: 1 });
-    expect(await other.json('hearth/pi5/response/model/load')).toEqual({ id: 'r1', ok: true, data: { id: 'r1', path: 'x.gguf' } });
+    expect(await other.json('hearth/pi5/response/model/load')).toEqual({
+      id: 'r1',
+      ok: true,
+      data: { id: 'r1', path: 'x.gguf' },
+    });
   });
 
   test('drops retained replays, counts and reports them', async () => {
@@ -125,7 +135,8 @@ describe.each([5, 4] as const)('MQTT version %i', (protocol) => {
     const other = await peer([]);
     const bus = await start({ protocol });
     const seen: string[] = [];
-    for (const filter of ['cam/+/frame', 'cam/a/+', 'cam/a/frame']) await bus.subscribe(filter, () => seen.push(filter), { connection: 'ingest' });
+    for (const filter of ['cam/+/frame', 'cam/a/+', 'cam/a/frame'])
+      await bus.subscribe(filter, () => seen.push(filter), { connection: 'ingest' });
     await bus.subscribe('cam/a/frame', () => seen.push('again'), { connection: 'ingest' });
     await other.client.publishAsync('cam/a/frame', 'x', { qos: 1 });
     await other.client.publishAsync('cam/a/end', 'x', { qos: 1 });
@@ -165,7 +176,10 @@ test('MQTT 5: response topic and correlation data are honoured', async () => {
   const bus = await start({ protocol: 5 });
   bus.onRequest('health', () => ({ load: 0.5 }));
   const correlationData = Buffer.from([0, 255, 1, 2]);
-  await other.client.publishAsync('hearth/pi5/request/health', '{"id":"a"}', { qos: 1, properties: { responseTopic: 'replies/me', correlationData } });
+  await other.client.publishAsync('hearth/pi5/request/health', '{"id":"a"}', {
+    qos: 1,
+    properties: { responseTopic: 'replies/me', correlationData },
+  });
   const reply = await other.waitFor(({ topic }) => topic === 'replies/me');
   expect(JSON.parse(reply.payload.toString())).toEqual({ id: 'a', ok: true, data: { load: 0.5 } });
   expect(reply.packet.properties?.correlationData).toEqual(correlationData);
@@ -178,7 +192,10 @@ test.each(['hearth/pi5/request/model/load', 'hearth/pi5/state', 'hearth/in/door/
     const other = await peer(['hearth/#']);
     const bus = await start({ protocol: 5 });
     bus.onRequest('health', () => 1);
-    await other.client.publishAsync('hearth/pi5/request/health', '{"id":"a"}', { qos: 1, properties: { responseTopic } });
+    await other.client.publishAsync('hearth/pi5/request/health', '{"id":"a"}', {
+      qos: 1,
+      properties: { responseTopic },
+    });
     const answer = await other.json('hearth/pi5/response/health');
     expect(answer).toMatchObject({ id: 'a', ok: false, error: { code: 'BUS_TOPIC_INVALID' } });
   },
@@ -213,14 +230,15 @@ test('the same id gets the same answer and the handler runs once; a failure that
   await until(() => other.heard.length === 2);
   await ask('generate');
   await until(() => other.heard.length === 3);
-  expect(other.heard.map(({ payload }) => JSON.parse(payload.toString()))).toEqual(Array(3).fill({ id: 'same', ok: true, data: { run: 1 } }));
+  expect(other.heard.map(({ payload }) => JSON.parse(payload.toString()))).toEqual(
+    Array(3).fill({ id: 'same', ok: true, data: { run: 1 } }),
+  );
   for (let i = 0; i < 4; i++) await ask('caption');
-  expect(other.heard.slice(3).map(({ payload }) => (JSON.parse(payload.toString()) as { error: { code: string } }).error.code)).toEqual([
-    'QUEUE_FULL',
-    'MEDIA_NOT_AN_IMAGE',
-    'MEDIA_NOT_AN_IMAGE',
-    'MEDIA_NOT_AN_IMAGE',
-  ]);
+  expect(
+    other.heard
+      .slice(3)
+      .map(({ payload }) => (JSON.parse(payload.toString()) as { error: { code: string } }).error.code),
+  ).toEqual(['QUEUE_FULL', 'MEDIA_NOT_AN_IMAGE', 'MEDIA_NOT_AN_IMAGE', 'MEDIA_NOT_AN_IMAGE']);
   expect(failures).toBe(2);
 });
 
@@ -250,8 +268,15 @@ test('hostile requests get an error each, and the next good one its answer', asy
   await other.client.publishAsync('hearth/pi5/request/caption', '', { qos: 1 });
   await other.client.publishAsync('hearth/pi5/request/nobody', '{"id":"n"}', { qos: 1 });
   await other.client.publishAsync('hearth/pi5/request/BAD', '{"id":"n"}', { qos: 1 });
-  expect(await other.json('hearth/pi5/response/nobody')).toMatchObject({ id: 'n', ok: false, error: { code: 'REQUEST_UNKNOWN_VERB' } });
-  expect(await other.json('hearth/pi5/response/caption', ({ ok }: { ok: boolean }) => ok)).toMatchObject({ ok: true, data: 'fine' });
+  expect(await other.json('hearth/pi5/response/nobody')).toMatchObject({
+    id: 'n',
+    ok: false,
+    error: { code: 'REQUEST_UNKNOWN_VERB' },
+  });
+  expect(await other.json('hearth/pi5/response/caption', ({ ok }: { ok: boolean }) => ok)).toMatchObject({
+    ok: true,
+    data: 'fine',
+  });
 });
 
 test('a handler that throws harms neither the other handlers nor the connection', async () => {
@@ -269,8 +294,16 @@ test('a handler that throws harms neither the other handlers nor the connection'
   await other.client.publishAsync('cam/x', 'one', { qos: 1 });
   await other.client.publishAsync('hearth/pi5/request/caption', '{"id":"a"}', { qos: 1 });
   await other.client.publishAsync('hearth/pi5/request/health', '{"id":"b"}', { qos: 1 });
-  expect(await other.json('hearth/pi5/response/caption')).toEqual({ id: 'a', ok: false, error: { code: 'INTERNAL', message: 'broken request handler' } });
-  expect(await other.json('hearth/pi5/response/health')).toMatchObject({ id: 'b', ok: false, error: { code: 'INTERNAL' } });
+  expect(await other.json('hearth/pi5/response/caption')).toEqual({
+    id: 'a',
+    ok: false,
+    error: { code: 'INTERNAL', message: 'broken request handler' },
+  });
+  expect(await other.json('hearth/pi5/response/health')).toMatchObject({
+    id: 'b',
+    ok: false,
+    error: { code: 'INTERNAL' },
+  });
   expect(seen).toEqual(['one']);
   expect(bus.counters.handlerErrors).toBe(1);
 });
@@ -332,10 +365,15 @@ describe('a broker without MQTT 5', () => {
     ['says so in MQTT 3.1.1', Buffer.from([0x20, 0x02, 0x00, 0x01])],
     ['hangs up', Buffer.alloc(0)],
   ])('that %s is spoken to in 3.1.1', async (_how, answer) => {
-    const front = await startFront(broker.port, (connectPacket) => (protocolLevel(connectPacket) === 5 ? answer : undefined));
+    const front = await startFront(broker.port, (connectPacket) =>
+      protocolLevel(connectPacket) === 5 ? answer : undefined,
+    );
     const other = await peer(['hearth/pi5/out/#']);
     const bus = await start({ protocol: 'auto' }, front.url);
-    expect(await firstValueFrom(bus.state$.pipe(where(({ phase }) => phase === 'online')))).toEqual({ phase: 'online', protocol: 4 });
+    expect(await firstValueFrom(bus.state$.pipe(where(({ phase }) => phase === 'online')))).toEqual({
+      phase: 'online',
+      protocol: 4,
+    });
     await bus.publishEvent(event);
     expect(await other.json('hearth/pi5/out/front_door/caption')).toMatchObject({ text: event.text });
     expect(front.levels.slice(0, 2)).toContain(5);
@@ -343,7 +381,9 @@ describe('a broker without MQTT 5', () => {
   });
 
   test('is not spoken to in 3.1.1 when only 5 is allowed', async () => {
-    const front = await startFront(broker.port, (connectPacket) => (protocolLevel(connectPacket) === 5 ? Buffer.from([0x20, 0x03, 0x00, 0x84, 0x00]) : undefined));
+    const front = await startFront(broker.port, (connectPacket) =>
+      protocolLevel(connectPacket) === 5 ? Buffer.from([0x20, 0x03, 0x00, 0x84, 0x00]) : undefined,
+    );
     const bus = createBus(front.url, { protocol: 5 });
     cleanup.push(() => bus.close());
     bus.start();

@@ -36,15 +36,32 @@ afterEach(async () => {
 });
 
 async function start(args: readonly string[] = ['--mqtt-url', broker.url]): Promise<void> {
-  child = spawn(process.execPath, [hearthd, '--node-id', 'pi5', '--model-path', modelPath, '--model-threads', '1', '--state-directory', stateDirectory, ...args], {
-    env: {},
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  child = spawn(
+    process.execPath,
+    [
+      hearthd,
+      '--node-id',
+      'pi5',
+      '--model-path',
+      modelPath,
+      '--model-threads',
+      '1',
+      '--state-directory',
+      stateDirectory,
+      ...args,
+    ],
+    {
+      env: {},
+      stdio: ['ignore', 'pipe', 'pipe'],
+    },
+  );
   child.stdout?.on('data', (chunk: Buffer) => (output += chunk.toString()));
   child.stderr?.on('data', (chunk: Buffer) => (output += chunk.toString()));
-  await peer.json('hearth/pi5/info', ({ model }: { model: unknown }) => model !== null).catch((error: unknown) => {
-    throw new Error(`hearthd did not come up: ${String(error)}\n${output}`);
-  });
+  await peer
+    .json('hearth/pi5/info', ({ model }: { model: unknown }) => model !== null)
+    .catch((error: unknown) => {
+      throw new Error(`hearthd did not come up: ${String(error)}\n${output}`);
+    });
 }
 
 async function exit(): Promise<{ code: number | null; signal: string | null }> {
@@ -69,17 +86,26 @@ async function ask(verb: string, payload: Record<string, unknown>): Promise<Reco
   return await peer.json(`hearth/pi5/response/${verb}`, ({ id }: { id: string }) => id === payload['id']);
 }
 
-const offline = async (): Promise<unknown> => await peer.json('hearth/pi5/state', ({ state }: { state: string }) => state === 'offline');
+const offline = async (): Promise<unknown> =>
+  await peer.json('hearth/pi5/state', ({ state }: { state: string }) => state === 'offline');
 
 test('is online, says what it is and how it is, answers, and ends with exit code 0 and offline on SIGTERM', async () => {
   await start();
   expect(await peer.json('hearth/pi5/state')).toEqual({ state: 'online' });
   const info = await peer.json('hearth/pi5/info', ({ model }: { model: unknown }) => model !== null);
-  expect(info).toMatchObject({ node: 'pi5', model: { name: 'e2b-narrow', layers: 30 }, modalities: ['text'], limits: { maxFrameBytes: 2 << 20 } });
+  expect(info).toMatchObject({
+    node: 'pi5',
+    model: { name: 'e2b-narrow', layers: 30 },
+    modalities: ['text'],
+    limits: { maxFrameBytes: 2 << 20 },
+  });
   expect(JSON.stringify(info)).not.toContain(modelPath);
 
   const health = await ask('health', { id: 'h' });
-  expect(health).toMatchObject({ ok: true, data: { queue: { depth: 0 }, slice: 'full', runner: { phase: 'ready', restarts: 0 } } });
+  expect(health).toMatchObject({
+    ok: true,
+    data: { queue: { depth: 0 }, slice: 'full', runner: { phase: 'ready', restarts: 0 } },
+  });
   expect(await peer.json('hearth/pi5/health')).toHaveProperty('memory.daemon_rss_bytes');
 
   const first = await ask('generate', { id: 'g1', prompt: 'Hello', maxTokens: 4, temperature: 0 });
@@ -105,7 +131,10 @@ test('a killed runner fails its job with a code and comes back; the daemon and i
   const [runner] = childrenOf(child.pid ?? 0);
   const job = ask('generate', { id: 'long', prompt: 'Hello', maxTokens: 2000, temperature: 1 });
   await peer.client.publishAsync('hearth/pi5/request/health', '{"id":"busy"}', { qos: 1 });
-  await peer.json('hearth/pi5/response/health', ({ data }: { data: { queue: { running: boolean } } }) => data.queue.running);
+  await peer.json(
+    'hearth/pi5/response/health',
+    ({ data }: { data: { queue: { running: boolean } } }) => data.queue.running,
+  );
   process.kill(runner ?? 0, 'SIGKILL');
   expect(await job).toMatchObject({ ok: false, error: { code: 'ENGINE_RESTARTED' } });
   let restarted: Record<string, unknown> | undefined;
@@ -119,16 +148,25 @@ test('a killed runner fails its job with a code and comes back; the daemon and i
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
   expect(restarted).toMatchObject({ ok: true });
-  expect(peer.heard.filter(({ topic, payload }) => topic === 'hearth/pi5/state' && payload.toString().includes('offline'))).toEqual([]);
+  expect(
+    peer.heard.filter(({ topic, payload }) => topic === 'hearth/pi5/state' && payload.toString().includes('offline')),
+  ).toEqual([]);
   expect(childrenOf(child.pid ?? 0)).not.toContain(runner);
 });
 
 test('SIGTERM in the middle of a long job fails the job and still ends with 0 and no runner left behind', async () => {
   await start();
   const [runner] = childrenOf(child.pid ?? 0);
-  await peer.client.publishAsync('hearth/pi5/request/generate', '{"id":"long","prompt":"Hello","maxTokens":2000,"temperature":1}', { qos: 1 });
+  await peer.client.publishAsync(
+    'hearth/pi5/request/generate',
+    '{"id":"long","prompt":"Hello","maxTokens":2000,"temperature":1}',
+    { qos: 1 },
+  );
   await peer.client.publishAsync('hearth/pi5/request/health', '{"id":"busy"}', { qos: 1 });
-  await peer.json('hearth/pi5/response/health', ({ data }: { data: { queue: { running: boolean } } }) => data.queue.running);
+  await peer.json(
+    'hearth/pi5/response/health',
+    ({ data }: { data: { queue: { running: boolean } } }) => data.queue.running,
+  );
   child.kill('SIGTERM');
   expect(await exit()).toEqual({ code: 0, signal: null });
   const answer = await peer.json('hearth/pi5/response/generate');
@@ -138,10 +176,24 @@ test('SIGTERM in the middle of a long job fails the job and still ends with 0 an
 });
 
 test('without a broker it brings its own, on loopback', async () => {
-  child = spawn(process.execPath, [hearthd, '--node-id', 'own', '--model-path', modelPath, '--mqtt-embedded-port', '0', '--state-directory', stateDirectory], {
-    env: {},
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+  child = spawn(
+    process.execPath,
+    [
+      hearthd,
+      '--node-id',
+      'own',
+      '--model-path',
+      modelPath,
+      '--mqtt-embedded-port',
+      '0',
+      '--state-directory',
+      stateDirectory,
+    ],
+    {
+      env: {},
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  );
   child.stdout?.on('data', (chunk: Buffer) => (output += chunk.toString()));
   let port: string | undefined;
   for (let attempt = 0; attempt < 200 && port === undefined; attempt++) {
@@ -162,10 +214,14 @@ test.each([
   [['--queue-capacity', '0'], 'CONFIG_INVALID', 78],
   [['--mqtt-tls-ca-file', '/etc/hostname'], 'FILE_UNREADABLE', 66],
 ])('%j ends it with one line that begins with %s and exit code %i', async (args, code, exitCode) => {
-  child = spawn(process.execPath, [hearthd, '--mqtt-url', broker.url, '--model-path', modelPath, '--state-directory', stateDirectory, ...args], {
-    env: {},
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
+  child = spawn(
+    process.execPath,
+    [hearthd, '--mqtt-url', broker.url, '--model-path', modelPath, '--state-directory', stateDirectory, ...args],
+    {
+      env: {},
+      stdio: ['ignore', 'ignore', 'pipe'],
+    },
+  );
   child.stderr?.on('data', (chunk: Buffer) => (output += chunk.toString()));
   expect(await exit()).toEqual({ code: exitCode, signal: null });
   expect(output.trim().split('\n')).toEqual([expect.stringMatching(new RegExp(`^${code}: `))]);

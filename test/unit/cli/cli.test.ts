@@ -34,14 +34,26 @@ test.each([
   [['rnu'], 64, "USAGE: unknown command 'rnu' (Did you mean run?)\n"],
   [['run', '--mqtt-ulr', 'x'], 64, "USAGE: unknown option '--mqtt-ulr' (Did you mean --mqtt-url?)\n"],
   [[], 64, 'USAGE: expected a command; --help lists them\n'],
-  [['model', 'convert', 'a', 'b', '--type', 'q9'], 64, "USAGE: option '--type <type>' argument 'q9' is invalid. Allowed choices are f32, f16, bf16, q8_0, q4_0.\n"],
+  [
+    ['model', 'convert', 'a', 'b', '--type', 'q9'],
+    64,
+    "USAGE: option '--type <type>' argument 'q9' is invalid. Allowed choices are f32, f16, bf16, q8_0, q4_0.\n",
+  ],
   [['check-config', '--config', '/nonexistent.yaml'], 66, 'FILE_UNREADABLE: configuration /nonexistent.yaml: ENOENT\n'],
 ])('%j ends with %i', async (args, code, err) => {
   expect(await outcome(...args)).toEqual({ code, out: '', err });
 });
 
 test('each problem of a configuration is a line of its own', async () => {
-  const { code, err } = await outcome('check-config', '--config', '/dev/null', '--queue-capacity', '0', '--log-level', 'loud');
+  const { code, err } = await outcome(
+    'check-config',
+    '--config',
+    '/dev/null',
+    '--queue-capacity',
+    '0',
+    '--log-level',
+    'loud',
+  );
   expect(code).toBe(78);
   expect(err.trimEnd().split('\n')).toEqual([
     'CONFIG_INVALID: queue.capacity: expected a whole number from 1 to 1024, received 0 (--queue-capacity)',
@@ -50,14 +62,26 @@ test('each problem of a configuration is a line of its own', async () => {
 });
 
 test('check-config prints what is in force, without secrets', async () => {
-  const { code, out } = await outcome('check-config', '--config', '/dev/null', '--node-id', 'pi5', '--mqtt-password', 'hunter2');
+  const { code, out } = await outcome(
+    'check-config',
+    '--config',
+    '/dev/null',
+    '--node-id',
+    'pi5',
+    '--mqtt-password',
+    'hunter2',
+  );
   expect(code).toBe(0);
   expect(JSON.parse(out)).toMatchObject({ node: { id: 'pi5' }, mqtt: { password: '***', url: null } });
   expect(out).not.toContain('hunter2');
 });
 
 test('help and version are no failures', async () => {
-  expect(await outcome('--version')).toMatchObject({ code: 0, out: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) as string, err: '' });
+  expect(await outcome('--version')).toMatchObject({
+    code: 0,
+    out: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) as string,
+    err: '',
+  });
   const { code, out } = await outcome('run', '--help');
   expect(code).toBe(0);
   expect(out).toContain('--mqtt-password-file <value>');

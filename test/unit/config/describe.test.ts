@@ -11,7 +11,9 @@ test('every option is in the table once, with its environment name and flag', ()
     expect(row).toContain(option.doc.replaceAll('|', '\\|'));
     if (env !== undefined) expect(row).toContain(`| \`${env}\` | \`--${arg}\` |`);
   }
-  expect(table).toContain('| `mqtt.baseTopic` | `hearth` | levels of A-Z a-z 0-9 _ - | `HEARTH_MQTT_BASE_TOPIC` | `--mqtt-base-topic` |');
+  expect(table).toContain(
+    '| `mqtt.baseTopic` | `hearth` | levels of A-Z a-z 0-9 _ - | `HEARTH_MQTT_BASE_TOPIC` | `--mqtt-base-topic` |',
+  );
 });
 
 test('every row has as many cells as its head', () => {

@@ -26,7 +26,10 @@ function problemsOf(run: () => unknown): string[] {
   try {
     run();
   } catch (error) {
-    if (error instanceof ConfigError) return error.problems.map((p) => `${p.path} | ${p.expected} | ${p.received} | ${p.origin.replace(directory, '')}`);
+    if (error instanceof ConfigError)
+      return error.problems.map(
+        (p) => `${p.path} | ${p.expected} | ${p.received} | ${p.origin.replace(directory, '')}`,
+      );
     throw error;
   }
   throw new Error('expected a ConfigError');
@@ -36,12 +39,19 @@ test('flag beats environment beats file beats default', () => {
   const content = 'mqtt: {baseTopic: from-file, keepaliveSeconds: 11, eventExpirySeconds: 12}';
   const env = { HEARTH_MQTT_BASE_TOPIC: 'from-env', HEARTH_MQTT_KEEPALIVE_SECONDS: '21' };
   const { mqtt } = load(content, env, { 'mqtt-base-topic': 'from-flag' });
-  expect([mqtt.baseTopic, mqtt.keepaliveSeconds, mqtt.eventExpirySeconds, mqtt.reconnectMaxSeconds]).toEqual(['from-flag', 21, 12, 30]);
+  expect([mqtt.baseTopic, mqtt.keepaliveSeconds, mqtt.eventExpirySeconds, mqtt.reconnectMaxSeconds]).toEqual([
+    'from-flag',
+    21,
+    12,
+    30,
+  ]);
 });
 
 test('JSON and YAML say the same', () => {
   const yaml = load('queue:\n  capacity: 3\nstreams:\n  door:\n    kind: camera\n    topics: [frigate/+/+/snapshot]\n');
-  const json = load('{"queue": {"capacity": 3}, "streams": {"door": {"kind": "camera", "topics": ["frigate/+/+/snapshot"]}}}');
+  const json = load(
+    '{"queue": {"capacity": 3}, "streams": {"door": {"kind": "camera", "topics": ["frigate/+/+/snapshot"]}}}',
+  );
   expect(json).toEqual(yaml);
   expect(json.queue.capacity).toBe(3);
   expect(json.streams['door']).toMatchObject({ kind: 'camera', topics: ['frigate/+/+/snapshot'] });
@@ -59,7 +69,9 @@ streams:
   none: {}
 plugins: {captions: {enabled: yes please}}
 `;
-  const problems = problemsOf(() => load(content, { HEARTH_LOG_LEVEL: 'loud', HEARTH_MQTT_ULR: 'x' }, { 'model-threads': 'many', 'model-thread': '1' }));
+  const problems = problemsOf(() =>
+    load(content, { HEARTH_LOG_LEVEL: 'loud', HEARTH_MQTT_ULR: 'x' }, { 'model-threads': 'many', 'model-thread': '1' }),
+  );
   expect(problems).toEqual(
     expect.arrayContaining([
       'mqtt.prtocol | a known option (did you mean protocol?) | "prtocol" | /hearth.yaml',
@@ -77,7 +89,9 @@ plugins: {captions: {enabled: yes please}}
       '--model-thread | a known option (did you mean --model-threads?) | --model-thread | flags',
     ]),
   );
-  expect(problems.filter((problem) => problem.startsWith('queue |'))).toEqual(['queue | a section with capacity, defaultDeadlineMs | 7 | /hearth.yaml']);
+  expect(problems.filter((problem) => problem.startsWith('queue |'))).toEqual([
+    'queue | a section with capacity, defaultDeadlineMs | 7 | /hearth.yaml',
+  ]);
   expect(problems.filter((problem) => problem.startsWith('streams.mic.'))).toHaveLength(1);
   expect(problems).toHaveLength(15);
   expect(problems.join()).not.toContain('hunter2');
@@ -95,7 +109,10 @@ streams:
 `);
   expect(streams['a']).toMatchObject({ minIntervalMs: 250, topics: [], plugins: null, acceptRetained: false });
   expect(streams['b']).toMatchObject({ minIntervalMs: 500 });
-  expect(streams['m']).toMatchObject({ language: 'de', audio: { format: 's16le', mode: 'push-to-talk', sampleRate: 16000 } });
+  expect(streams['m']).toMatchObject({
+    language: 'de',
+    audio: { format: 's16le', mode: 'push-to-talk', sampleRate: 16000 },
+  });
   expect(defaults.camera.minIntervalMs).toBe(250);
 });
 
@@ -107,7 +124,9 @@ test.each([
   ['protocol', '3'],
 ])('a flag that only begins like a value is refused: %s %s', (name, value) => {
   const flag = `mqtt-${name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)}`;
-  expect(problemsOf(() => load('', {}, { [flag]: value }))).toEqual([expect.stringContaining(`${JSON.stringify(value)} | --${flag}`)]);
+  expect(problemsOf(() => load('', {}, { [flag]: value }))).toEqual([
+    expect.stringContaining(`${JSON.stringify(value)} | --${flag}`),
+  ]);
 });
 
 test('the protocol is a number whether it comes from a file or a flag', () => {
@@ -115,29 +134,43 @@ test('the protocol is a number whether it comes from a file or a flag', () => {
   expect(load('', {}, { 'mqtt-protocol': '5' }).mqtt.protocol).toBe(5);
 });
 
-test.each([
-  '[1, 2]', '"text"', '{a: [}', 'a: 1\na: 2', '\u0000', `a: &a [x]\nb: [${'*a, '.repeat(200)}*a]`])('a file that is no mapping is a problem, not a crash (case %#)', (content) => {
-  expect(problemsOf(() => load(content)).length).toBeGreaterThan(0);
-});
+test.each(['[1, 2]', '"text"', '{a: [}', 'a: 1\na: 2', '\u0000', `a: &a [x]\nb: [${'*a, '.repeat(200)}*a]`])(
+  'a file that is no mapping is a problem, not a crash (case %#)',
+  (content) => {
+    expect(problemsOf(() => load(content)).length).toBeGreaterThan(0);
+  },
+);
 
 test('an empty file and one of comments only are all defaults', () => {
   expect({ ...load(''), file: null }).toEqual({ ...load('# nothing\n'), file: null });
 });
 
 test('keys of an object’s prototype are unknown options', () => {
-  expect(problemsOf(() => load('{"__proto__": {"polluted": 1}, "constructor": {"prototype": {"polluted": 1}}, "mqtt": {"__proto__": 1}}'))).toHaveLength(3);
+  expect(
+    problemsOf(() =>
+      load('{"__proto__": {"polluted": 1}, "constructor": {"prototype": {"polluted": 1}}, "mqtt": {"__proto__": 1}}'),
+    ),
+  ).toHaveLength(3);
   expect(({} as { polluted?: number }).polluted).toBeUndefined();
 });
 
 test('a missing or oversized file is FILE_UNREADABLE', () => {
-  expect(() => loadConfig({ file: join(directory, 'absent.yaml'), env: {} })).toThrow(expect.objectContaining({ code: 'FILE_UNREADABLE' }));
+  expect(() => loadConfig({ file: join(directory, 'absent.yaml'), env: {} })).toThrow(
+    expect.objectContaining({ code: 'FILE_UNREADABLE' }),
+  );
   expect(() => load(`# ${'x'.repeat(1 << 20)}`)).toThrow(expect.objectContaining({ code: 'FILE_UNREADABLE' }));
 });
 
 test('options that need each other', () => {
-  expect(problemsOf(() => load('mqtt: {tls: {certFile: a.pem}}'))).toEqual([expect.stringContaining('mqtt.tls.keyFile | a file, since mqtt.tls.certFile is set')]);
-  expect(problemsOf(() => load('streams: {a: {kind: camera, raw: {pixelFormat: nv12, width: 64}}}'))).toEqual([expect.stringContaining('streams.a.raw')]);
-  expect(problemsOf(() => load('mqtt: {password: hunter2, passwordFile: x}'))).toEqual([expect.stringContaining('since mqtt.password is set')]);
+  expect(problemsOf(() => load('mqtt: {tls: {certFile: a.pem}}'))).toEqual([
+    expect.stringContaining('mqtt.tls.keyFile | a file, since mqtt.tls.certFile is set'),
+  ]);
+  expect(problemsOf(() => load('streams: {a: {kind: camera, raw: {pixelFormat: nv12, width: 64}}}'))).toEqual([
+    expect.stringContaining('streams.a.raw'),
+  ]);
+  expect(problemsOf(() => load('mqtt: {password: hunter2, passwordFile: x}'))).toEqual([
+    expect.stringContaining('since mqtt.password is set'),
+  ]);
 });
 
 test('the password comes from its file, relative to the configuration, and is never shown', () => {
@@ -146,7 +179,10 @@ test('the password comes from its file, relative to the configuration, and is ne
   expect(config.mqtt.password).toBe('hunter2');
   const shown = redact(config);
   expect(JSON.stringify(shown)).not.toMatch(/hunter2|abc123/);
-  expect(shown).toMatchObject({ mqtt: { password: '***', passwordFile: 'secret', username: null }, plugins: { captions: { config: { apiToken: '***', prompt: 'Look' } } } });
+  expect(shown).toMatchObject({
+    mqtt: { password: '***', passwordFile: 'secret', username: null },
+    plugins: { captions: { config: { apiToken: '***', prompt: 'Look' } } },
+  });
 });
 
 test('a secret of the wrong type is not in the message', () => {

@@ -47,7 +47,10 @@ test('no sensor is null, not zero', async () => {
 
 test('throttling is read bit by bit', async () => {
   put('devices/platform/soc/soc:firmware/get_throttled', '50005\n');
-  expect(await throttling(sys, 'absent-command')).toEqual({ now: ['under-voltage', 'throttled'], sinceBoot: ['under-voltage', 'throttled'] });
+  expect(await throttling(sys, 'absent-command')).toEqual({
+    now: ['under-voltage', 'throttled'],
+    sinceBoot: ['under-voltage', 'throttled'],
+  });
   put('devices/platform/soc/soc:firmware/get_throttled', '80000\n');
   expect(await throttling(sys, 'absent-command')).toEqual({ now: [], sinceBoot: ['soft-temperature-limit'] });
 });
