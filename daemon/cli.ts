@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** The command line. Every failure is one line, `CODE: message`, and an exit code from the catalogue. */
 import { Command, CommanderError, Option } from 'commander';
-import { ConfigError, type ConfigSources, type Config, configFlags, loadConfig, redact } from './config';
+import { type Config, ConfigError, type ConfigSources, configFlags, loadConfig, redact } from './config';
 import { exitCodeOf, HearthError } from './errors';
 import { messageOf } from './log';
 import { weightTypes } from './models/convert/block-formats';

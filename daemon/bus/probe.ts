@@ -1,6 +1,7 @@
 /** Whether a broker can be reached with these settings, without becoming visible on it. */
-import type { Log } from '../log';
+
 import { HearthError } from '../errors';
+import type { Log } from '../log';
 import { type BrokerOptions, Connection } from './connection';
 
 export interface ProbeResult {

@@ -3,7 +3,7 @@
  * daemon joins strings into a topic.
  */
 import { type ErrorCode, HearthError } from '../errors';
-import { eventKinds, type EventKind, type StreamEvent } from '../events';
+import { type EventKind, eventKinds, type StreamEvent } from '../events';
 import type { LogLine, PartialText, PluginState } from './bus';
 
 /** What is published on each topic and expected on each input. `<base>` is `mqtt.baseTopic`. */

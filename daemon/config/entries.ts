@@ -137,8 +137,7 @@ export function loadPlugins(
       | PluginConfig
       | undefined;
     if (entry === undefined) continue;
-    const path = entry.path === null || origin === '' ? entry.path : resolve(dirname(origin), entry.path);
-    plugins.push([name, { ...entry, path }]);
+    plugins.push([name, { ...entry, path: fromFile(entry.path, origin) }]);
   }
   return Object.fromEntries(plugins);
 }
@@ -159,4 +158,9 @@ function entriesOf(section: unknown, path: string, origin: string, problems: Con
 
 function valueAt(node: unknown, path: string): unknown {
   return path.split('.').reduce((at, key) => (isRecord(at) ? at[key] : undefined), node);
+}
+
+/** A path as it stands in the file at `origin`: relative to that file. */
+export function fromFile(path: string | null, origin: string): string | null {
+  return path === null || origin === '' ? path : resolve(dirname(origin), path);
 }

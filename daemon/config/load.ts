@@ -1,13 +1,13 @@
 /** File, environment and flags to one checked, frozen `Config`. The only place that reads the environment. */
 import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
+import { join } from 'node:path';
 import convict from 'convict';
-import { check, collect, loadPlugins, loadStreams } from './entries';
+import { check, collect, fromFile, loadPlugins, loadStreams } from './entries';
 import { parseFile } from './file';
 import type { Values } from './option';
 import { ConfigError, type ConfigProblem, reasonOf, show, suggestion } from './problems';
-import { isOption, type Leaf, leaves, type PluginConfig, type Schema, schema, type StreamConfig } from './schema';
+import { isOption, type Leaf, leaves, type PluginConfig, type Schema, type StreamConfig, schema } from './schema';
 
 type Loaded = Omit<Values<Schema>, 'streams' | 'plugins'>;
 
@@ -48,11 +48,11 @@ export function loadConfig(sources: ConfigSources = {}): Config {
   checkNames('flags', Object.keys(flags), argNames(), problems, (name) => `--${name}`);
 
   const origins = new Map<string, string>();
-  const fromFile = collect(schema, raw, '', file ?? '', problems);
   const byPath = new Map(allLeaves.map((leaf) => [leaf.path, leaf]));
   const values = convict(withEnvironment(schema) as convict.Schema<Record<string, unknown>>, { env, args: [] });
-  for (const [path, value] of fromFile) {
-    values.set(path, value);
+  for (const [path, value] of collect(schema, raw, '', file ?? '', problems)) {
+    const isPath = byPath.get(path)?.option.isPath === true && typeof value === 'string';
+    values.set(path, isPath ? fromFile(value, file ?? '') : value);
     origins.set(path, file ?? '');
   }
   // Puts the environment above the file again.
@@ -70,7 +70,7 @@ export function loadConfig(sources: ConfigSources = {}): Config {
   const tree = values.getProperties() as unknown as Values<Schema>;
   const streams = loadStreams(tree, file ?? '', problems);
   const plugins = loadPlugins(tree, file ?? '', problems);
-  const mqtt = { ...tree.mqtt, password: readPassword(tree.mqtt, file, origins, problems) };
+  const mqtt = { ...tree.mqtt, password: readPassword(tree.mqtt, origins, problems) };
   checkTogether(tree, streams, origins, problems);
   if (problems.length > 0) throw new ConfigError(problems);
   return deepFreeze({ ...tree, mqtt, streams, plugins, file: file ?? null });
@@ -180,7 +180,6 @@ function checkTogether(
 
 function readPassword(
   mqtt: Values<Schema>['mqtt'],
-  file: string | undefined,
   origins: ReadonlyMap<string, string>,
   problems: ConfigProblem[],
 ): string | null {
@@ -195,8 +194,7 @@ function readPassword(
     });
     return null;
   }
-  // A path in the file is relative to the file, one on the command line to where one stands.
-  const path = origin === file ? resolve(dirname(origin), mqtt.passwordFile) : mqtt.passwordFile;
+  const path = mqtt.passwordFile;
   try {
     const password = readFileSync(path, 'utf8').replace(/\r?\n$/, '');
     if (password === '' || password.length > 65_535) throw new Error(`it holds ${password.length} characters`);

@@ -12,6 +12,8 @@ export interface Option<T> {
   readonly sensitive?: true;
   /** A value of its own is computed when there is none; said in the table in place of the default. */
   readonly defaultDoc?: string;
+  /** A relative path in the file is relative to the file. */
+  readonly isPath?: true;
 }
 
 /** What a schema's values look like once loaded. */
@@ -97,6 +99,10 @@ export function text(doc: string, fallback: string, extra: Extra = {}, maxLength
     format: format(`text of 1 to ${maxLength} characters`, (value) => isText(value, maxLength)),
     ...extra,
   };
+}
+
+export function optionalPath(doc: string, extra: Extra = {}): Option<string | null> {
+  return { ...optionalText(doc, extra), isPath: true };
 }
 
 export function optionalText(doc: string, extra: Extra = {}, maxLength = 4096): Option<string | null> {

@@ -14,6 +14,7 @@ import {
   optionalChoice,
   optionalInteger,
   optionalList,
+  optionalPath,
   optionalPattern,
   optionalText,
   pattern,
@@ -117,7 +118,7 @@ export const streamSchemas = {
 /** One entry of `plugins`. */
 export const pluginSchema = {
   enabled: flag('Start it.', true),
-  path: optionalText('Directory or file of a plugin that is not built in.'),
+  path: optionalPath('Directory or file of a plugin that is not built in.'),
   config: map('Its own options; checked against the schema in its manifest.'),
 } as const;
 
@@ -161,11 +162,11 @@ export const schema = {
       'MQTT password; prefer `passwordFile`, since flags and the environment are visible to others.',
       { sensitive: true },
     ),
-    passwordFile: optionalText('File that holds the MQTT password.'),
+    passwordFile: optionalPath('File that holds the MQTT password.'),
     tls: {
-      caFile: optionalText('PEM file of the certificate authority.', { defaultDoc: 'those of Node' }),
-      certFile: optionalText('PEM file of the client certificate.'),
-      keyFile: optionalText('PEM file of the client’s private key.'),
+      caFile: optionalPath('PEM file of the certificate authority.', { defaultDoc: 'those of Node' }),
+      certFile: optionalPath('PEM file of the client certificate.'),
+      keyFile: optionalPath('PEM file of the client’s private key.'),
       rejectUnauthorized: flag('Refuse a broker whose certificate does not check out.', true),
     },
     protocol: choice('MQTT version: 5, 4 (3.1.1), or 5 and 4 where the broker refuses 5.', 'auto', ['auto', 5, 4]),
@@ -187,8 +188,8 @@ export const schema = {
     },
   },
   model: {
-    path: optionalText('GGUF file of the model.'),
-    multimodalPath: optionalText('GGUF file of the vision and audio encoders.', {
+    path: optionalPath('GGUF file of the model.'),
+    multimodalPath: optionalPath('GGUF file of the vision and audio encoders.', {
       defaultDoc: '`mmproj-*.gguf` beside the model',
     }),
     threads: integer('Threads that compute; 0 takes one for each core.', 0, 0, 256),

@@ -9,6 +9,9 @@ import { join } from 'node:path';
 export interface Mosquitto {
   readonly port: number;
   readonly url: string;
+  /** Stops its process without ending it, and lets it go on. */
+  freeze(): void;
+  thaw(): void;
   stop(): Promise<void>;
   /** Starts it again on the same port. */
   start(): Promise<void>;
@@ -46,6 +49,8 @@ export async function startMosquitto(
     port,
     url: `mqtt://127.0.0.1:${port}`,
     start,
+    freeze: () => child?.kill('SIGSTOP'),
+    thaw: () => child?.kill('SIGCONT'),
     stop: async () => {
       const running = child;
       child = undefined;

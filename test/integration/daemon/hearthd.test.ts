@@ -175,6 +175,24 @@ test('SIGTERM in the middle of a long job fails the job and still ends with 0 an
   expect(() => process.kill(runner ?? 0, 0)).toThrow('ESRCH');
 });
 
+test.each([
+  ['runner', (runner: number) => process.kill(runner, 'SIGSTOP')],
+  ['broker', () => broker.freeze()],
+])('SIGTERM ends it with 0 although the %s hangs', async (_part, hang) => {
+  await start();
+  const [runner = 0] = childrenOf(child.pid ?? 0);
+  await peer.client.publishAsync('hearth/pi5/request/generate', '{"id":"long","prompt":"Hello","maxTokens":2000}', {
+    qos: 1,
+  });
+  await ask('health', { id: 'busy' });
+  hang(runner);
+  child.kill('SIGTERM');
+  expect(await exit()).toEqual({ code: 0, signal: null });
+  expect(() => process.kill(runner, 0)).toThrow('ESRCH');
+  broker.thaw();
+  await offline();
+});
+
 test('without a broker it brings its own, on loopback', async () => {
   child = spawn(
     process.execPath,

@@ -180,9 +180,16 @@ test('the password comes from its file, relative to the configuration, and is ne
   const shown = redact(config);
   expect(JSON.stringify(shown)).not.toMatch(/hunter2|abc123/);
   expect(shown).toMatchObject({
-    mqtt: { password: '***', passwordFile: 'secret', username: null },
+    mqtt: { password: '***', passwordFile: join(directory, 'secret'), username: null },
     plugins: { captions: { config: { apiToken: '***', prompt: 'Look' } } },
   });
+});
+
+test('paths in the file are relative to it, paths in flags are not', () => {
+  const content = 'model: {path: models/a.gguf}\nmqtt: {tls: {caFile: /etc/ca.pem}}\nplugins: {mine: {path: ./mine}}';
+  const config = load(content, {}, { 'model-multimodal-path': 'b.gguf' });
+  expect([config.model.path, config.model.multimodalPath]).toEqual([join(directory, 'models/a.gguf'), 'b.gguf']);
+  expect([config.mqtt.tls.caFile, config.plugins['mine']?.path]).toEqual(['/etc/ca.pem', join(directory, 'mine')]);
 });
 
 test('a secret of the wrong type is not in the message', () => {
