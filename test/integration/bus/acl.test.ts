@@ -1,0 +1,72 @@
+/** The access control example that ships does what it says, on a real Mosquitto. */
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { MqttBus } from '../../../daemon/bus/mqtt-bus';
+import { createBus } from '../../helpers/bus';
+import { type Mosquitto, startMosquitto } from '../../helpers/mosquitto';
+import { connectPeer, type Peer } from '../../helpers/mqtt-peer';
+
+let directory: string;
+let broker: Mosquitto;
+let bus: MqttBus;
+let camera: Peer;
+let home: Peer;
+
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'hearth-acl-'));
+  const users = join(directory, 'users');
+  for (const [index, name] of ['hearth', 'front_door', 'homeassistant'].entries()) {
+    const create = index === 0 ? ['-c'] : [];
+    execFileSync('mosquitto_passwd', ['-b', ...create, users, name, 'secret'], { stdio: 'ignore' });
+  }
+  const acl = readFileSync(join(process.cwd(), 'daemon/bus/mosquitto.acl.example'), 'utf8');
+  broker = await startMosquitto([`password_file ${users}`, 'acl_file DIR/acl'], { acl });
+  bus = createBus(broker.url, {
+    broker: {
+      url: broker.url,
+      username: 'hearth',
+      password: 'secret',
+      tls: { rejectUnauthorized: true },
+      protocol: 5,
+      keepaliveSeconds: 30,
+      reconnectMaxMs: 300,
+    },
+  });
+  bus.start();
+  await bus.ready();
+  camera = await connectPeer(broker.url, ['hearth/#'], { username: 'front_door', password: 'secret' });
+  home = await connectPeer(broker.url, ['hearth/#'], { username: 'homeassistant', password: 'secret' });
+});
+
+afterAll(async () => {
+  await Promise.all([bus.close(), camera.close(), home.close()]);
+  await broker.stop();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+test('the camera sends frames of its own stream, and hears and asks nothing', async () => {
+  const frames: string[] = [];
+  await bus.subscribe('hearth/in/+/frame', (topic) => frames.push(topic), { connection: 'ingest' });
+  let asked = 0;
+  bus.onRequest('caption', () => asked++);
+  const refused = (topic: string): Promise<unknown> =>
+    expect(camera.client.publishAsync(topic, 'x', { qos: 1 })).rejects.toThrow('Not authorized');
+  await refused('hearth/in/back_door/frame');
+  await refused('hearth/pi5/request/caption');
+  await refused('hearth/pi5/state');
+  await camera.client.publishAsync('hearth/in/front_door/frame', 'x', { qos: 1 });
+  await home.client.publishAsync('hearth/pi5/request/caption', '{"id":"a"}', { qos: 1 });
+  expect(await home.json('hearth/pi5/response/caption')).toMatchObject({ id: 'a', ok: true });
+  expect(asked).toBe(1);
+  expect(frames).toEqual(['hearth/in/front_door/frame']);
+  expect(camera.heard).toEqual([]);
+});
+
+test('the daemon says that it is online, and may not speak for another node', async () => {
+  expect(await home.json('hearth/pi5/state')).toEqual({ state: 'online' });
+  await expect(bus.publish('hearth/other/state', 'x', { qos: 1 })).rejects.toMatchObject({
+    code: 'BUS_PUBLISH_REFUSED',
+  });
+});
