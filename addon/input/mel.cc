@@ -16,6 +16,8 @@ constexpr float kPreEmphasis = 0.97f;
 constexpr float kFirstScale = 0.03f;  // 1 - 0.97
 constexpr double kMinHz = 125.0, kMaxHz = 7600.0;
 constexpr double kFloor = 1e-5;
+// Far beyond any sound, and the difference of two such samples is still finite.
+constexpr float kMaxMagnitude = 1e30f;
 
 double HzToMel(double hz) { return 2595.0 * std::log10(1.0 + hz / 700.0); }
 double MelToHz(double mel) { return 700.0 * (std::pow(10.0, mel / 2595.0) - 1.0); }
@@ -86,8 +88,8 @@ Status MelExtractor::Feed(const float* samples, int64_t n, const Sink& sink) {
                  static_cast<long long>(kMaxSamples), static_cast<long long>(samples_), static_cast<long long>(n));
   }
   for (int64_t i = 0; i < n; ++i) {
-    if (!std::isfinite(samples[i])) {
-      return Error(Code::AUDIO_INVALID, "sample %lld is %f; samples are finite numbers in [-1, 1]",
+    if (!(std::fabs(samples[i]) <= kMaxMagnitude)) {  // nor for one that is not a number
+      return Error(Code::AUDIO_INVALID, "sample %lld is %g; samples are finite numbers, as a rule in [-1, 1]",
                    static_cast<long long>(samples_ + i), static_cast<double>(samples[i]));
     }
   }

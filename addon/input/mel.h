@@ -32,8 +32,8 @@ class MelExtractor {
   // Takes a frame, [kBands], before the next one is made; an error ends the call that made it.
   using Sink = std::function<Status(const float* frame)>;
 
-  // The next `n` samples, any number, nominally in [-1, 1]. AUDIO_INVALID when one is not finite or the clip gets
-  // longer than kMaxSamples; nothing of the piece is taken then.
+  // The next `n` samples, any number, nominally in [-1, 1]. AUDIO_INVALID when one is not finite (or beyond
+  // 1e30), or the clip gets longer than kMaxSamples; nothing of the piece is taken then.
   Status Feed(const float* samples, int64_t n, const Sink& sink);
 
   // The clip has ended: makes its last frames. AUDIO_INVALID when there were less than kMinSamples.

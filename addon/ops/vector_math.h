@@ -12,6 +12,12 @@ void GeluTanhRow(float* x, int64_t n);
 // x[n] = e^(scale * (x - max x)); returns their sum, for the caller to divide by. n >= 1, scale > 0.
 float ExpRow(float* x, int64_t n, float scale);
 
+// x[n] = x * sigmoid(x), to about 3e-7 of the value.
+void SiluRow(float* x, int64_t n);
+
+// y[n] = x * sigmoid(gate), to about 3e-7 of the value.
+void GluRow(const float* x, const float* gate, float* y, int64_t n);
+
 }  // namespace hearth
 
 #endif  // HEARTH_OPS_VECTOR_MATH_H_

@@ -1,0 +1,134 @@
+#include "addon/model/audio_encoder.h"
+
+#include <algorithm>
+#include <string>
+
+namespace hearth {
+
+StatusOr<std::unique_ptr<AudioEncoder>> AudioEncoder::Load(std::shared_ptr<const GgufFile> file, int64_t text_hidden) {
+  std::unique_ptr<AudioEncoder> encoder(new AudioEncoder());
+  encoder->file_ = std::move(file);
+  HEARTH_RETURN_IF_ERROR(encoder->LoadAll(text_hidden));
+  return encoder;
+}
+
+Status AudioEncoder::LoadAll(int64_t text_hidden) {
+  const TensorLoader loader(*file_);
+  HEARTH_ASSIGN_OR_RETURN(config_, AudioConfig::Load(*file_));
+  int64_t bands = MelExtractor::kBands, channels = 1;
+  for (size_t i = 0; i < convs_.size(); ++i) {
+    const std::string prefix = "a.conv1d." + std::to_string(i);
+    HEARTH_ASSIGN_OR_RETURN(convs_[i], SubsampleConv::Load(loader, prefix, bands, channels, config_.group_norm_eps));
+    bands = convs_[i].out_bands();
+    channels = convs_[i].out_channels();
+  }
+  // llama.cpp's converter maps the projection to a name that means something else in other models.
+  const bool ours = file_->Find("a.input_projection.weight") != nullptr || file_->Find("a.pre_encode.out.weight") == nullptr;
+  HEARTH_ASSIGN_OR_RETURN(input_projection_, loader.Matrix(ours ? "a.input_projection.weight" : "a.pre_encode.out.weight",
+                                                           config_.hidden, bands * channels));
+  blocks_.reserve(static_cast<size_t>(config_.blocks));
+  for (int64_t b = 0; b < config_.blocks; ++b) {
+    HEARTH_ASSIGN_OR_RETURN(ConformerBlock block, ConformerBlock::Load(loader, "a.blk." + std::to_string(b) + ".", config_));
+    blocks_.push_back(std::move(block));
+  }
+  HEARTH_ASSIGN_OR_RETURN(MultimodalEmbedder embedder, MultimodalEmbedder::Load(loader, "mm.a.", text_hidden));
+  if (embedder.hidden() != config_.hidden) {
+    return Error(Code::MODEL_MISMATCH, "the audio encoder makes %lld values, its embedder takes %lld",
+                 static_cast<long long>(config_.hidden), static_cast<long long>(embedder.hidden()));
+  }
+  embedder_ = std::make_unique<MultimodalEmbedder>(std::move(embedder));
+  return Status();
+}
+
+Status AudioEncoder::Encode(Exec& exec, const float* samples, int64_t n, MatF out, int64_t* valid) const {
+  if (out.rows != kSoftTokens || out.cols != embedder_->text_hidden()) {
+    return Error(Code::INTERNAL, "audio tokens into [%lld, %lld]; expected [%lld, %lld]", static_cast<long long>(out.rows),
+                 static_cast<long long>(out.cols), static_cast<long long>(kSoftTokens),
+                 static_cast<long long>(embedder_->text_hidden()));
+  }
+  HEARTH_ASSIGN_OR_RETURN(const std::unique_ptr<AudioStream> stream, AudioStream::Start(exec, *this));
+  MelExtractor mel;
+  const MelExtractor::Sink sink = [&](const float* frame) { return stream->Feed(exec, frame); };
+  HEARTH_RETURN_IF_ERROR(mel.Feed(samples, n, sink));
+  HEARTH_RETURN_IF_ERROR(mel.Finish(sink));
+  HEARTH_RETURN_IF_ERROR(stream->Finish(exec));
+  const ConstMatF tokens = stream->soft_tokens();
+  for (int64_t t = 0; t < tokens.rows; ++t) std::copy_n(tokens.row(t), tokens.cols, out.row(t));
+  *valid = tokens.rows;
+  return Pad(exec, tokens.rows, out);
+}
+
+Status AudioEncoder::Pad(Exec& exec, int64_t valid, MatF out) const {
+  if (valid >= out.rows) return Status();
+  HEARTH_RETURN_IF_ERROR(embedder_->EmbedHard(exec, embedder_->vocab_size() - 1, out.row(valid)));
+  for (int64_t t = valid + 1; t < out.rows; ++t) std::copy_n(out.row(valid), out.cols, out.row(t));
+  return Status();
+}
+
+StatusOr<std::unique_ptr<AudioStream>> AudioStream::Start(Exec& exec, const AudioEncoder& encoder) {
+  std::unique_ptr<AudioStream> stream(new AudioStream(encoder));
+  HEARTH_RETURN_IF_ERROR(stream->Allocate(exec));
+  return stream;
+}
+
+Status AudioStream::Allocate(Exec& exec) {
+  const int64_t hidden = encoder_.hidden();
+  const auto rows = [](int64_t count, int64_t width) { return static_cast<size_t>(count * width); };
+  for (size_t i = 0; i < convs_.size(); ++i) HEARTH_RETURN_IF_ERROR(encoder_.convs_[i].Start(convs_[i]));
+  blocks_.resize(encoder_.blocks_.size());
+  int64_t ffn = 0;
+  for (size_t b = 0; b < blocks_.size(); ++b) {
+    HEARTH_RETURN_IF_ERROR(encoder_.blocks_[b].Start(exec, blocks_[b]));
+    ffn = std::max(ffn, encoder_.blocks_[b].ffn());
+  }
+  HEARTH_RETURN_IF_ERROR(workspace_.Allocate(encoder_.config(), ffn, kChunk));
+  HEARTH_RETURN_IF_ERROR(features_.Reset(rows(kChunk + SubsampleConv::kMaxOutput, encoder_.input_projection_.cols)));
+  HEARTH_RETURN_IF_ERROR(hidden_.Reset(rows(kChunk, hidden)));
+  HEARTH_RETURN_IF_ERROR(encoded_.Reset(rows(AudioEncoder::kSoftTokens, hidden)));
+  return soft_.Reset(rows(AudioEncoder::kSoftTokens, encoder_.embedder().text_hidden()));
+}
+
+Status AudioStream::Feed(Exec& exec, const float* mel) {
+  if (mel_frames_ == kMaxAudioFrames) {
+    return Error(Code::AUDIO_INVALID, "a clip may have %lld mel frames (30 s)", static_cast<long long>(kMaxAudioFrames));
+  }
+  ++mel_frames_;
+  std::copy_n(mel, MelExtractor::kBands, convs_[0].next());
+  convs_[0].Advance(1);
+  return convs_[0].rows() == SubsampleConv::kMaxRows ? RunConvs(exec, false) : Status();
+}
+
+Status AudioStream::Finish(Exec& exec) { return RunConvs(exec, true); }
+
+Status AudioStream::RunConvs(Exec& exec, bool end) {
+  HEARTH_ASSIGN_OR_RETURN(const int64_t halved, encoder_.convs_[0].Run(exec, convs_[0], end, convs_[1].next()));
+  convs_[1].Advance(halved);
+  float* const next = features_.data() + waiting_ * encoder_.input_projection_.cols;
+  HEARTH_ASSIGN_OR_RETURN(const int64_t quartered, encoder_.convs_[1].Run(exec, convs_[1], end, next));
+  waiting_ += quartered;
+  while (waiting_ >= kChunk) HEARTH_RETURN_IF_ERROR(RunChunk(exec, kChunk));
+  return end && waiting_ > 0 ? RunChunk(exec, waiting_) : Status();
+}
+
+Status AudioStream::RunChunk(Exec& exec, int64_t frames) {
+  const int64_t width = encoder_.input_projection_.cols;
+  const MatF x(hidden_.data(), frames, encoder_.hidden());
+  HEARTH_RETURN_IF_ERROR(MatMul(exec, encoder_.input_projection_, ConstMatF(features_.data(), frames, width), x));
+  waiting_ -= frames;
+  std::copy_n(features_.data() + frames * width, waiting_ * width, features_.data());
+  for (size_t b = 0; b < blocks_.size(); ++b) {
+    HEARTH_RETURN_IF_ERROR(encoder_.blocks_[b].Run(exec, blocks_[b], workspace_, x));
+  }
+  const int64_t before = tokens_;
+  for (int64_t f = 0; f < frames; ++f, ++frames_) {
+    if (frames_ % encoder_.config().reduction != 0) continue;
+    std::copy_n(x.row(f), x.cols, encoded_.data() + tokens_ * x.cols);
+    ++tokens_;
+  }
+  if (tokens_ == before) return Status();
+  const int64_t text_hidden = encoder_.embedder().text_hidden();
+  return encoder_.embedder().EmbedSoft(exec, ConstMatF(encoded_.data() + before * x.cols, tokens_ - before, x.cols),
+                                       MatF(soft_.data() + before * text_hidden, tokens_ - before, text_hidden));
+}
+
+}  // namespace hearth
