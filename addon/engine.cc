@@ -184,7 +184,7 @@ StatusOr<SoftTokens> Engine::EncodeImage(const uint8_t* rgb, int64_t width, int6
   tokens.count = impl_->info.image_soft_tokens;
   tokens.rows.resize(static_cast<size_t>(tokens.count * impl_->info.hidden));
   const std::lock_guard<std::mutex> turn(impl_->compute);
-  HEARTH_RETURN_IF_ERROR(impl_->vision->Encode(impl_->exec, RgbView{rgb, width, height}, static_cast<int>(size),
+  HEARTH_RETURN_IF_ERROR(impl_->vision->Encode(impl_->exec, RgbView{rgb, width, height}, size,
                                                MatF(tokens.rows.data(), tokens.count, impl_->info.hidden)));
   return tokens;
 }
@@ -202,7 +202,8 @@ StatusOr<SoftTokens> Engine::EncodeAudio(std::span<const float> samples) const {
 }
 
 StatusOr<std::shared_ptr<const Grammar>> Engine::CompileGrammar(std::string_view json_schema) const {
-  return Grammar::Compile(json_schema, *impl_->tokenizer);
+  std::call_once(impl_->trie_made, [&] { impl_->trie = std::make_shared<TokenTrie>(*impl_->tokenizer); });
+  return Grammar::Compile(json_schema, impl_->trie);
 }
 
 }  // namespace hearth

@@ -12,6 +12,7 @@
 #include "addon/model/vision_encoder.h"
 #include "addon/ops/exec.h"
 #include "addon/runtime.h"
+#include "addon/text/token_trie.h"
 #include "addon/text/tokenizer.h"
 
 namespace hearth {
@@ -34,6 +35,8 @@ struct Engine::Impl {
   std::unique_ptr<VisionEncoder> vision;  // null when the model has none
   std::unique_ptr<AudioEncoder> audio;    // null when the model has none
   std::unique_ptr<Tokenizer> tokenizer;
+  std::once_flag trie_made;
+  std::shared_ptr<const TokenTrie> trie;  // made when the first grammar is compiled
 
   // Guards what follows; held for the time of one chunk or one picture.
   std::mutex compute;

@@ -1,0 +1,21 @@
+// JSON Schema (draft 2020-12, the part that can be enforced while decoding) to grammar nodes.
+//
+// Values are written as json.dumps does, {"a": 1, "b": [1, 2]}, or without the space after "," and ":". Objects have their
+// declared properties in the declared order, and no others; an object without declared properties is a map.
+// A keyword that could not be enforced is SCHEMA_INVALID with its place, never ignored; annotations are fine.
+#ifndef HEARTH_TEXT_SCHEMA_COMPILER_H_
+#define HEARTH_TEXT_SCHEMA_COMPILER_H_
+
+#include <string_view>
+
+#include "addon/base/status.h"
+#include "addon/text/grammar_nodes.h"
+
+namespace hearth {
+
+// Returns the root.
+StatusOr<NodeId> CompileSchema(std::string_view json_schema, GrammarNodes& nodes);
+
+}  // namespace hearth
+
+#endif  // HEARTH_TEXT_SCHEMA_COMPILER_H_

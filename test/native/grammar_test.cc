@@ -1,0 +1,276 @@
+// Constrained decoding: whatever the model prefers, the reply parses and fits its schema; and every text that fits can
+// be written. A second, independent reading of the schemas is test/unit/grammar.test.ts, which checks with a validator.
+#include "addon/text/grammar.h"
+
+#include <doctest/doctest.h>
+
+#include <random>
+#include <string>
+#include <vector>
+
+#include "addon/text/json.h"
+#include "addon/text/schema_compiler.h"
+#include "test/native/fixtures.h"
+
+namespace hearth {
+namespace {
+
+struct Vocabulary {
+  Tokenizer tokenizer;
+  std::shared_ptr<const TokenTrie> trie;
+
+  explicit Vocabulary(const std::string& path) : tokenizer(std::move(*Tokenizer::Load(*test::OpenGguf(path)))), trie(std::make_shared<TokenTrie>(tokenizer)) {}
+};
+
+const Vocabulary& Small() {
+  static const Vocabulary vocabulary("test/fixtures/models/e2b-narrow.gguf");
+  return vocabulary;
+}
+
+Status CompileError(const std::string& schema) { return Grammar::Compile(schema, Small().trie).status(); }
+
+std::shared_ptr<const Grammar> Compile(const std::string& schema, const Vocabulary& vocabulary = Small()) {
+  auto grammar = Grammar::Compile(schema, vocabulary.trie);
+  REQUIRE_MESSAGE(grammar.ok(), grammar.status().message());
+  return *grammar;
+}
+
+bool Bit(const uint64_t* mask, int32_t token) { return (mask[token / 64] >> (token % 64) & 1) != 0; }
+
+// Whether the tokenizer's own tokens of `text` are allowed one after the other and the value is complete then.
+bool Takes(const std::string& schema, const std::string& text, const Vocabulary& vocabulary = Small()) {
+  GrammarState state(Compile(schema, vocabulary));
+  const std::vector<int32_t> tokens = vocabulary.tokenizer.Encode(text, false).value();
+  for (const int32_t token : tokens) {
+    if (!Bit(state.Allowed(), token)) return false;
+    REQUIRE(state.Accept(token).ok());
+  }
+  return state.complete() && Bit(state.Allowed(), vocabulary.tokenizer.eos());
+}
+
+// A reply of random tokens; short ones are likelier to end, so that strings do.
+std::string RandomReply(const std::shared_ptr<const Grammar>& grammar, const Vocabulary& vocabulary, std::mt19937& random) {
+  GrammarState state(grammar);
+  std::string reply;
+  for (int i = 0; i < 400; ++i) {
+    const uint64_t* allowed = state.Allowed();
+    if (state.complete() && random() % 4 == 0) break;
+    std::vector<int32_t> tokens;
+    for (int32_t id = 0; id < vocabulary.tokenizer.size(); ++id) {
+      if (Bit(allowed, id) && !vocabulary.tokenizer.Bytes(id).empty()) tokens.push_back(id);
+    }
+    if (tokens.empty()) {
+      CHECK(state.complete());
+      break;
+    }
+    int32_t token = tokens[random() % tokens.size()];
+    // Time to come to an end: a string's first (inside one, braces are letters), then the rest's.
+    for (const char* closing : {"}", "]", "\""}) {
+      const int32_t id = vocabulary.tokenizer.Find(closing);
+      if (i > 40 && id >= 0 && Bit(allowed, id)) token = id;
+    }
+    REQUIRE(state.Accept(token).ok());
+    reply += vocabulary.tokenizer.Bytes(token);
+  }
+  CHECK_MESSAGE(state.complete(), reply);
+  return reply;
+}
+
+constexpr char kCalls[] = R"({"anyOf": [
+  {"type": "object", "properties": {"name": {"const": "set_light"}, "arguments": {"type": "object", "properties":
+     {"room": {"enum": ["kitchen", "living_room"]}, "on": {"type": "boolean"}}, "required": ["room", "on"], "additionalProperties": false}},
+   "required": ["name", "arguments"], "additionalProperties": false},
+  {"type": "object", "properties": {"name": {"const": "set_temperature"}, "arguments": {"type": "object", "properties":
+     {"room": {"type": "string", "maxLength": 12}, "celsius": {"type": "integer", "minimum": 15, "maximum": 25}}, "required": ["room", "celsius"]}},
+   "required": ["name", "arguments"], "additionalProperties": false},
+  {"type": "null"}]})";
+
+}  // namespace
+
+TEST_CASE("grammar: function calls, and the agreed no call") {
+  CHECK(Takes(kCalls, R"({"name": "set_light", "arguments": {"room": "kitchen", "on": true}})"));
+  CHECK(Takes(kCalls, R"({"name":"set_temperature","arguments":{"room":"attic","celsius":15}})"));
+  CHECK(Takes(kCalls, "null"));
+  CHECK_FALSE(Takes(kCalls, R"({"name": "set_light", "arguments": {"room": "attic", "on": true}})"));
+  CHECK_FALSE(Takes(kCalls, R"({"name": "set_light", "arguments": {"on": true, "room": "kitchen"}})"));
+  CHECK_FALSE(Takes(kCalls, R"({"name": "set_temperature", "arguments": {"room": "attic", "celsius": 26}})"));
+  CHECK_FALSE(Takes(kCalls, R"({"name": "unlock"})"));
+  CHECK_FALSE(Takes(kCalls, R"({"name": "set_light", "arguments": {"room": "kitchen", "on": true})"));
+  CHECK_FALSE(Takes(kCalls, "nul"));
+  CHECK_FALSE(Takes(kCalls, " null"));
+}
+
+TEST_CASE("grammar: integers within bounds, each and every one") {
+  for (const auto& [low, high] : std::vector<std::pair<int, int>>{{15, 25}, {-3, 12}, {0, 0}, {7, 7}, {98, 1002}, {-120, -7}, {-1, 1}, {0, 255}}) {
+    const std::string schema = R"({"type": "integer", "minimum": )" + std::to_string(low) + R"(, "maximum": )" + std::to_string(high) + "}";
+    CAPTURE(schema);
+    for (int n = low - 30; n <= high + 30; ++n) CHECK(Takes(schema, std::to_string(n)) == (n >= low && n <= high));
+    CHECK_FALSE(Takes(schema, "-0"));
+    CHECK_FALSE(Takes(schema, "007"));
+  }
+  CHECK(Takes(R"({"type": "integer", "exclusiveMinimum": 4, "exclusiveMaximum": 6})", "5"));
+  CHECK_FALSE(Takes(R"({"type": "integer", "exclusiveMinimum": 4, "exclusiveMaximum": 6})", "4"));
+  CHECK(Takes(R"({"type": "integer", "minimum": 0, "maximum": 100, "multipleOf": 25})", "75"));
+  CHECK_FALSE(Takes(R"({"type": "integer", "minimum": 0, "maximum": 100, "multipleOf": 25})", "70"));
+  CHECK(Takes(R"({"type": "integer"})", "-123456789012345"));
+  CHECK_FALSE(Takes(R"({"type": "integer"})", "1.5"));
+}
+
+TEST_CASE("grammar: numbers") {
+  CHECK(Takes(R"({"type": "number"})", "-12.5e+3"));
+  CHECK(Takes(R"({"type": "number"})", "0"));
+  CHECK_FALSE(Takes(R"({"type": "number"})", "01"));
+  CHECK_FALSE(Takes(R"({"type": "number"})", "1."));
+  const std::string range = R"({"type": "number", "minimum": 0.5, "maximum": 2.75})";
+  for (const char* in : {"0.50", "1", "2", "2.75", "1.99", "2.70"}) CHECK_MESSAGE(Takes(range, in), in);
+  for (const char* out : {"0.49", "0", "3", "2.76", "2.8", ".5", "02.5"}) CHECK_FALSE_MESSAGE(Takes(range, out), out);
+  const std::string around_zero = R"({"type": "number", "minimum": -1, "maximum": 1})";
+  for (const char* in : {"-1", "0", "1", "-0.5", "0.9", "-1.0"}) CHECK_MESSAGE(Takes(around_zero, in), in);
+  for (const char* out : {"-1.1", "1.1", "2"}) CHECK_FALSE_MESSAGE(Takes(around_zero, out), out);
+}
+
+TEST_CASE("grammar: strings") {
+  CHECK(Takes(R"({"type": "string"})", R"("h\u00e9llo \"w\" \\ /")"));
+  CHECK(Takes(R"({"type": "string"})", "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x94\xa5\""));
+  CHECK_FALSE(Takes(R"({"type": "string"})", "\"a\nb\""));
+  CHECK_FALSE(Takes(R"({"type": "string"})", "\"\xff\""));
+  CHECK_FALSE(Takes(R"({"type": "string"})", R"("\ud83d")"));
+  CHECK_FALSE(Takes(R"({"type": "string"})", R"("\x")"));
+  const std::string sized = R"({"type": "string", "minLength": 2, "maxLength": 3})";
+  CHECK(Takes(sized, "\"\xc3\xa9\xc3\xa9\""));
+  CHECK(Takes(sized, R"("a\n")"));
+  CHECK_FALSE(Takes(sized, "\"a\""));
+  CHECK_FALSE(Takes(sized, "\"abcd\""));
+}
+
+TEST_CASE("grammar: patterns") {
+  const auto matches = [](const std::string& pattern, const std::string& text) {
+    return Takes(R"({"type": "string", "pattern": )" + QuoteJson(pattern) + "}", QuoteJson(text));
+  };
+  CHECK(matches("^[a-z]{2}-\\d+$", "ab-42"));
+  CHECK_FALSE(matches("^[a-z]{2}-\\d+$", "abc-42"));
+  CHECK_FALSE(matches("^[a-z]{2}-\\d+$", "ab-42x"));
+  CHECK(matches("42", "xx42yy"));
+  CHECK_FALSE(matches("42", "xx4 2yy"));
+  CHECK(matches("^(on|off|dim(med)?)$", "dimmed"));
+  CHECK_FALSE(matches("^(on|off|dim(med)?)$", "dimm"));
+  CHECK(matches("^[^\"x]*$", "a\\b\xc3\xa9"));
+  CHECK_FALSE(matches("^[^\"x]*$", "ax"));
+  CHECK(matches("^\"\\\\$", "\"\\"));
+  CHECK(matches("^.{3}$", "a\xe2\x82\xac!"));
+  CHECK(matches("^\xc3\xa9+$", "\xc3\xa9\xc3\xa9"));
+  CHECK(matches("^[\\w.-]+@[a-z]+\\.(de|org)$", "a.b-c@home.de"));
+  for (const char* bad : {"(?=a)", "(?<n>a)", "\\1", "a{2,1}", "a{5000}", "[z-a]", "(a", "[a", "*a", "\\b", "\\p{L}", "^a|b$", "a^b"}) {
+    const Status status = CompileError(R"({"type": "string", "pattern": )" + QuoteJson(bad) + "}");
+    CHECK_MESSAGE(status.code() == Code::SCHEMA_INVALID, bad);
+  }
+}
+
+TEST_CASE("grammar: arrays") {
+  const std::string three = R"({"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 9}, "minItems": 1, "maxItems": 3})";
+  CHECK(Takes(three, "[1]"));
+  CHECK(Takes(three, "[1, 2,3]"));
+  CHECK_FALSE(Takes(three, "[]"));
+  CHECK_FALSE(Takes(three, "[1, 2, 3, 4]"));
+  CHECK_FALSE(Takes(three, "[1,]"));
+  const std::string tuple = R"({"type": "array", "prefixItems": [{"type": "string"}, {"type": "boolean"}], "items": false, "minItems": 1})";
+  CHECK(Takes(tuple, R"(["a"])"));
+  CHECK(Takes(tuple, R"(["a", true])"));
+  CHECK_FALSE(Takes(tuple, R"(["a", true, 1])"));
+  CHECK_FALSE(Takes(tuple, "[]"));
+  const std::string open = R"({"type": "array", "prefixItems": [{"type": "null"}], "items": {"const": 5}, "minItems": 2})";
+  CHECK(Takes(open, "[null, 5, 5]"));
+  CHECK_FALSE(Takes(open, "[null]"));
+}
+
+TEST_CASE("grammar: objects, optional members and maps") {
+  const std::string schema = R"({"type": "object", "properties": {"a": {"type": "null"}, "b": {"const": 1}, "c": {"const": "x"}}, "required": ["b"]})";
+  for (const char* in : {R"({"b": 1})", R"({"a": null, "b": 1})", R"({"b": 1, "c": "x"})", R"({"a":null,"b":1,"c":"x"})"}) CHECK_MESSAGE(Takes(schema, in), in);
+  for (const char* out : {"{}", R"({"a": null})", R"({, "b": 1})", R"({"b": 1,})", R"({"b": 1, "d": 2})", R"({"b": 1, "b": 1})"}) CHECK_FALSE_MESSAGE(Takes(schema, out), out);
+  const std::string map = R"({"type": "object", "additionalProperties": {"type": "boolean"}, "maxProperties": 2})";
+  CHECK(Takes(map, "{}"));
+  CHECK(Takes(map, R"({"x": true, "y": false})"));
+  CHECK_FALSE(Takes(map, R"({"x": true, "y": false, "z": true})"));
+  CHECK(Takes("true", R"({"deep": [1, {"er": null}], "s": "t"})"));
+  CHECK(Takes(R"({"allOf": [{"properties": {"a": {"const": 1}}, "required": ["a"]}, {"type": "object", "properties": {"b": {"const": 2}}}]})", R"({"a": 1, "b": 2})"));
+}
+
+TEST_CASE("grammar: recursion by reference") {
+  const std::string tree = R"({"$ref": "#/$defs/node", "$defs": {"node": {"type": "object", "properties": {
+      "v": {"type": "integer", "minimum": 0, "maximum": 9}, "kids": {"type": "array", "items": {"$ref": "#/$defs/node"}, "maxItems": 2}}, "required": ["v"]}}})";
+  CHECK(Takes(tree, R"({"v": 1, "kids": [{"v": 2}, {"v": 3, "kids": []}]})"));
+  CHECK_FALSE(Takes(tree, R"({"v": 1, "kids": [{"v": 2}, {"v": 3}, {"v": 4}]})"));
+}
+
+TEST_CASE("grammar: what cannot be enforced is refused by name and place") {
+  const auto message = [](const std::string& schema) {
+    const Status status = CompileError(schema);
+    CHECK_MESSAGE(status.code() == Code::SCHEMA_INVALID, schema);
+    return status.message();
+  };
+  CHECK(message(R"({"type": "object", "properties": {"a": {"type": "string", "format": "date"}}})").find("#/properties/a: the keyword \"format\"") != std::string::npos);
+  CHECK(message(R"({"not": {}})").find("\"not\"") != std::string::npos);
+  CHECK(message(R"({"type": "date"})").find("#/type") != std::string::npos);
+  for (const char* bad :
+       {"", "{", "nul", "[]", "5", "{\"a\": 1, \"a\": 2}", "{\"type\": []}", "{\"enum\": []}", "{\"anyOf\": []}", "false", "{\"$ref\": \"#/nowhere\"}",
+        "{\"$ref\": \"#\"}", "{\"$ref\": \"http://x\"}", "{\"anyOf\": [{\"$ref\": \"#\"}]}", "{\"type\": \"integer\", \"minimum\": 5, \"maximum\": 4}",
+        "{\"type\": \"integer\", \"minimum\": 1.2, \"maximum\": 1.8}", "{\"type\": \"string\", \"minLength\": 3, \"maxLength\": 2}",
+        "{\"type\": \"string\", \"minLength\": -1}", "{\"type\": \"object\", \"properties\": {}, \"required\": [\"x\"]}",
+        "{\"type\": \"integer\", \"multipleOf\": 3}", "{\"type\": \"array\", \"minItems\": 2, \"items\": false}", "{\"const\": 1, \"unknown\": 2}",
+        // Requires itself: no finite value.
+        "{\"type\": \"object\", \"properties\": {\"a\": {\"$ref\": \"#\"}}, \"required\": [\"a\"]}"}) {
+    message(bad);
+  }
+  std::string deep;
+  for (int i = 0; i < 5000; ++i) deep += "{\"items\":";
+  message(deep);
+  message(std::string(300 * 1024, ' '));
+  std::string wide = "{\"enum\": [";
+  for (int i = 0; i < 60'000; ++i) wide += "1,";
+  CHECK(CompileError(wide + "1]}").ok());
+}
+
+TEST_CASE("grammar: random replies always parse, end, and are taken again by another tokenisation") {
+  const char* schemas[] = {
+      kCalls,
+      R"({"type": "array", "items": {"type": ["integer", "null", "boolean"], "minimum": -50, "maximum": 50}, "maxItems": 5})",
+      R"({"type": "object", "properties": {"a": {"type": "string", "maxLength": 5}, "b": {"type": "number"}, "c": {"$ref": "#/properties/a"}}})",
+      R"({"type": "string", "pattern": "^[A-Z][a-z]{1,4}( [0-9]{2})?$"})",
+      R"({"type": "number", "minimum": -2.5, "maximum": 100})",
+      R"({"type": "object", "additionalProperties": {"enum": [1, "two", null, {"x": [3]}]}, "maxProperties": 3})",
+      "true",
+  };
+  std::mt19937 random(5);
+  for (const char* schema : schemas) {
+    CAPTURE(schema);
+    const auto grammar = Compile(schema);
+    for (int i = 0; i < 30; ++i) {
+      const std::string reply = RandomReply(grammar, Small(), random);
+      CAPTURE(reply);
+      CHECK(ParseJson(reply[0] == '{' || reply[0] == '[' ? "[" + reply + "]" : "{\"v\": " + reply + "}").status().message().find("no JSON") == std::string::npos);
+      CHECK(Takes(schema, reply));
+    }
+  }
+}
+
+TEST_CASE("grammar: a token that is not allowed changes nothing") {
+  GrammarState state(Compile(R"({"const": "ab"})"));
+  const Tokenizer& tokenizer = Small().tokenizer;
+  CHECK(state.Accept(tokenizer.Find("x")).code() == Code::GRAMMAR_DEAD_END);
+  CHECK(state.Accept(tokenizer.eos()).code() == Code::GRAMMAR_DEAD_END);
+  CHECK(state.Accept(-1).code() == Code::GRAMMAR_DEAD_END);
+  const std::vector<int32_t> tokens = tokenizer.Encode("\"ab\"", false).value();
+  for (const int32_t token : tokens) CHECK(state.Accept(token).ok());
+  CHECK(state.complete());
+}
+
+TEST_CASE("grammar: Gemma's own vocabulary") {
+  const Vocabulary gemma("build/gemma-vocabulary.gguf");
+  CHECK(Takes(kCalls, R"({"name": "set_temperature", "arguments": {"room": "living_room", "celsius": 21}})", gemma));
+  CHECK_FALSE(Takes(kCalls, R"({"name": "set_temperature", "arguments": {"room": "living_room", "celsius": 31}})", gemma));
+  std::mt19937 random(6);
+  const auto grammar = Compile(kCalls, gemma);
+  for (int i = 0; i < 3; ++i) CHECK(Takes(kCalls, RandomReply(grammar, gemma, random), gemma));
+}
+
+}  // namespace hearth
