@@ -31,18 +31,22 @@ export interface PluginManifest {
   /** Semver range of the API versions it works with, such as `^1.0.0`. */
   readonly apiVersion: string;
   readonly description: string;
-  /** What it wants to be handed. */
+  /** What it may be handed; it is handed what it registered a handler for. */
   readonly consumes?: readonly ('frame' | 'segment')[];
   /** Request verbs it answers (`hearth/<node>/request/<verb>`). */
   readonly verbs?: readonly string[];
   /** Event kinds it publishes through `ctx.emit`. */
   readonly emits?: readonly EventKind[];
   /**
-   * MQTT topics beyond the event topics. `{config.some.path}` is filled in from the plugin's configuration.
+   * MQTT topic filters beyond the event topics. `{config.some.path}` is filled in from the plugin's configuration; `*` in
+   * such a path stands for every element of an array. A level that holds another `{...}` afterwards counts as `+`.
    * Publishing or subscribing outside these fails with `PLUGIN_TOPIC_UNDECLARED`.
    */
   readonly topics?: { readonly publish?: readonly string[]; readonly subscribe?: readonly string[] };
-  /** JSON Schema of the plugin's configuration; defaults in it are applied. */
+  /**
+   * JSON Schema of the plugin's configuration, an object; defaults in it are applied. Without one, no option is taken.
+   * A configuration that does not fit is `PLUGIN_CONFIG_INVALID`, and the plugin does not start.
+   */
   readonly configSchema?: JsonSchema;
 }
 
@@ -54,10 +58,20 @@ export interface MediaRef {
   readonly ref: string;
 }
 
+/** What the configuration says about one stream. */
+export interface StreamSettings {
+  /** Replaces the plugin's and the model's prompt. */
+  readonly prompt?: string;
+  /** ISO 639-1: of the captions of a camera, of what is spoken into a microphone. */
+  readonly language?: string;
+}
+
 interface Item {
-  /** ULID; use it as the event's id. */
+  /** ULID; its events have this id. */
   readonly id: string;
   readonly stream: string;
+  /** The stream's own settings, where it has any. */
+  readonly settings?: StreamSettings;
   /** Unix time in seconds. */
   readonly capturedTs: number;
   readonly topic: string;
@@ -80,7 +94,7 @@ export interface RequestItem {
   readonly kind: 'request';
   readonly id: string;
   readonly verb: string;
-  /** The JSON object that came in, without the members the daemon consumes (`image`, `audio`). */
+  /** The JSON object that came in, without the members the daemon consumes (`id`, `image`, `audio`). */
   readonly payload: Readonly<Record<string, unknown>>;
   readonly image?: MediaRef;
   readonly audio?: MediaRef;
@@ -99,11 +113,37 @@ export interface PluginGenerateRequest extends Omit<GenerateRequest, 'messages'>
   readonly item?: { readonly id: string };
 }
 
-/** The fields of an event a plugin fills in; the daemon adds the rest from the item and the result. */
-export interface EmitFields extends Partial<Pick<StreamEvent, 'text' | 'lang' | 'call' | 'summary' | 'error'>> {
-  readonly kind: EventKind;
+export interface PluginResult extends GenerateResult {
+  /** Names the job towards `emit`. */
+  readonly job: string;
+}
+
+/**
+ * The fields of an event a plugin fills in; the daemon adds the rest from the item and the job. `summary` is made of
+ * `text` where it is left out. A second event of one kind for one item gets an id of its own.
+ */
+export interface EmitFields extends Partial<Pick<StreamEvent, 'text' | 'lang' | 'call' | 'summary'>> {
+  readonly kind: Exclude<EventKind, 'skipped' | 'error'>;
+  /** The item in hand. */
   readonly item: FrameItem | SegmentItem;
-  readonly result?: GenerateResult;
+  /** Where the text is from: gives the event its model, slice, token counts and time to first token. */
+  readonly result?: PluginResult;
+}
+
+/**
+ * An error with a code: one of the daemon's (`REQUEST_INVALID` for a request that does not fit, `PLUGIN_CONFIG_INVALID`
+ * from `start` for a configuration that cannot work). Any other error is reported as `PLUGIN_FAILED`.
+ */
+export class PluginError extends Error {
+  override readonly name = 'PluginError';
+
+  constructor(
+    readonly code: string,
+    message: string,
+    options?: { readonly cause?: unknown },
+  ) {
+    super(message, options);
+  }
 }
 
 export interface PluginContext<Config = Readonly<Record<string, unknown>>> {
@@ -121,19 +161,23 @@ export interface PluginContext<Config = Readonly<Record<string, unknown>>> {
   };
   /**
    * Handlers get one item at a time per stream; while one runs, newer frames replace each other and segments wait.
-   * A handler that rejects publishes an `error` event for its item.
+   * A handler that rejects publishes an `error` event for its item; one that lets an error of `generate` through whose
+   * job never ran (`QUEUE_FULL`, `JOB_DEADLINE`, ...) makes it a `skipped` one. Handlers are registered in `start`.
    */
   onFrame(handler: (frame: FrameItem) => Promise<void> | void): void;
   onSegment(handler: (segment: SegmentItem) => Promise<void> | void): void;
   /** What the handler returns is the response's `data`. */
   onRequest(verb: string, handler: (request: RequestItem) => Promise<unknown> | unknown): void;
   /** Queues a job for the engine. Rejects with an error that has `code` and `retryable`. */
-  generate(request: PluginGenerateRequest): Promise<GenerateResult>;
+  generate(request: PluginGenerateRequest): Promise<PluginResult>;
+  /** Publishes an event of a declared kind. Rejects with `PLUGIN_EMIT_INVALID` or as `publish` does. */
   emit(fields: EmitFields): Promise<void>;
+  /** Resolves when the broker (QoS 1) or the socket (QoS 0, the default) has it. Rejects with `PLUGIN_TOPIC_UNDECLARED` or a `BUS_` code. */
   publish(topic: string, payload: string | Uint8Array, options?: { readonly qos?: 0 | 1; readonly retain?: boolean }): Promise<void>;
-  subscribe(filter: string, handler: (topic: string, payload: Uint8Array) => void): Promise<void>;
-  /** The pixels or samples behind a reference. */
-  read(media: MediaRef): Promise<Part>;
+  /** Messages a handler has no time for are dropped and counted in the log. Retained replays are handed on. */
+  subscribe(filter: string, handler: (topic: string, payload: Uint8Array) => void | Promise<void>): Promise<void>;
+  /** A copy of the pixels or samples behind a reference, while the handler of its item runs; `MEDIA_GONE` afterwards. */
+  read(media: MediaRef): Promise<Extract<Part, { readonly type: 'image' | 'audio' }>>;
 }
 
 export interface Plugin<Config = Readonly<Record<string, unknown>>> {
