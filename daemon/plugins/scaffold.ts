@@ -1,0 +1,135 @@
+/** A new plugin that runs as it is: what it does is little, but it does every part of it. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { HearthError } from '../errors';
+import { messageOf } from '../log';
+import { apiVersion } from './api';
+
+const nameForm = /^[a-z][a-z0-9-]{0,63}$/;
+
+function moduleText(name: string): string {
+  return `import { definePlugin, PluginError } from '../../daemon/plugins/api';
+
+interface Config {
+  readonly prompt: string;
+  readonly maxTokens: number;
+}
+
+export default definePlugin<Config>({
+  manifest: {
+    name: '${name}',
+    version: '0.1.0',
+    apiVersion: '^${apiVersion}',
+    description: 'Answers a question about every frame.',
+    consumes: ['frame'],
+    verbs: ['${name}'],
+    emits: ['answer'],
+    configSchema: {
+      type: 'object',
+      additionalProperties: false,
+      properties: {
+        prompt: {
+          type: 'string',
+          minLength: 1,
+          default: 'Is anybody in this picture?',
+          description: 'The question.',
+        },
+        maxTokens: {
+          type: 'integer',
+          minimum: 1,
+          maximum: 1024,
+          default: 32,
+          description: 'Tokens of an answer at most.',
+        },
+      },
+    },
+  },
+
+  start(ctx) {
+    const { prompt, maxTokens } = ctx.config;
+
+    ctx.onFrame(async (frame) => {
+      const result = await ctx.generate({
+        messages: [{ role: 'user', parts: [{ type: 'media', media: frame.media }, { type: 'text', text: prompt }] }],
+        maxTokens,
+        item: frame,
+      });
+      await ctx.emit({ kind: 'answer', item: frame, result, text: result.text.trim() });
+    });
+
+    ctx.onRequest('${name}', async (request) => {
+      const { question } = request.payload;
+      if (typeof question !== 'string' || question === '') {
+        throw new PluginError('REQUEST_INVALID', '${name}.question: expected text');
+      }
+      const result = await ctx.generate({
+        messages: [{ role: 'user', parts: [{ type: 'text', text: question }] }],
+        maxTokens,
+        item: request,
+      });
+      return { text: result.text.trim() };
+    });
+  },
+});
+`;
+}
+
+function readmeText(name: string): string {
+  return `# ${name}
+
+Answers a question about every frame.
+
+| topic | direction | payload |
+|---|---|---|
+| \`hearth/<node>/out/<stream>/answer\` | out | an event with \`text\` |
+| \`hearth/<node>/request/${name}\` | in | \`{"question": "..."}\` |
+| \`hearth/<node>/response/${name}\` | out | \`{"ok": true, "data": {"text": "..."}}\` |
+
+| option | default | expected | |
+|---|---|---|---|
+| \`prompt\` | \`"Is anybody in this picture?"\` | text of at least 1 characters | The question. |
+| \`maxTokens\` | \`32\` | an integer of 1 to 1024 | Tokens of an answer at most. |
+
+Compile it with \`npm run build:ts\`. It runs once the configuration names it:
+
+\`\`\`yaml
+plugins:
+  ${name}:
+    config:
+      prompt: Is the gate open?
+\`\`\`
+`;
+}
+
+/**
+ * Writes `<dir>/<name>/index.ts` and `README.md`; `dir` is the `plugins` directory of a checkout. Returns the paths.
+ * Throws `PLUGIN_NAME_INVALID`, `PLUGIN_EXISTS` or `FILE_WRITE_FAILED`; nothing is overwritten.
+ */
+export function createPlugin(name: string, dir: string): string[] {
+  if (!nameForm.test(name)) {
+    throw new HearthError(
+      'PLUGIN_NAME_INVALID',
+      `plugin name: expected 1 to 64 of a-z 0-9 -, a letter first, received ${JSON.stringify(name.slice(0, 80))}`,
+    );
+  }
+  const place = join(dir, name);
+  try {
+    mkdirSync(dir, { recursive: true });
+    mkdirSync(place);
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'EEXIST') {
+      throw new HearthError('PLUGIN_EXISTS', `${place}: expected nothing there, found something`, { cause });
+    }
+    throw new HearthError('FILE_WRITE_FAILED', `${place}: ${messageOf(cause)}`, { cause });
+  }
+  const files = { 'index.ts': moduleText(name), 'README.md': readmeText(name) };
+  return Object.entries(files).map(([file, text]) => {
+    const path = join(place, file);
+    try {
+      writeFileSync(path, text, { flag: 'wx' });
+    } catch (cause) {
+      throw new HearthError('FILE_WRITE_FAILED', `${path}: ${messageOf(cause)}`, { cause });
+    }
+    return path;
+  });
+}
