@@ -119,6 +119,8 @@ export const streamSchemas = {
 export const pluginSchema = {
   enabled: flag('Start it.', true),
   path: optionalPath('Directory or file of a plugin that is not built in.'),
+  memoryMb: integer('Megabytes of heap it may take, and again of buffers.', 128, 16, 4096),
+  hangTimeoutSeconds: integer('A plugin that answers nothing for this long is restarted.', 10, 1, 600),
   config: map('Its own options; checked against the schema in its manifest.'),
 } as const;
 

@@ -136,13 +136,15 @@ export interface EmitFields extends Partial<Pick<StreamEvent, 'text' | 'lang' | 
  */
 export class PluginError extends Error {
   override readonly name = 'PluginError';
+  readonly retryable: boolean;
 
   constructor(
     readonly code: string,
     message: string,
-    options?: { readonly cause?: unknown },
+    options: { readonly cause?: unknown; readonly retryable?: boolean } = {},
   ) {
-    super(message, options);
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.retryable = options.retryable ?? false;
   }
 }
 

@@ -1,0 +1,62 @@
+/** The configuration, as the plugin host reads it. */
+import type { Config, StreamConfig } from '../config';
+import type { ItemKind } from '../streams/dispatcher';
+import type { StreamSettings } from './api';
+import { defaultTiming, type PluginHostOptions, type PluginSettings, type StreamPolicy } from './ports';
+
+/** These run without being listed. */
+export const builtInPlugins = ['captions', 'transcribe', 'translate', 'function-calls'] as const;
+
+const defaultMemoryMb = 128;
+const defaultHangTimeoutSeconds = 10;
+
+type Defaults = Omit<StreamConfig, 'kind' | 'topics' | 'audio' | 'raw'>;
+
+function settingsOf({ prompt, language }: Pick<Defaults, 'prompt' | 'language'>): StreamSettings {
+  return { ...(prompt !== null && { prompt }), ...(language !== null && { language }) };
+}
+
+function policyOf(stream: Defaults, config: Config): StreamPolicy {
+  const { priority, deadlineMs, plugins, partials } = stream;
+  return {
+    priority,
+    deadlineMs: deadlineMs ?? config.queue.defaultDeadlineMs,
+    ...(plugins !== null && { plugins }),
+    settings: settingsOf(stream),
+    partials,
+  };
+}
+
+function pluginsOf(config: Config): PluginSettings[] {
+  const names = new Set<string>([...builtInPlugins, ...Object.keys(config.plugins)]);
+  return Array.from(names).flatMap((name) => {
+    const given = Object.hasOwn(config.plugins, name) ? config.plugins[name] : undefined;
+    if (given?.enabled === false) return [];
+    return [
+      {
+        name,
+        ...(typeof given?.path === 'string' && { path: given.path }),
+        config: given?.config ?? {},
+        memoryMb: given?.memoryMb ?? defaultMemoryMb,
+        hangTimeoutMs: (given?.hangTimeoutSeconds ?? defaultHangTimeoutSeconds) * 1000,
+      },
+    ];
+  });
+}
+
+export function pluginHostOptions(config: Config, requestPriority: number): PluginHostOptions {
+  const streams = new Map(Object.entries(config.streams).map(([name, stream]) => [name, policyOf(stream, config)]));
+  const defaults: Readonly<Record<ItemKind, StreamPolicy>> = {
+    frame: policyOf(config.defaults.camera, config),
+    segment: policyOf(config.defaults.microphone, config),
+  };
+  return {
+    node: config.node.id,
+    plugins: pluginsOf(config),
+    policy: (kind, stream) => streams.get(stream) ?? defaults[kind],
+    requestPriority,
+    defaultDeadlineMs: config.queue.defaultDeadlineMs,
+    maxAudioSeconds: config.limits.maxAudioSeconds,
+    timing: defaultTiming,
+  };
+}

@@ -1,0 +1,150 @@
+/** What one run of a plugin may ask of the daemon: its jobs, events, topics and media; ended with it. */
+import Ajv from 'ajv';
+import { ulid } from 'ulid';
+import { HearthError } from '../errors';
+import type { GenerateResult, ModelInfo } from '../inference/types';
+import type { Log } from '../log';
+import type { EmitFields, PluginGenerateRequest, PluginManifest, PluginResult } from './api';
+import { describeErrors } from './describe-errors';
+import { resolveRequest } from './generate-request';
+import { Partials } from './partials';
+import type { PluginHostDependencies } from './ports';
+import type { HostMethods, MediaPart } from './protocol';
+import { Transferred } from './rpc';
+import { type JobRecord, resultEvent } from './stream-event';
+import { Subscriptions } from './subscriptions';
+import { type Task, Tasks } from './task';
+import type { TopicRules } from './topic-rules';
+
+export interface PluginServicesOptions extends PluginHostDependencies {
+  readonly manifest: () => PluginManifest;
+  readonly rules: () => TopicRules;
+  readonly model: ModelInfo;
+  readonly deliver: (filter: string, topic: string, payload: Uint8Array<ArrayBuffer>) => Promise<void>;
+  readonly log: Log;
+}
+
+/** Ended jobs an event can still refer to. */
+const maxJobRecords = 64;
+
+const isEmit = new Ajv({ allErrors: true, allowUnionTypes: true }).compile<EmitFields>({
+  type: 'object',
+  required: ['kind', 'item'],
+  additionalProperties: false,
+  properties: {
+    kind: { type: 'string' },
+    item: { type: 'object', required: ['id'], properties: { id: { type: 'string' } } },
+    result: { type: 'object', required: ['job'], properties: { job: { type: 'string' } } },
+    text: { type: 'string', maxLength: 1 << 20 },
+    summary: { type: 'string', maxLength: 1 << 20 },
+    lang: { type: 'string', pattern: '^[a-zA-Z]{2,8}(-[a-zA-Z0-9]{1,8})*$' },
+    call: {
+      type: ['object', 'null'],
+      required: ['name', 'arguments'],
+      additionalProperties: false,
+      properties: { name: { type: 'string' }, arguments: { type: 'object' } },
+    },
+  },
+});
+
+/** A copy that can be moved to the worker. */
+function copyOf(media: MediaPart): Transferred<MediaPart> {
+  if (media.type === 'image') {
+    const data = new Uint8Array(media.image.data);
+    return new Transferred({ type: 'image', image: { ...media.image, data } } as const, [data.buffer]);
+  }
+  const samples = new Float32Array(media.audio.samples);
+  return new Transferred({ type: 'audio', audio: { samples } } as const, [samples.buffer]);
+}
+
+export class PluginServices {
+  readonly tasks = new Tasks();
+  readonly methods: HostMethods;
+  readonly #options: PluginServicesOptions;
+  readonly #abort = new AbortController();
+  readonly #jobs = new Map<string, JobRecord>();
+  readonly #subscriptions: Subscriptions;
+
+  constructor(options: PluginServicesOptions) {
+    this.#options = options;
+    const { bus } = options;
+    this.#subscriptions = new Subscriptions(options);
+    this.methods = {
+      generate: async (request) => await this.#generate(request),
+      emit: async (fields) => await this.#emit(fields),
+      publish: async (topic, payload, publishOptions) => {
+        options.rules().checkPublish(String(topic));
+        const { qos, retain } = publishOptions ?? {};
+        await bus.publish(String(topic), payload, { qos: qos === 1 ? 1 : 0, retain: retain === true });
+      },
+      subscribe: async (filter) => {
+        options.rules().checkSubscribe(String(filter));
+        await this.#subscriptions.add(String(filter));
+      },
+      read: (ref) => copyOf(this.tasks.media(ref)),
+    };
+  }
+
+  /** Its jobs are cancelled and its subscriptions end. */
+  close(): void {
+    this.#abort.abort();
+    this.#subscriptions.close();
+  }
+
+  #task(id: unknown): Task {
+    const task = this.tasks.find(String(id));
+    if (task !== undefined) return task;
+    throw new HearthError('PLUGIN_EMIT_INVALID', `item: expected one whose handler runs, received ${JSON.stringify(String(id).slice(0, 40))}`);
+  }
+
+  async #generate(request: PluginGenerateRequest): Promise<PluginResult> {
+    const { engine, queue, bus, options, model } = this.#options;
+    const resolved = resolveRequest(request, (ref) => this.tasks.media(ref));
+    const task = request.item === undefined ? undefined : this.#task(request.item.id);
+    const stream = task?.stream;
+    const partials = stream?.policy.partials === true ? new Partials(bus, stream.item.stream, stream.item.id) : undefined;
+    let firstTokenTs: number | undefined;
+    const result = await queue.submit<GenerateResult>({
+      priority: task?.priority ?? 0,
+      deadlineAt: task?.deadlineAt ?? Date.now() + options.defaultDeadlineMs,
+      ...(stream !== undefined && { stream: stream.item.stream }),
+      signal: this.#abort.signal,
+      run: async (signal) =>
+        await engine.generate(resolved, {
+          signal,
+          onText: (piece) => {
+            firstTokenTs ??= Date.now() / 1000;
+            partials?.push(piece);
+          },
+        }),
+    });
+    return { ...result, job: this.#remember({ result, model: model.name, firstTokenTs }) };
+  }
+
+  #remember(record: JobRecord): string {
+    const job = ulid();
+    this.#jobs.set(job, record);
+    const [oldest] = this.#jobs.keys();
+    if (this.#jobs.size > maxJobRecords && oldest !== undefined) this.#jobs.delete(oldest);
+    return job;
+  }
+
+  async #emit(fields: EmitFields): Promise<void> {
+    const { bus, options, manifest } = this.#options;
+    if (!isEmit(fields)) throw new HearthError('PLUGIN_EMIT_INVALID', `emit: ${describeErrors(isEmit.errors, 'event')}`);
+    const { name, emits = [] } = manifest();
+    if (!emits.includes(fields.kind)) {
+      throw new HearthError('PLUGIN_EMIT_INVALID', `emit: expected a kind of ${emits.join(' ') || 'none'}, received ${JSON.stringify(fields.kind.slice(0, 40))}`);
+    }
+    const { stream } = this.#task(fields.item.id);
+    if (stream === undefined) throw new HearthError('PLUGIN_EMIT_INVALID', 'emit: expected an item of a stream, received a request');
+    const job = fields.result === undefined ? undefined : this.#jobs.get(fields.result.job);
+    if (fields.result !== undefined && job === undefined) {
+      throw new HearthError('PLUGIN_EMIT_INVALID', `emit: expected the result of one of the last ${maxJobRecords} jobs`);
+    }
+    const { item, emitted } = stream;
+    const id = emitted.has(fields.kind) ? ulid() : item.id;
+    emitted.add(fields.kind);
+    await bus.publishEvent(resultEvent(fields, item, job, { id, node: options.node, plugin: name, ts: Date.now() / 1000 }));
+  }
+}

@@ -1,0 +1,76 @@
+/** What the plugin host needs of the daemon, and what it is told about plugins and streams. */
+import type { Bus } from '../bus/bus';
+import type { Engine } from '../inference/engine';
+import type { Log } from '../log';
+import type { Dispatcher, ItemKind } from '../streams/dispatcher';
+import type { JobQueue } from '../streams/job-queue';
+import type { StreamSettings } from './api';
+
+/** What holds for one stream's items. */
+export interface StreamPolicy {
+  /** Of its jobs: higher runs first. */
+  readonly priority: number;
+  /** Milliseconds after capture when a job must have started. */
+  readonly deadlineMs: number;
+  /** Plugins that are handed the stream; all that take its kind, when undefined. */
+  readonly plugins?: readonly string[];
+  readonly settings: StreamSettings;
+  /** Publish text while it is being generated. */
+  readonly partials: boolean;
+}
+
+export interface PluginSettings {
+  readonly name: string;
+  /** File or directory; undefined for one that comes with hearth. */
+  readonly path?: string;
+  readonly config: Readonly<Record<string, unknown>>;
+  /** Megabytes of heap, and again of buffers. */
+  readonly memoryMb: number;
+  readonly hangTimeoutMs: number;
+}
+
+export interface PluginHostOptions {
+  readonly node: string;
+  readonly plugins: readonly PluginSettings[];
+  readonly policy: (kind: ItemKind, stream: string) => StreamPolicy;
+  /** Of jobs for requests: higher runs first. */
+  readonly requestPriority: number;
+  /** Of jobs for requests, and of those for neither a request nor an item. */
+  readonly defaultDeadlineMs: number;
+  readonly maxAudioSeconds: number;
+  readonly timing: PluginTiming;
+}
+
+export interface PluginTiming {
+  /** Loading and starting may take this long. */
+  readonly startTimeoutMs: number;
+  /** A handler may take this long, the wait for the engine included. */
+  readonly handlerTimeoutMs: number;
+  /** Handlers and `stop` may take this long when a plugin is being stopped. */
+  readonly stopGraceMs: number;
+  /** Before the first restart; doubles with every crash in the window, up to the maximum. */
+  readonly restartDelayMs: number;
+  readonly maxRestartDelayMs: number;
+  /** This many crashes within the window are the last. */
+  readonly crashLimit: number;
+  readonly crashWindowMs: number;
+}
+
+export const defaultTiming: PluginTiming = {
+  startTimeoutMs: 30_000,
+  handlerTimeoutMs: 600_000,
+  stopGraceMs: 500,
+  restartDelayMs: 500,
+  maxRestartDelayMs: 60_000,
+  crashLimit: 5,
+  crashWindowMs: 600_000,
+};
+
+export interface PluginHostDependencies {
+  readonly options: PluginHostOptions;
+  readonly bus: Pick<Bus, 'publish' | 'publishEvent' | 'publishPartial' | 'publishPluginState' | 'subscribe' | 'onRequest'>;
+  readonly engine: Pick<Engine, 'generate' | 'state$'>;
+  readonly queue: Pick<JobQueue, 'submit'>;
+  readonly dispatcher: Pick<Dispatcher, 'register'>;
+  readonly log: Log;
+}

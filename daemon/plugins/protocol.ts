@@ -1,0 +1,54 @@
+/** What the host and a plugin's worker say to each other. */
+import type { ModelInfo } from '../inference/types';
+import type { EmitFields, FrameItem, Part, PluginGenerateRequest, PluginResult, RequestItem, SegmentItem } from './api';
+import type { Transferred } from './rpc';
+
+export type MediaPart = Extract<Part, { readonly type: 'image' | 'audio' }>;
+export type LogSeverity = 'debug' | 'info' | 'warn' | 'error';
+
+export interface WorkerSetup {
+  readonly file: string;
+}
+
+export interface StartSetup {
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly node: string;
+  readonly model: ModelInfo;
+}
+
+/** What the plugin registered handlers for in `start`. */
+export interface Registered {
+  readonly consumes: readonly ('frame' | 'segment')[];
+  readonly verbs: readonly string[];
+}
+
+/** Called by the host. */
+export interface WorkerMethods {
+  /** Loads the module; resolves to its manifest, unchecked. */
+  load(): Promise<unknown>;
+  start(setup: StartSetup): Promise<Registered>;
+  item(item: FrameItem | SegmentItem): Promise<void>;
+  request(request: RequestItem): Promise<unknown>;
+  /** A message of a subscription; resolves when its handlers have it. */
+  message(filter: string, topic: string, payload: Uint8Array): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export interface WorkerNotices {
+  ping(): void;
+}
+
+/** Called by the worker. */
+export interface HostMethods {
+  generate(request: PluginGenerateRequest): Promise<PluginResult>;
+  emit(fields: EmitFields): Promise<void>;
+  publish(topic: string, payload: string | Uint8Array, options?: { readonly qos?: 0 | 1; readonly retain?: boolean }): Promise<void>;
+  subscribe(filter: string): Promise<void>;
+  read(ref: string): Transferred<MediaPart>;
+}
+
+export interface HostNotices {
+  /** `externalBytes`: memory of the worker outside its heap, which `resourceLimits` does not count. */
+  pong(externalBytes: number): void;
+  log(severity: LogSeverity, message: string, fields: Readonly<Record<string, unknown>>): void;
+}

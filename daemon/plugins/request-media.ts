@@ -1,0 +1,40 @@
+/** The picture and the sound of a request, decoded on the host's side: a plugin gets references. */
+import { HearthError } from '../errors';
+import { decodeImage } from '../media/image';
+import { toModelRate } from '../media/resample';
+import { decodeWav } from '../media/wav';
+import type { MediaPart } from './protocol';
+
+export interface RequestMedia {
+  readonly image?: MediaPart;
+  readonly audio?: MediaPart;
+  /** The members that are the plugin's to read. */
+  readonly payload: Readonly<Record<string, unknown>>;
+}
+
+const base64 = /^[A-Za-z0-9+/_\-\r\n]*={0,2}[\r\n]*$/;
+
+function textOf(value: unknown, member: string): string {
+  if (typeof value === 'string' && value !== '') return value;
+  throw new HearthError('REQUEST_INVALID', `${member}: expected base64, received ${value === null ? 'null' : typeof value}`);
+}
+
+function bytesOf(text: string, member: string): Buffer {
+  const body = text.replace(/^data:[a-z0-9/.+;=-]{0,128};base64,/i, '');
+  if (base64.test(body)) return Buffer.from(body, 'base64');
+  throw new HearthError('REQUEST_INVALID', `${member}: expected base64, received other characters`);
+}
+
+/** Rejects with `REQUEST_INVALID` or a `MEDIA_` code. */
+export async function takeMedia(request: Readonly<Record<string, unknown>>, maxAudioSeconds: number): Promise<RequestMedia> {
+  const { id: _id, image, audio, ...payload } = request;
+  return {
+    payload,
+    ...(image !== undefined && {
+      image: { type: 'image', image: (await decodeImage(Buffer.from(JSON.stringify({ image: textOf(image, 'image') })))).image } as const,
+    }),
+    ...(audio !== undefined && {
+      audio: { type: 'audio', audio: await toModelRate(decodeWav(bytesOf(textOf(audio, 'audio'), 'audio'), maxAudioSeconds * 1000)) } as const,
+    }),
+  };
+}

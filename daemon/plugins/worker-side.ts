@@ -1,0 +1,125 @@
+/** One plugin inside its worker: the context it is started with, and the handlers it registers there. */
+import type {
+  FrameItem,
+  MediaRef,
+  Plugin,
+  PluginContext,
+  PluginManifest,
+  RequestItem,
+  SegmentItem,
+} from './api';
+import { PluginError } from './api';
+import { loadModule } from './load-module';
+import type { HostMethods, HostNotices, LogSeverity, Registered, StartSetup, WorkerMethods } from './protocol';
+import type { Rpc } from './rpc';
+
+type MessageHandler = (topic: string, payload: Uint8Array) => void | Promise<void>;
+
+export class WorkerSide {
+  readonly #abort = new AbortController();
+  readonly #requests = new Map<string, (request: RequestItem) => unknown>();
+  readonly #subscriptions = new Map<string, MessageHandler[]>();
+  #onFrame: ((frame: FrameItem) => Promise<void> | void) | undefined;
+  #onSegment: ((segment: SegmentItem) => Promise<void> | void) | undefined;
+  #plugin: Plugin | undefined;
+  #started = false;
+
+  constructor(
+    private readonly file: string,
+    private readonly host: () => Rpc<HostMethods, HostNotices>,
+  ) {}
+
+  readonly methods: WorkerMethods = {
+    load: async () => {
+      this.#plugin = await loadModule(this.file);
+      // Getters, functions and the like have no place in a manifest.
+      return JSON.parse(JSON.stringify(this.#plugin.manifest)) as unknown;
+    },
+    start: async (setup) => await this.#start(setup),
+    item: async (item) => {
+      if (item.kind === 'frame') await this.#onFrame?.(item);
+      else await this.#onSegment?.(item);
+    },
+    request: async (request) => await this.#requests.get(request.verb)?.(request),
+    message: async (filter, topic, payload) => {
+      for (const handler of this.#subscriptions.get(filter) ?? []) await handler(topic, payload);
+    },
+    stop: async () => {
+      this.#abort.abort();
+      await this.#plugin?.stop?.();
+    },
+  };
+
+  async #start(setup: StartSetup): Promise<Registered> {
+    const plugin = this.#plugin;
+    if (plugin === undefined) throw new Error('start came before load');
+    await plugin.start(this.#context(plugin.manifest, setup));
+    this.#started = true;
+    return {
+      consumes: [...(this.#onFrame ? (['frame'] as const) : []), ...(this.#onSegment ? (['segment'] as const) : [])],
+      verbs: [...this.#requests.keys()],
+    };
+  }
+
+  #checkDeclared(what: string, declared: readonly string[] | undefined, wanted: string): void {
+    if (this.#started) throw new PluginError('PLUGIN_MANIFEST_INVALID', `${wanted}: expected handlers to be registered in start`);
+    if (declared?.includes(wanted) === true) return;
+    throw new PluginError('PLUGIN_MANIFEST_INVALID', `expected "${wanted}" under ${what} of the manifest, since a handler was registered for it`);
+  }
+
+  #log(severity: LogSeverity): (message: string, fields?: Readonly<Record<string, unknown>>) => void {
+    return (message, fields = {}) => {
+      // What cannot be written as JSON is no reason to lose the message.
+      let plain: Record<string, unknown> = {};
+      try {
+        plain = JSON.parse(JSON.stringify(fields)) as Record<string, unknown>;
+      } catch {
+        plain = { fields: 'not JSON' };
+      }
+      this.host().notify('log', [severity, String(message), plain]);
+    };
+  }
+
+  #context(manifest: PluginManifest, { config, node, model }: StartSetup): PluginContext {
+    const host = this.host();
+    return {
+      config,
+      node,
+      model,
+      signal: this.#abort.signal,
+      log: { debug: this.#log('debug'), info: this.#log('info'), warn: this.#log('warn'), error: this.#log('error') },
+      onFrame: (handler) => {
+        this.#checkDeclared('consumes', manifest.consumes, 'frame');
+        this.#onFrame = handler;
+      },
+      onSegment: (handler) => {
+        this.#checkDeclared('consumes', manifest.consumes, 'segment');
+        this.#onSegment = handler;
+      },
+      onRequest: (verb, handler) => {
+        this.#checkDeclared('verbs', manifest.verbs, verb);
+        this.#requests.set(verb, handler);
+      },
+      generate: async (request) => await host.call('generate', [request]),
+      emit: async (fields) => await host.call('emit', [fields]),
+      publish: async (topic, payload, options) => {
+        // A copy of its own: a Buffer is often a view of a pool, and the whole pool would cross.
+        const body = typeof payload === 'string' ? payload : new Uint8Array(payload);
+        await host.call('publish', [topic, body, options], typeof body === 'string' ? [] : [body.buffer]);
+      },
+      subscribe: async (filter, handler) => {
+        const handlers = this.#subscriptions.get(filter) ?? [];
+        // Before the call: what is retained may come before its answer.
+        this.#subscriptions.set(filter, [...handlers, handler]);
+        if (handlers.length > 0) return;
+        try {
+          await host.call('subscribe', [filter]);
+        } catch (error) {
+          this.#subscriptions.delete(filter);
+          throw error;
+        }
+      },
+      read: async (media: MediaRef) => await host.call('read', [media.ref]),
+    };
+  }
+}
