@@ -101,6 +101,18 @@ plugins:
 `;
 }
 
+/** Runs `write`; what fails names the path. */
+function attempt(path: string, write: () => void): void {
+  try {
+    write();
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'EEXIST') {
+      throw new HearthError('PLUGIN_EXISTS', `${path}: expected nothing there, found something`, { cause });
+    }
+    throw new HearthError('FILE_WRITE_FAILED', `${path}: ${messageOf(cause)}`, { cause });
+  }
+}
+
 /**
  * Writes `<dir>/<name>/index.ts` and `README.md`; `dir` is the `plugins` directory of a checkout. Returns the paths.
  * Throws `PLUGIN_NAME_INVALID`, `PLUGIN_EXISTS` or `FILE_WRITE_FAILED`; nothing is overwritten.
@@ -113,23 +125,12 @@ export function createPlugin(name: string, dir: string): string[] {
     );
   }
   const place = join(dir, name);
-  try {
-    mkdirSync(dir, { recursive: true });
-    mkdirSync(place);
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'EEXIST') {
-      throw new HearthError('PLUGIN_EXISTS', `${place}: expected nothing there, found something`, { cause });
-    }
-    throw new HearthError('FILE_WRITE_FAILED', `${place}: ${messageOf(cause)}`, { cause });
-  }
+  attempt(dir, () => mkdirSync(dir, { recursive: true }));
+  attempt(place, () => mkdirSync(place));
   const files = { 'index.ts': moduleText(name), 'README.md': readmeText(name) };
   return Object.entries(files).map(([file, text]) => {
     const path = join(place, file);
-    try {
-      writeFileSync(path, text, { flag: 'wx' });
-    } catch (cause) {
-      throw new HearthError('FILE_WRITE_FAILED', `${path}: ${messageOf(cause)}`, { cause });
-    }
+    attempt(path, () => writeFileSync(path, text, { flag: 'wx' }));
     return path;
   });
 }

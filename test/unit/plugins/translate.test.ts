@@ -1,0 +1,62 @@
+import translate from '../../../plugins/translate';
+import { contentOf, request, segment, start } from './fake-context';
+
+const audio = { ref: 'request-ref' };
+
+test('a segment is translated into every language but its own', async () => {
+  const plugin = await start(translate, { to: ['en', 'es', 'de'] }, [{ text: 'Good day ' }, { text: 'Guten Tag' }]);
+  await plugin.segment({ ...segment, settings: { language: 'es' } });
+  expect(plugin.jobs.map(contentOf)).toEqual([
+    { texts: ['Translate the audio into English.'], refs: ['segment-ref'] },
+    { texts: ['Translate the audio into German.'], refs: ['segment-ref'] },
+  ]);
+  expect(plugin.events.map(({ kind, lang, text, result }) => [kind, lang, text, result?.job])).toEqual([
+    ['translation', 'en', 'Good day', 'job-1'],
+    ['translation', 'de', 'Guten Tag', 'job-2'],
+  ]);
+});
+
+test('without a language to translate into it takes no segments', async () => {
+  expect((await start(translate)).takesSegments).toBe(false);
+  expect((await start(translate, { to: ['de'] })).takesSegments).toBe(true);
+});
+
+test('a language the model has no name for keeps it from starting', async () => {
+  for (const code of ['fr', 'constructor'.slice(0, 3)]) {
+    await expect(start(translate, { to: [code] })).rejects.toMatchObject({
+      code: 'PLUGIN_CONFIG_INVALID',
+      message: expect.stringContaining('en es de'),
+    });
+  }
+});
+
+test.each(["Costs $& and {lang}, $' too {text}", 'plain'])('the text %j arrives in the prompt as it is', async (text) => {
+  const plugin = await start(translate, {}, [{ text: 'Gut' }]);
+  const data = await plugin.request(request('translate', { text, to: 'de' }));
+  expect(contentOf(plugin.jobs[0])).toEqual({ texts: [`Translate into German: ${text}`], refs: [] });
+  expect(data).toEqual({ text: 'Gut', lang: 'de', tokens: { prompt: 7, completion: 3 }, truncated: false });
+});
+
+test('the verb takes a WAV, too', async () => {
+  const plugin = await start(translate, {}, [{ text: 'Gut' }]);
+  await plugin.request(request('translate', { to: 'es' }, { audio }));
+  expect(contentOf(plugin.jobs[0])).toEqual({ texts: ['Translate the audio into Spanish.'], refs: ['request-ref'] });
+});
+
+test.each([
+  [{ text: 'x' }, {}],
+  [{ text: 'x', to: 'xx' }, {}],
+  [{ text: 'x', to: '__proto__' }, {}],
+  [{ text: 'x', to: ['de'] }, {}],
+  [{ to: 'de' }, {}],
+  [{ text: '  ', to: 'de' }, {}],
+  [{ text: 5, to: 'de' }, {}],
+  [{ text: 'x'.repeat(16_001), to: 'de' }, {}],
+  [{ text: 'x', to: 'de' }, { audio }],
+  [{ text: 'x', to: 'de' }, { image: audio }],
+  [{ text: 'x', to: 'de', from: 'en' }, {}],
+])('the request %j with %j is refused', async (payload, media) => {
+  const plugin = await start(translate);
+  await expect(plugin.request(request('translate', payload, media))).rejects.toMatchObject({ code: 'REQUEST_INVALID' });
+  expect(plugin.jobs).toEqual([]);
+});
