@@ -1,25 +1,25 @@
 // Constrained decoding: which tokens may come next so that the reply parses as JSON and fits its schema.
 //
-// A compiled schema is a tree of grammar nodes. Its automaton runs over bytes: a state is the set of stacks of what is
-// still to be written; equal stacks and equal states are stored once, and steps between them are remembered. The tokens
-// allowed in a state are found by running the whole sorted vocabulary through it, and are remembered too.
+// A compiled schema is a tree of grammar nodes; an automaton runs it over bytes. The tokens allowed in a state are found
+// by running the whole sorted vocabulary through it, and are remembered.
 #ifndef HEARTH_TEXT_GRAMMAR_H_
 #define HEARTH_TEXT_GRAMMAR_H_
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "addon/base/status.h"
+#include "addon/text/grammar_automaton.h"
 #include "addon/text/grammar_nodes.h"
 #include "addon/text/token_trie.h"
 
 namespace hearth {
 
-// A compiled schema; const, shareable between replies.
+// A compiled schema; const, shareable between replies. See schema_compiler.h for what can be enforced.
 class Grammar {
  public:
   // SCHEMA_INVALID says what cannot be enforced and where.
@@ -37,61 +37,35 @@ class Grammar {
   std::shared_ptr<const TokenTrie> trie_;
 };
 
-// Where one reply stands. For one caller.
+// Where one reply stands. For one caller. Holds some 64 MB at most.
 class GrammarState {
  public:
   explicit GrammarState(std::shared_ptr<const Grammar> grammar);
 
-  // One bit a token: those that may come next. The ids that end a reply are among them when the value is complete.
+  // One bit for each of the tokenizer's pieces: those that may come next. The ids that end a reply are among them
+  // exactly when the value is complete. Valid until the next call. There is always one, given a vocabulary that has a
+  // piece for every byte.
   const uint64_t* Allowed();
 
   // GRAMMAR_DEAD_END for a token that is not allowed; the state stays as it was.
   Status Accept(int32_t token);
 
   // The reply may end here.
-  bool complete() const { return states_[static_cast<size_t>(current_)].complete; }
+  bool complete() const { return automaton_.complete(current_); }
 
  private:
-  using CellId = int32_t;
-  using StateId = int32_t;
-  static constexpr CellId kDone = 0;     // the empty stack
-  static constexpr StateId kDead = -1;
-  static constexpr StateId kUnknown = -2;
+  using StateId = GrammarAutomaton::StateId;
+  using Mask = std::vector<uint64_t>;
 
-  // One thing to do, and then the rest. `count`: times a repeat has been through, bytes of a literal that are written.
-  struct Cell {
-    NodeId node;
-    int32_t count;
-    CellId rest;
-    bool operator==(const Cell& other) const = default;
-  };
-  struct CellHash {
-    size_t operator()(const Cell& cell) const;
-  };
-  struct State {
-    std::vector<CellId> cells;  // each waits for a byte
-    bool complete = false;
-    std::unique_ptr<std::array<StateId, 256>> next;
-    std::unique_ptr<std::vector<uint64_t>> allowed;
-  };
-  struct CellsHash {
-    size_t operator()(const std::vector<CellId>& cells) const;
-  };
-
-  CellId Push(NodeId node, int32_t count, CellId rest);
-  // Replaces what is on top until only cells that wait for a byte are left.
-  void Expand(CellId cell, std::vector<CellId>& waiting, std::vector<bool>& seen, bool& complete);
-  StateId Intern(std::vector<CellId> cells, bool complete);
-  StateId Step(StateId state, unsigned char byte);
-  void ForgetAll();
+  // Adds the entries that may come next.
+  void Allow(const std::vector<TokenTrie::Entry>& entries, StateId from, Mask& mask);
+  const Mask& ShortMask();
 
   std::shared_ptr<const Grammar> grammar_;
-  std::vector<Cell> cells_;
-  std::unordered_map<Cell, CellId, CellHash> cell_ids_;
-  std::vector<State> states_;
-  std::unordered_map<std::vector<CellId>, StateId, CellsHash> state_ids_;
-  StateId current_ = 0;
-  size_t masks_ = 0;
+  GrammarAutomaton automaton_;
+  StateId current_;
+  // By the state they were computed for: of the short tokens, and of all and the ends.
+  std::unordered_map<StateId, Mask> short_masks_, masks_;
 };
 
 }  // namespace hearth

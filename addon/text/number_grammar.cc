@@ -18,6 +18,8 @@ class FixedRange {
  private:
   NodeId From(size_t at, bool on_low, bool on_high) {
     if (at == low_.size()) return GrammarNodes::kEmptyNode;
+    on_low = on_low && low_.find_first_not_of('0', at) != std::string::npos;
+    on_high = on_high && high_.find_first_not_of('9', at) != std::string::npos;
     if (!on_low && !on_high) return Free(at);
     const char first = on_low ? low_[at] : '0', last = on_high ? high_[at] : '9';
     std::vector<NodeId> choices;

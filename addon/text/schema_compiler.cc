@@ -1,15 +1,18 @@
 #include "addon/text/schema_compiler.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstdlib>
 #include <map>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "addon/text/json.h"
 #include "addon/text/number_grammar.h"
 #include "addon/text/string_grammar.h"
+#include "addon/text/utf8.h"
 
 namespace hearth {
 namespace {
@@ -27,6 +30,8 @@ constexpr int64_t kLargestCount = 1 << 20;
 constexpr int64_t kMostMultiples = 10'000;
 constexpr int kMostDecimals = 6;
 constexpr int kMaxDepth = 100;
+// Of an object's properties, and of a choice's schemas: each is a stack of the automaton until they can be told apart.
+constexpr size_t kMostBranches = 1024;
 
 template <typename List>
 bool Contains(const List& list, std::string_view word) {
@@ -45,6 +50,12 @@ class SchemaCompiler {
  private:
   Status Fail(const std::string& path, const std::string& what) const { return Error(Code::SCHEMA_INVALID, "schema at %s: %s", path.c_str(), what.c_str()); }
 
+  // As much of a text from the schema as an error shows.
+  static std::string Shown(const std::string& text) {
+    std::string start = text.substr(0, 80);
+    return TakeUtf8(start, true);
+  }
+
   // Any schema: `true`, `false` or an object.
   StatusOr<NodeId> Value(const Json& schema, const std::string& path, int depth) {
     if (nodes_.full()) return Fail(path, "the schema is too large to be enforced");
@@ -52,15 +63,18 @@ class SchemaCompiler {
     if (schema.Is(Kind::kBool)) return schema.boolean ? AnyValue() : nodes_.Choice({});
     if (!schema.Is(Kind::kObject)) return Fail(path, "a schema should be an object or a boolean");
     for (const auto& [keyword, value] : schema.members) {
-      if (!Contains(kKnown, keyword) && !Contains(kAnnotations, keyword)) return Fail(path, "the keyword \"" + keyword + "\" is not enforced");
+      if (!Contains(kKnown, keyword) && !Contains(kAnnotations, keyword)) return Fail(path, "the keyword \"" + Shown(keyword) + "\" is not enforced");
     }
-    if (const Json* ref = schema.Find("$ref")) return Reference(schema, *ref, path);
+    if (const Json* ref = schema.Find("$ref")) return Reference(schema, *ref, path, depth);
     if (const Json* all = schema.Find("allOf")) return Merged(schema, *all, path, depth);
     for (const char* keyword : {"anyOf", "oneOf"}) {
       if (const Json* choices = schema.Find(keyword)) return Alternatives(schema, *choices, path + "/" + keyword, depth);
     }
-    if (const Json* value = schema.Find("const")) return nodes_.Literal(value->Dump());
-    if (const Json* values = schema.Find("enum")) return Enumeration(schema, *values, path);
+    if (const Json* value = schema.Find("const")) return Enumeration(schema, "const", {*value}, path);
+    if (const Json* values = schema.Find("enum")) {
+      if (!values->Is(Kind::kArray) || values->items.empty()) return Fail(path + "/enum", "should be an array of at least one value");
+      return Enumeration(schema, "enum", values->items, path);
+    }
     return ByType(schema, path, depth);
   }
 
@@ -73,7 +87,7 @@ class SchemaCompiler {
     return Status();
   }
 
-  StatusOr<NodeId> Reference(const Json& schema, const Json& ref, const std::string& path) {
+  StatusOr<NodeId> Reference(const Json& schema, const Json& ref, const std::string& path, int depth) {
     HEARTH_RETURN_IF_ERROR(CheckAlone(schema, "$ref", path));
     if (!ref.Is(Kind::kString) || ref.text.empty() || ref.text[0] != '#') return Fail(path, "a $ref should begin with #: only this document is looked in");
     const auto [it, fresh] = rules_.emplace(ref.text, -1);
@@ -81,7 +95,7 @@ class SchemaCompiler {
     const NodeId rule = nodes_.Rule();
     it->second = rule;
     HEARTH_ASSIGN_OR_RETURN(const Json* target, Resolve(ref.text, path));
-    HEARTH_ASSIGN_OR_RETURN(const NodeId body, Value(*target, ref.text, 0));
+    HEARTH_ASSIGN_OR_RETURN(const NodeId body, Value(*target, Shown(ref.text), depth + 1));
     nodes_.SetRule(rule, body);
     return rule;
   }
@@ -91,7 +105,7 @@ class SchemaCompiler {
     const Json* at = &root_;
     size_t from = 1;
     while (from < pointer.size()) {
-      if (pointer[from] != '/') return Fail(path, "the $ref " + pointer.substr(0, 80) + " is no JSON pointer");
+      if (pointer[from] != '/') return Fail(path, "the $ref " + Shown(pointer) + " is no JSON pointer");
       const size_t to = std::min(pointer.find('/', from + 1), pointer.size());
       std::string token;
       for (size_t i = from + 1; i < to; ++i) {
@@ -106,7 +120,7 @@ class SchemaCompiler {
         const size_t index = static_cast<size_t>(std::atoi(token.c_str()));
         if (index < at->items.size()) next = &at->items[index];
       }
-      if (next == nullptr) return Fail(path, "the $ref " + pointer.substr(0, 80) + " leads nowhere");
+      if (next == nullptr) return Fail(path, "the $ref " + Shown(pointer) + " leads nowhere");
       at = next;
       from = to;
     }
@@ -116,6 +130,7 @@ class SchemaCompiler {
   StatusOr<NodeId> Alternatives(const Json& schema, const Json& choices, const std::string& path, int depth) {
     HEARTH_RETURN_IF_ERROR(CheckAlone(schema, schema.Find("anyOf") ? "anyOf" : "oneOf", path));
     if (!choices.Is(Kind::kArray) || choices.items.empty()) return Fail(path, "should be an array of at least one schema");
+    if (choices.items.size() > kMostBranches) return Fail(path, "more than " + std::to_string(kMostBranches) + " choices are not enforced");
     std::vector<NodeId> nodes;
     for (size_t i = 0; i < choices.items.size(); ++i) {
       HEARTH_ASSIGN_OR_RETURN(const NodeId node, Value(choices.items[i], path + "/" + std::to_string(i), depth + 1));
@@ -133,12 +148,13 @@ class SchemaCompiler {
     merged.kind = properties.kind = Kind::kObject;
     required.kind = Kind::kArray;
     for (const Json& part : all.items) {
+      if (!part.Is(Kind::kObject)) return Fail(path + "/allOf", "should hold objects");
       for (const auto& [keyword, value] : part.members) {
         const bool object_type = keyword == "type" && value.Is(Kind::kString) && value.text == "object";
         if (object_type || Contains(kAnnotations, keyword)) continue;
         if (keyword == "properties" && value.Is(Kind::kObject)) {
           for (const auto& member : value.members) {
-            if (properties.Find(member.first) != nullptr) return Fail(path + "/allOf", "\"" + member.first + "\" is declared twice");
+            if (properties.Find(member.first) != nullptr) return Fail(path + "/allOf", "\"" + Shown(member.first) + "\" is declared twice");
             properties.members.push_back(member);
           }
         } else if (keyword == "required" && value.Is(Kind::kArray)) {
@@ -155,17 +171,21 @@ class SchemaCompiler {
     return Value(merged, path + "/allOf", depth + 1);
   }
 
-  StatusOr<NodeId> Enumeration(const Json& schema, const Json& values, const std::string& path) {
-    if (!values.Is(Kind::kArray) || values.items.empty()) return Fail(path + "/enum", "should be an array of at least one value");
+  // What "type" rules out is left out.
+  StatusOr<NodeId> Enumeration(const Json& schema, std::string_view keyword, const std::vector<Json>& values, const std::string& path) {
+    for (const auto& [other, value] : schema.members) {
+      if (other != keyword && other != "type" && other != "$defs" && other != "definitions" && !Contains(kAnnotations, other)) {
+        return Fail(path, "\"" + other + "\" beside \"" + std::string(keyword) + "\" is not enforced");
+      }
+    }
     HEARTH_ASSIGN_OR_RETURN(const std::vector<std::string> types, Types(schema, path));
-    std::vector<NodeId> choices;
-    for (const Json& value : values.items) {
-      if (types.empty() || Contains(types, TypeName(value)) || (TypeName(value) == "integer" && Contains(types, "number"))) choices.push_back(nodes_.Literal(value.Dump()));
+    std::vector<std::string> texts;
+    for (const Json& value : values) {
+      const std::string type = TypeName(value);
+      if (types.empty() || Contains(types, type) || (type == "integer" && Contains(types, "number"))) texts.push_back(value.Dump());
     }
-    for (const auto& [keyword, value] : schema.members) {
-      if (keyword != "enum" && keyword != "type" && !Contains(kAnnotations, keyword)) return Fail(path, "\"" + keyword + "\" beside \"enum\" is not enforced");
-    }
-    return nodes_.Choice(std::move(choices));
+    if (texts.empty()) return Fail(path + "/" + std::string(keyword), "has no value of the type");
+    return nodes_.Literals(std::move(texts));
   }
 
   static std::string TypeName(const Json& value) {
@@ -249,7 +269,9 @@ class SchemaCompiler {
     if (const Json* pattern = schema.Find("pattern")) {
       if (min > 0 || max < GrammarNode::kUnbounded) return Fail(path, "\"pattern\" together with a length is not enforced");
       if (!pattern->Is(Kind::kString)) return Fail(path + "/pattern", "should be a string");
-      HEARTH_ASSIGN_OR_RETURN(inside, strings_.Pattern(pattern->text));
+      StatusOr<NodeId> matching = strings_.Pattern(pattern->text);
+      if (!matching.ok()) return Fail(path + "/pattern", matching.status().message());
+      inside = *matching;
     } else {
       if (max < min) return Fail(path, "maxLength is less than minLength");
       inside = nodes_.Repeat(strings_.AnyCharacter(), static_cast<int32_t>(min), static_cast<int32_t>(max));
@@ -268,7 +290,9 @@ class SchemaCompiler {
       const Json* value = schema.Find(keyword);
       if (value == nullptr) continue;
       if (!value->Is(Kind::kNumber)) return Fail(path + "/" + keyword, "should be a number");
-      const double number = std::strtod(value->text.c_str(), nullptr);
+      double number;
+      const char* end = value->text.data() + value->text.size();
+      if (std::from_chars(value->text.data(), end, number).ec != std::errc()) return Fail(path + "/" + keyword, "is larger or smaller than a double holds");
       const bool tighter = !bound.given || (lower ? number >= bound.value : number <= bound.value);
       if (tighter) bound = {number, true, keyword == exclusive};
     }
@@ -296,43 +320,59 @@ class SchemaCompiler {
     const int64_t n = std::atoll(step.text.c_str());
     if (n == 1) return IntegerRange(nodes_, from, to);
     if ((to - from) / n > kMostMultiples) return Fail(path + "/multipleOf", "needs a minimum and a maximum with at most " + std::to_string(kMostMultiples) + " multiples between");
-    std::vector<NodeId> choices;
+    std::vector<std::string> texts;
     int64_t value = from / n * n;
     if (value < from) value += n;
-    for (; value <= to; value += n) choices.push_back(nodes_.Literal(std::to_string(value)));
-    return nodes_.Choice(std::move(choices));
+    for (; value <= to; value += n) texts.push_back(std::to_string(value));
+    if (texts.empty()) return Fail(path, "no multiple of " + step.text + " is within the bounds");
+    return nodes_.Literals(std::move(texts));
   }
 
-  // Decimals of a number as it is written; -1 when it has an exponent.
-  static int Decimals(const std::string& text) {
-    if (text.find_first_of("eE") != std::string::npos) return -1;
-    const size_t point = text.find('.');
-    return point == std::string::npos ? 0 : static_cast<int>(text.size() - point - 1);
+  // A bound times 10^kMostDecimals, exactly.
+  StatusOr<__int128> Scaled(const Json& bound, const std::string& path) const {
+    const std::string& text = bound.text;
+    const size_t point = std::min(text.find('.'), text.size());
+    const size_t decimals = point == text.size() ? 0 : text.size() - point - 1;
+    if (text.find_first_of("eE") != std::string::npos || decimals > kMostDecimals || point > 16) {
+      return Fail(path, "should be written without exponent, with at most 15 digits before the point and " + std::to_string(kMostDecimals) + " behind it");
+    }
+    __int128 value = 0;
+    for (const char c : text) {
+      if (c != '-' && c != '.') value = value * 10 + (c - '0');
+    }
+    for (size_t i = decimals; i < kMostDecimals; ++i) value *= 10;
+    return text[0] == '-' ? -value : value;
   }
 
-  // With bounds: every integer within them, and every number with as many decimals as the bounds have (one at least).
+  static __int128 FloorDivide(__int128 a, __int128 b) { return a / b - (a % b < 0 ? 1 : 0); }
+
+  // With bounds, every number within them that has at most kMostDecimals decimals and 15 digits.
   StatusOr<NodeId> Number(const Json& schema, const std::string& path) {
     if (schema.Find("multipleOf") != nullptr) return Fail(path + "/multipleOf", "is enforced for integers only");
     HEARTH_ASSIGN_OR_RETURN(const Bound low, ReadBound(schema, "minimum", "exclusiveMinimum", true, path));
     HEARTH_ASSIGN_OR_RETURN(const Bound high, ReadBound(schema, "maximum", "exclusiveMaximum", false, path));
     if (!low.given && !high.given) return AnyNumber(nodes_);
-    int decimals = 1;
-    for (const char* keyword : {"minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"}) {
-      if (const Json* value = schema.Find(keyword)) {
-        const int own = Decimals(value->text);
-        if (own < 0 || own > kMostDecimals) return Fail(path + "/" + keyword, "should be written without exponent and with at most " + std::to_string(kMostDecimals) + " decimals");
-        decimals = std::max(decimals, own);
+    __int128 unit = 1;
+    for (int i = 0; i < kMostDecimals; ++i) unit *= 10;
+    // In units of the last decimal, both inclusive.
+    __int128 first = -kLargestInteger * unit, last = kLargestInteger * unit;
+    for (const auto& [keyword, lower, exclusive] : {std::tuple("minimum", true, 0), {"exclusiveMinimum", true, 1}, {"maximum", false, 0}, {"exclusiveMaximum", false, 1}}) {
+      const Json* bound = schema.Find(keyword);
+      if (bound == nullptr) continue;
+      HEARTH_ASSIGN_OR_RETURN(const __int128 value, Scaled(*bound, path + "/" + keyword));
+      if (lower) {
+        first = std::max(first, value + exclusive);
+      } else {
+        last = std::min(last, value - exclusive);
       }
     }
-    const double scale = std::pow(10.0, decimals), limit = static_cast<double>(kLargestInteger);
-    double first = low.given ? std::round(low.value * scale) : -limit, last = high.given ? std::round(high.value * scale) : limit;
-    if (low.exclusive) first += 1;
-    if (high.exclusive) last -= 1;
-    if (first > last || first > limit || last < -limit) return Fail(path, "no number with " + std::to_string(decimals) + " decimals is within the bounds");
-    const int64_t from = static_cast<int64_t>(std::max(first, -limit)), to = static_cast<int64_t>(std::min(last, limit));
-    std::vector<NodeId> choices = {IntegerRange(nodes_, from, to, decimals)};
-    const double whole_first = std::ceil(static_cast<double>(from) / scale), whole_last = std::floor(static_cast<double>(to) / scale);
-    if (whole_first <= whole_last) choices.push_back(IntegerRange(nodes_, static_cast<int64_t>(whole_first), static_cast<int64_t>(whole_last)));
+    std::vector<NodeId> choices;
+    for (int decimals = 0; decimals <= kMostDecimals; ++decimals, unit /= 10) {
+      const __int128 limit = kLargestInteger;
+      const __int128 from = std::max(-FloorDivide(-first, unit), -limit), to = std::min(FloorDivide(last, unit), limit);
+      if (from <= to) choices.push_back(IntegerRange(nodes_, static_cast<int64_t>(from), static_cast<int64_t>(to), decimals));
+    }
+    if (choices.empty()) return Fail(path, "no number with at most " + std::to_string(kMostDecimals) + " decimals is within the bounds");
     return nodes_.Choice(std::move(choices));
   }
 
@@ -391,19 +431,23 @@ class SchemaCompiler {
       if (!names->Is(Kind::kArray)) return Fail(path + "/required", "should be an array of names");
       for (const Json& name : names->items) {
         if (!name.Is(Kind::kString)) return Fail(path + "/required", "should be an array of names");
-        if (properties == nullptr || properties->Find(name.text) == nullptr) return Fail(path + "/required", "\"" + name.text.substr(0, 80) + "\" is not declared in properties");
+        if (properties == nullptr || properties->Find(name.text) == nullptr) return Fail(path + "/required", "\"" + Shown(name.text) + "\" is not declared in properties");
         required.push_back(name.text);
       }
     }
     if (properties != nullptr && !properties->Is(Kind::kObject)) return Fail(path + "/properties", "should be an object");
     const bool closed = additional != nullptr && additional->Is(Kind::kBool) && !additional->boolean;
-    if ((properties == nullptr || properties->members.empty()) && !closed) return MapOf(schema, additional, path, depth);
+    if (properties == nullptr && !closed) return MapOf(schema, additional, path, depth);
+    if (additional != nullptr && !additional->Is(Kind::kBool)) return Fail(path + "/additionalProperties", "a schema beside \"properties\" is not enforced");
     if (schema.Find("minProperties") != nullptr || schema.Find("maxProperties") != nullptr) return Fail(path, "minProperties and maxProperties are enforced for maps only");
 
     std::vector<NodeId> members;
     std::vector<bool> needed;
-    for (const auto& [name, value] : properties == nullptr ? std::vector<std::pair<std::string, Json>>() : properties->members) {
-      HEARTH_ASSIGN_OR_RETURN(const NodeId node, Value(value, path + "/properties/" + name, depth + 1));
+    static const std::vector<std::pair<std::string, Json>> kNone;
+    const auto& declared = properties == nullptr ? kNone : properties->members;
+    if (declared.size() > kMostBranches) return Fail(path + "/properties", "more than " + std::to_string(kMostBranches) + " are not enforced");
+    for (const auto& [name, value] : declared) {
+      HEARTH_ASSIGN_OR_RETURN(const NodeId node, Value(value, path + "/properties/" + Shown(name), depth + 1));
       members.push_back(nodes_.Sequence({nodes_.Literal(QuoteJson(name)), colon_, node}));
       needed.push_back(Contains(required, name));
     }
@@ -466,7 +510,7 @@ StatusOr<NodeId> CompileSchema(std::string_view json_schema, GrammarNodes& nodes
   HEARTH_ASSIGN_OR_RETURN(const Json schema, ParseJson(json_schema));
   HEARTH_ASSIGN_OR_RETURN(const NodeId root, SchemaCompiler(schema, nodes).Compile());
   if (nodes.full()) return Error(Code::SCHEMA_INVALID, "the schema needs more than %zu grammar nodes", GrammarNodes::kMaxNodes);
-  HEARTH_RETURN_IF_ERROR(nodes.CheckRecursion(root));
+  HEARTH_RETURN_IF_ERROR(nodes.Finish(root));
   return root;
 }
 

@@ -4,6 +4,7 @@
 
 #include <string_view>
 
+#include "addon/base/status.h"
 #include "addon/text/grammar_nodes.h"
 
 namespace hearth {
@@ -16,18 +17,16 @@ class StringGrammar {
   // One character as JSON may write it: UTF-8 as it is, or an escape.
   NodeId AnyCharacter();
 
-  // The inside of a string that matches an ECMAScript regular expression. What is enforced: literals, `.`, classes and
-  // \d \w \s (ASCII, and "everything else" in negated ones), groups, `|`, `* + ? {m,n}`, `^` at the start and `$` at the
-  // end; without them anything may come before or after. SCHEMA_INVALID names anything else.
+  // The inside of a string that matches an ECMAScript regular expression (as with the flag u). What is enforced:
+  // literals, `.`, classes, \d \w \s and their opposites, \t \n \r \f \v \xHH \uHHHH, groups, `|`, `* + ? {m,n}`, `^` at
+  // the start and `$` at the end; without them anything may come before or after. SCHEMA_INVALID names anything else,
+  // and patterns of which more than kMaxPatternPlaces places would have to be told apart.
   StatusOr<NodeId> Pattern(std::string_view pattern);
+  static constexpr int64_t kMaxPatternPlaces = 4096;
 
  private:
-  NodeId NonAscii();
-
   GrammarNodes& nodes_;
-  NodeId any_ = -1, non_ascii_ = -1;
-
-  friend class PatternParser;
+  NodeId any_ = -1;
 };
 
 }  // namespace hearth

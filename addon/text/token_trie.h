@@ -13,7 +13,7 @@ namespace hearth {
 
 class TokenTrie {
  public:
-  // Only tokens that decode to text; `tokenizer` must outlive it.
+  // Only tokens that stand for text; `tokenizer` must outlive it.
   explicit TokenTrie(const Tokenizer& tokenizer);
 
   struct Entry {
@@ -21,12 +21,21 @@ class TokenTrie {
     int32_t token;
     uint32_t shared;  // bytes in common with the entry before
   };
-  const std::vector<Entry>& entries() const { return entries_; }
+  // The few long tokens are kept apart: the less far an automaton has to be looked ahead into, the more of its states look
+  // the same.
+  static constexpr size_t kShortBytes = 16;
+  const std::vector<Entry>& short_entries() const { return short_; }
+  const std::vector<Entry>& long_entries() const { return long_; }
+  // The most bytes an entry has.
+  size_t longest() const { return longest_; }
+  // What a token writes; empty when it has no entry.
+  std::string_view Bytes(int32_t token) const;
   const Tokenizer& tokenizer() const { return tokenizer_; }
 
  private:
   const Tokenizer& tokenizer_;
-  std::vector<Entry> entries_;
+  std::vector<Entry> short_, long_;
+  size_t longest_ = 0;
 };
 
 }  // namespace hearth

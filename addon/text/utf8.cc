@@ -36,6 +36,39 @@ size_t Utf8Length(std::string_view bytes) {
   return Utf8At(bytes, &length) == Utf8State::kWhole ? length : 1;
 }
 
+uint32_t DecodeUtf8(std::string_view bytes) {
+  const auto at = [&](size_t i) { return static_cast<uint32_t>(static_cast<unsigned char>(bytes[i])); };
+  const auto tail = [&](size_t i) { return at(i) & 63; };
+  switch (bytes.size()) {
+    case 2:
+      return (at(0) & 31) << 6 | tail(1);
+    case 3:
+      return (at(0) & 15) << 12 | tail(1) << 6 | tail(2);
+    case 4:
+      return (at(0) & 7) << 18 | tail(1) << 12 | tail(2) << 6 | tail(3);
+    default:
+      return at(0);
+  }
+}
+
+void AppendUtf8(uint32_t code, std::string& out) {
+  if (code < 0x80) {
+    out += static_cast<char>(code);
+  } else if (code < 0x800) {
+    out += static_cast<char>(0xc0 | code >> 6);
+    out += static_cast<char>(0x80 | (code & 63));
+  } else if (code < 0x10000) {
+    out += static_cast<char>(0xe0 | code >> 12);
+    out += static_cast<char>(0x80 | (code >> 6 & 63));
+    out += static_cast<char>(0x80 | (code & 63));
+  } else {
+    out += static_cast<char>(0xf0 | code >> 18);
+    out += static_cast<char>(0x80 | (code >> 12 & 63));
+    out += static_cast<char>(0x80 | (code >> 6 & 63));
+    out += static_cast<char>(0x80 | (code & 63));
+  }
+}
+
 std::string TakeUtf8(std::string& bytes, bool final) {
   std::string text;
   size_t at = 0;

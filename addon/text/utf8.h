@@ -3,6 +3,7 @@
 #define HEARTH_TEXT_UTF8_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -16,6 +17,12 @@ Utf8State Utf8At(std::string_view bytes, size_t* length);
 
 // Bytes of the character `bytes` begins with; 1 where it begins with none.
 size_t Utf8Length(std::string_view bytes);
+
+// The number of the character that `bytes` are; of none, their first byte.
+uint32_t DecodeUtf8(std::string_view bytes);
+
+// `code`: up to U+10FFFF, no surrogate.
+void AppendUtf8(uint32_t code, std::string& out);
 
 // The longest start of `bytes` that is decided, made valid UTF-8 (U+FFFD for what is not); takes it off `bytes`. What
 // is left, at most three bytes, may become a character. With `final` nothing is left.
