@@ -5,6 +5,7 @@ import { type Config, ConfigError, type ConfigSources, configFlags, loadConfig, 
 import { exitCodeOf, HearthError } from './errors';
 import { messageOf } from './log';
 import { weightTypes } from './models/convert/block-formats';
+import type { WeightTypes } from './models/convert/plan';
 import { version } from './version';
 
 // Commands load what they need themselves: `hearth --help` has no use for an MQTT client.
@@ -83,20 +84,13 @@ function createProgram(onConfig: (config: Config) => void): Command {
     .description('Convert a Hugging Face checkpoint of Gemma 3n to GGUF.')
     .argument('<directory>', 'checkpoint: safetensors, config.json and tokenizer.model')
     .argument('<out>', 'text file to write; the encoders go into mmproj-<name> beside it')
-    .addOption(new Option('--type <type>', 'weight type').choices([...weightTypes]).default('q4_0'))
-    .action(async (checkpointDir: string, outPath: string, { type }: { type: (typeof weightTypes)[number] }) => {
-      const { convertCheckpoint } = await import('./models/convert/convert.js');
-      let percent = -1;
-      const { textPath, multimodalPath } = await convertCheckpoint({
-        checkpointDir,
-        outPath,
-        type,
-        onProgress: (done, total, tensor) => {
-          const now = Math.floor((100 * done) / total);
-          if (now > percent) process.stderr.write(`${now} % ${tensor}\n`);
-          percent = now;
-        },
-      });
+    .addOption(weightTypeOption('--type', 'weight type').default('q4_0'))
+    .addOption(weightTypeOption('--head-type', 'type of the token embedding, which is also the head (--type)'))
+    .addOption(weightTypeOption('--ple-type', 'type of the per-layer embedding table (--type)'))
+    .action(async (checkpointDir: string, outPath: string, types: WeightTypes) => {
+      const { convert } = await import('./commands/convert.js');
+      const onLine = (line: string): unknown => process.stderr.write(`${line}\n`);
+      const { textPath, multimodalPath } = await convert({ checkpointDir, outPath, ...types, onLine });
       print(textPath);
       if (multimodalPath !== undefined) print(multimodalPath);
     });
@@ -109,6 +103,10 @@ function createProgram(onConfig: (config: Config) => void): Command {
       print(JSON.stringify(await describeModel(loadConfig({ flags: { 'model-path': file } })), null, 2));
     });
   return program;
+}
+
+function weightTypeOption(flag: string, description: string): Option {
+  return new Option(`${flag} <type>`, description).choices([...weightTypes]);
 }
 
 function withConfigFlags(command: Command): Command {

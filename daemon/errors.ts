@@ -20,7 +20,7 @@ export const catalogue = {
   BUS_SUBSCRIBE_REFUSED: { meaning: 'The MQTT broker refused a subscription; the ACL usually says why.', retryable: false },
   BUS_TOPIC_INVALID: { meaning: 'A topic, a filter or a name in one is malformed or may not be used.', retryable: false },
   CALL_TOPIC_UNSAFE: { meaning: 'An argument of a function call cannot be part of a topic.', retryable: false },
-  CANCELLED: { meaning: 'The runtime stopped because it was told to.', retryable: false },
+  CANCELLED: { meaning: 'The work stopped because it was told to.', retryable: false, exitCode: 130 },
   CHECKPOINT_INCOMPLETE: { meaning: 'The checkpoint lacks a file or a tensor.', retryable: false, exitCode: 66 },
   CHECKPOINT_MALFORMED: { meaning: 'A file of the checkpoint contradicts itself or its format.', retryable: false, exitCode: 65 },
   CHECKPOINT_UNSUPPORTED: { meaning: 'The checkpoint is of another model, or uses a type that is not converted.', retryable: false, exitCode: 65 },

@@ -1,24 +1,23 @@
 /** `hearth model convert`: a Hugging Face checkpoint of Gemma 3n becomes a text file and, with towers, a multimodal file. */
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, statfsSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { HearthError } from '../../errors';
-import { blockFormats, encodedBytes, type WeightType } from './block-formats';
-import { type GgufTensorInfo, GgufWriter } from './gguf-writer';
-import { buildVocabulary, type Metadata, multimodalMetadata, textMetadata } from './metadata';
-import { type ModelConfig, parseModelConfig } from './model-config';
-import { isTiedHead, type Mapping, mapTensor, type Target } from './names';
-import { Checkpoint, type CheckpointTensor, readJsonObject } from './safetensors';
+import { blockFormats } from './block-formats';
+import { withoutMissingTowers } from './check-structure';
+import { isObject, malformed, readJsonObject, readWhole, shown } from './checkpoint-files';
+import { GgufWriter } from './gguf-writer';
+import { type Metadata, multimodalMetadata, textMetadata } from './metadata';
+import { parseModelConfig } from './model-config';
+import { type Plan, planTensors, sortTensors, type WeightTypes } from './plan';
+import { Checkpoint } from './safetensors';
 import { parseSentencePiece } from './sentencepiece';
+import { Slabs, writePlan } from './slabs';
+import { buildVocabulary } from './vocabulary';
 
-export interface ConvertOptions {
+export interface ConvertOptions extends WeightTypes {
   readonly checkpointDir: string;
   /** The text file, ending in `.gguf`; the multimodal one becomes `mmproj-<name>.gguf` beside it. */
   readonly outPath: string;
-  readonly type: WeightType;
-  /** Type of the token embedding, which is also the head; `type` when absent. */
-  readonly headType?: WeightType;
-  /** Type of the per-layer embedding table; `type` when absent. */
-  readonly pleType?: WeightType;
   readonly signal?: AbortSignal;
   /** Values converted so far, and all there are. */
   readonly onProgress?: (done: number, total: number, tensor: string) => void;
@@ -29,138 +28,46 @@ export interface ConvertResult {
   readonly multimodalPath: string | undefined;
 }
 
-/** Values handled at a time: 16 MB as float32. */
-const slabValues = 4 << 20;
-const maxTokenizerBytes = 64 << 20;
+/** Gemma's has 4.7 MB. */
+const maxTokenizerBytes = 32 << 20;
+const imageSizes: readonly number[] = [256, 512, 768];
+const defaultImageSize = 768;
 
-/** One tensor of an output file and where its values come from. */
-interface Plan {
-  readonly info: GgufTensorInfo;
-  readonly type: WeightType;
-  /** In order; more than one where matrices are stacked. */
-  readonly sources: readonly CheckpointTensor[];
-  /** Zeroes after the values, for rows the file has and the checkpoint has not. */
-  readonly padValues: number;
-}
-
-function fits(type: WeightType, rowValues: number): boolean {
-  return rowValues % blockFormats[type].valuesPerBlock === 0;
-}
-
-/** A type whose blocks do not divide the rows gives way to F16, or to BF16 where nothing may be lost. */
-function typeFor(wanted: WeightType, mapping: Mapping, dims: readonly number[]): WeightType {
-  if (mapping.exact) return 'f32';
-  return fits(wanted, dims[0] ?? 1) ? wanted : 'f16';
-}
-
-/** 1x1 convolutions are matrices; as such their rows can be cut into blocks. Other types keep PyTorch's four dimensions, which llama.cpp wants. */
-function storedShape(mapping: Mapping, shape: readonly number[], wanted: WeightType): readonly number[] {
-  if (mapping.reshape !== undefined) return mapping.reshape(shape);
-  const pointwise = shape.length === 4 && shape[2] === 1 && shape[3] === 1;
-  return pointwise && blockFormats[wanted].valuesPerBlock > 1 ? shape.slice(0, 2) : shape;
-}
-
-function wantedType(name: string, options: ConvertOptions): WeightType {
-  if (name === 'token_embd.weight') return options.headType ?? options.type;
-  if (name === 'per_layer_token_embd.weight') return options.pleType ?? options.type;
-  return options.type;
-}
-
-function makePlan(name: string, parts: readonly { mapping: Mapping; tensor: CheckpointTensor }[], config: ModelConfig, options: ConvertOptions): Plan {
-  const [first] = parts as [(typeof parts)[number]];
-  const wanted = wantedType(name, options);
-  let shape = [...storedShape(first.mapping, first.tensor.shape, wanted)];
-  if (shape.length === 0) shape = [1];
-  const stack = first.mapping.stack;
-  if (stack !== undefined) {
-    if (parts.length !== stack.count) {
-      throw new HearthError('CHECKPOINT_INCOMPLETE', `${name} is made of ${stack.count} tensors, ${parts.length} are there`);
-    }
-    for (const { tensor } of parts) {
-      if (tensor.shape.join() !== first.tensor.shape.join()) {
-        throw new HearthError('CHECKPOINT_MALFORMED', `${tensor.name} is [${tensor.shape.join()}], ${first.tensor.name} [${first.tensor.shape.join()}]`);
-      }
-    }
-    shape.unshift(stack.count);
+/** Room for both files must be there before hours are spent on them. */
+function checkOutput(outPath: string, neededBytes: number): void {
+  const directory = dirname(outPath);
+  for (const path of [outPath, multimodalPathFor(outPath)]) {
+    if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true)
+      throw new HearthError('FILE_WRITE_FAILED', `${path}: expected a file to write, it is a directory`);
   }
-  // llama.cpp wants a row for every id, the vision and audio ones too; nothing ever reads those.
-  let padValues = 0;
-  const rows = shape[0] ?? 0;
-  if ((name === 'per_layer_token_embd.weight' || name === 'token_embd.weight') && rows < config.text.vocabSize) {
-    padValues = (config.text.vocabSize - rows) * (shape[1] ?? 0);
-    shape[0] = config.text.vocabSize;
+  let freeBytes: number;
+  try {
+    const { bavail, bsize } = statfsSync(directory);
+    freeBytes = bavail * bsize;
+  } catch (cause) {
+    throw new HearthError(
+      'FILE_WRITE_FAILED',
+      `${directory}: expected a directory to write to (${(cause as NodeJS.ErrnoException).code})`,
+      { cause },
+    );
   }
-  const dims = shape.toReversed();
-  if (dims.length > 4 || dims.some((dim) => dim < 1)) {
-    throw new HearthError('CHECKPOINT_MALFORMED', `${first.tensor.name} has shape [${first.tensor.shape.join()}]; 1 to 4 dimensions without zeroes are stored`);
-  }
-  const type = typeFor(wanted, first.mapping, dims);
-  const values = dims.reduce((product, dim) => product * dim, 1);
-  const format = blockFormats[type];
-  return {
-    info: { name, dims, typeId: format.id, bytes: encodedBytes(format, values) },
-    type,
-    sources: parts.map(({ tensor }) => tensor),
-    padValues,
-  };
-}
-
-/** Every tensor of the checkpoint, sorted into the two files. Throws for one that belongs to neither. */
-function planTensors(checkpoint: Checkpoint, config: ModelConfig, options: ConvertOptions): Record<Target, Plan[]> {
-  const byName = new Map<string, { mapping: Mapping; tensor: CheckpointTensor }[]>();
-  for (const tensor of checkpoint.tensors.values()) {
-    if (isTiedHead(tensor.name)) continue;
-    const mapping = mapTensor(tensor.name);
-    if (mapping === undefined) throw new HearthError('CHECKPOINT_UNSUPPORTED', `tensor ${tensor.name} is no part of Gemma 3n`);
-    const parts = byName.get(mapping.name) ?? [];
-    if (parts.some((part) => part.mapping.stack?.index === mapping.stack?.index)) {
-      throw new HearthError('CHECKPOINT_MALFORMED', `tensors ${parts[0]?.tensor.name} and ${tensor.name} are the same part of the model`);
-    }
-    parts.push({ mapping, tensor });
-    byName.set(mapping.name, parts);
-  }
-  const plans: Record<Target, Plan[]> = { text: [], multimodal: [] };
-  for (const [name, parts] of byName) {
-    parts.sort((a, b) => (a.mapping.stack?.index ?? 0) - (b.mapping.stack?.index ?? 0));
-    plans[parts[0]?.mapping.target ?? 'text'].push(makePlan(name, parts, config, options));
-  }
-  for (const name of ['token_embd.weight', 'per_layer_token_embd.weight', 'output_norm.weight']) {
-    if (!byName.has(name)) throw new HearthError('CHECKPOINT_INCOMPLETE', `the checkpoint has no tensor for ${name}`);
-  }
-  return plans;
-}
-
-/** float32 slabs in, encoded bytes out. Rows never straddle a block, so slabs may be cut anywhere on one. */
-async function writePlan(checkpoint: Checkpoint, plan: Plan, writer: GgufWriter, onValues: (count: number) => Promise<void>): Promise<void> {
-  const format = blockFormats[plan.type];
-  const emit = async (slab: Float32Array): Promise<void> => {
-    const bytes = new Uint8Array(encodedBytes(format, slab.length));
-    format.encode(slab, bytes);
-    writer.write(bytes);
-    await onValues(slab.length);
-  };
-  for (const source of plan.sources) {
-    for (let first = 0; first < source.values; first += slabValues) {
-      const slab = new Float32Array(Math.min(slabValues, source.values - first));
-      checkpoint.read(source, first, slab);
-      await emit(slab);
-    }
-  }
-  for (let left = plan.padValues; left > 0; left -= slabValues) await emit(new Float32Array(Math.min(slabValues, left)));
-}
-
-function readTokenizer(directory: string): Buffer {
-  const path = join(directory, 'tokenizer.model');
-  if (!existsSync(path)) throw new HearthError('CHECKPOINT_INCOMPLETE', `${path} is missing`);
-  if (statSync(path).size > maxTokenizerBytes) throw new HearthError('CHECKPOINT_MALFORMED', `${path} has more than ${maxTokenizerBytes} bytes`);
-  return readFileSync(path);
+  if (freeBytes < neededBytes)
+    throw new HearthError(
+      'FILE_WRITE_FAILED',
+      `${directory}: expected room for ${neededBytes} bytes, found ${freeBytes}`,
+    );
 }
 
 function readImageSize(directory: string): number {
   const path = join(directory, 'preprocessor_config.json');
-  const size = existsSync(path) ? readJsonObject(path)['size'] : undefined;
-  const height = typeof size === 'object' && size !== null ? (size as Record<string, unknown>)['height'] : undefined;
-  return typeof height === 'number' && Number.isInteger(height) && height >= 32 && height <= 4096 ? height : 768;
+  if (!existsSync(path)) return defaultImageSize;
+  const { size } = readJsonObject(path);
+  if (size === undefined) return defaultImageSize;
+  const { height, width } = isObject(size) ? size : {};
+  if (height !== width || typeof height !== 'number' || !imageSizes.includes(height)) {
+    throw malformed(path, `size: expected a square of ${imageSizes.join(', ')} pixels, found ${shown(size)}`);
+  }
+  return height;
 }
 
 function readPrompts(directory: string): string | undefined {
@@ -172,28 +79,46 @@ export function multimodalPathFor(outPath: string): string {
   return join(dirname(outPath), `mmproj-${basename(outPath)}`);
 }
 
-/** Rejects with `CHECKPOINT_*`, `FILE_WRITE_FAILED` or `CANCELLED`; then no output file is left behind, complete or not. */
+/** Rejects with `CHECKPOINT_*`, `FILE_WRITE_FAILED` or `CANCELLED`; files that had the outputs' names are then still as they were. */
 export async function convertCheckpoint(options: ConvertOptions): Promise<ConvertResult> {
   const { checkpointDir, signal, onProgress } = options;
   const outPath = resolve(options.outPath);
-  if (!outPath.endsWith('.gguf')) throw new HearthError('OPTION_INVALID', `the output file should end in .gguf, not ${basename(outPath)}`);
-  const config = parseModelConfig(readJsonObject(join(checkpointDir, 'config.json')));
-  const vocabulary = buildVocabulary(parseSentencePiece(readTokenizer(checkpointDir)), config);
+  if (!outPath.endsWith('.gguf'))
+    throw new HearthError('OPTION_INVALID', `the output file should end in .gguf, not ${basename(outPath)}`);
+  const declared = parseModelConfig(readJsonObject(join(checkpointDir, 'config.json')));
+  const vocabulary = buildVocabulary(
+    parseSentencePiece(readWhole(join(checkpointDir, 'tokenizer.model'), maxTokenizerBytes)),
+    declared,
+  );
   const name = basename(outPath, '.gguf');
+  const prompts = readPrompts(checkpointDir);
+  const imageSize = readImageSize(checkpointDir);
   const checkpoint = Checkpoint.open(checkpointDir);
   const writers: GgufWriter[] = [];
   try {
-    const plans = planTensors(checkpoint, config, options);
-    const total = [...plans.text, ...plans.multimodal].reduce(
-      (sum, plan) => sum + plan.padValues + plan.sources.reduce((values, source) => values + source.values, 0),
+    const byName = sortTensors(checkpoint);
+    const config = withoutMissingTowers(declared, byName.keys());
+    const plans = planTensors(byName, config, options);
+    const all = [...plans.text, ...plans.multimodal];
+    checkOutput(
+      outPath,
+      all.reduce((bytes, { info }) => bytes + info.bytes, 0),
+    );
+    const total = all.reduce(
+      (sum, { padValues, sources }) => sources.reduce((values, source) => values + source.values, sum + padValues),
       0,
     );
+    const slabs = new Slabs(checkpoint);
     let done = 0;
     const writeFile = async (path: string, metadata: Metadata, file: readonly Plan[]): Promise<void> => {
-      const writer = new GgufWriter(path, metadata, file.map((plan) => plan.info));
+      const writer = new GgufWriter(
+        path,
+        metadata,
+        file.map((plan) => plan.info),
+      );
       writers.push(writer);
       for (const plan of file) {
-        await writePlan(checkpoint, plan, writer, async (count) => {
+        await writePlan(slabs, plan, writer, async (count) => {
           done += count;
           onProgress?.(done, total, plan.info.name);
           // Lets a signal in; the work between is synchronous.
@@ -201,14 +126,15 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
           if (signal?.aborted) throw new HearthError('CANCELLED', 'the conversion was cancelled');
         });
       }
+      writer.seal();
     };
-    await writeFile(outPath, textMetadata(name, config, vocabulary, readPrompts(checkpointDir)), plans.text);
-    let multimodalPath: string | undefined;
-    if (plans.multimodal.length > 0) {
-      multimodalPath = multimodalPathFor(outPath);
-      await writeFile(multimodalPath, multimodalMetadata(name, config, readImageSize(checkpointDir)), plans.multimodal);
+    const { fileType } = blockFormats[options.type];
+    await writeFile(outPath, textMetadata({ name, text: config.text, vocabulary, prompts, fileType }), plans.text);
+    const multimodalPath = plans.multimodal.length > 0 ? multimodalPathFor(outPath) : undefined;
+    if (multimodalPath !== undefined) {
+      await writeFile(multimodalPath, multimodalMetadata({ name, config, imageSize, fileType }), plans.multimodal);
     }
-    for (const writer of writers) writer.finish();
+    for (const writer of writers) writer.publish();
     return { textPath: outPath, multimodalPath };
   } finally {
     for (const writer of writers) writer.abandon();

@@ -37,7 +37,13 @@ export function fromFloat16(half: number): number {
   const exponent = (half >>> 10) & 31;
   const mantissa = half & 0x3ff;
   const magnitude =
-    exponent === 0 ? mantissa * 2 ** -24 : exponent === 31 ? (mantissa === 0 ? Infinity : NaN) : (1 + mantissa / 1024) * 2 ** (exponent - 15);
+    exponent === 0
+      ? mantissa * 2 ** -24
+      : exponent === 31
+        ? mantissa === 0
+          ? Infinity
+          : NaN
+        : (1 + mantissa / 1024) * 2 ** (exponent - 15);
   return half & 0x8000 ? -magnitude : magnitude;
 }
 
@@ -47,4 +53,16 @@ export function f16ToFloat32(from: Uint16Array, to: Float32Array): void {
 
 export function float32ToF16(from: Float32Array, to: Uint16Array): void {
   for (let i = 0; i < from.length; i++) to[i] = toFloat16(from[i] as number);
+}
+
+/** The largest magnitude in `values`; NaN where one of them is no number. */
+export function largestMagnitude(values: Float32Array): number {
+  const words = new Int32Array(values.buffer, values.byteOffset, values.length);
+  let largest = 0;
+  for (let i = 0; i < words.length; i++) {
+    const magnitude = (words[i] as number) & 0x7fffffff;
+    if (magnitude > largest) largest = magnitude;
+  }
+  bits[0] = largest;
+  return value[0] as number;
 }

@@ -1,11 +1,14 @@
 /**
  * Writes a GGUF file: header first, then tensors one after the other, in pieces of any size. The format is described in
- * addon/gguf/gguf.h. The file appears under its name only when it is complete.
+ * addon/gguf/gguf.h. The file appears under its name only when it is complete and on the disk.
  */
 import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { HearthError } from '../../errors';
 
 const alignment = 32;
+/** Tells the temporary files of writers for the same path apart. */
+let writers = 0;
 
 const valueTypes = { u32: 4, i32: 5, f32: 6, bool: 7, string: 8, array: 9 } as const;
 
@@ -81,19 +84,37 @@ function padding(position: number): number {
   return (alignment - (position % alignment)) % alignment;
 }
 
+function failed(path: string, cause: unknown): HearthError {
+  return new HearthError(
+    'FILE_WRITE_FAILED',
+    `${path} cannot be written (${(cause as NodeJS.ErrnoException).code ?? String(cause)})`,
+    { cause },
+  );
+}
+
+/** A rename is on the disk when the directory is. */
+function syncDirectory(path: string): void {
+  const fd = openSync(path, 'r');
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
 export class GgufWriter {
   private readonly fd: number;
   private readonly temporary: string;
   private next = 0;
   private written = 0;
-  private open = true;
+  private state: 'open' | 'sealed' | 'gone' = 'open';
 
   constructor(
     private readonly path: string,
     metadata: ReadonlyMap<string, GgufValue>,
     private readonly tensors: readonly GgufTensorInfo[],
   ) {
-    this.temporary = `${path}.part`;
+    this.temporary = `${path}.${process.pid}-${writers++}.part`;
     const head = new ByteSink();
     head.u32(0x46554747);
     head.u32(3);
@@ -115,9 +136,14 @@ export class GgufWriter {
     try {
       this.fd = openSync(this.temporary, 'w');
     } catch (cause) {
-      throw new HearthError('FILE_WRITE_FAILED', `${this.temporary} cannot be opened for writing`, { cause });
+      throw failed(this.temporary, cause);
     }
-    this.put(head.padded());
+    try {
+      this.put(head.padded());
+    } catch (error) {
+      this.abandon();
+      throw error;
+    }
   }
 
   /** The next bytes of the tensor in turn; tensors come in the order they were announced. */
@@ -135,24 +161,40 @@ export class GgufWriter {
     }
   }
 
-  /** Flushes to disk and gives the file its name. */
-  finish(): void {
-    if (this.next !== this.tensors.length) throw new HearthError('INTERNAL', `${this.tensors.length - this.next} tensors were not written`);
+  /** Flushes to the disk; nothing can be written after it. */
+  seal(): void {
+    if (this.next !== this.tensors.length)
+      throw new HearthError('INTERNAL', `${this.tensors.length - this.next} tensors were not written`);
     try {
       fsyncSync(this.fd);
       closeSync(this.fd);
-      this.open = false;
-      renameSync(this.temporary, this.path);
     } catch (cause) {
-      throw new HearthError('FILE_WRITE_FAILED', `${this.path} cannot be completed`, { cause });
+      throw failed(this.temporary, cause);
     }
+    this.state = 'sealed';
   }
 
-  /** Leaves nothing behind; after `finish` it does nothing. */
+  /** Gives the sealed file its name, in place of one that had it. */
+  publish(): void {
+    try {
+      renameSync(this.temporary, this.path);
+      syncDirectory(dirname(this.path));
+    } catch (cause) {
+      throw failed(this.path, cause);
+    }
+    this.state = 'gone';
+  }
+
+  finish(): void {
+    this.seal();
+    this.publish();
+  }
+
+  /** Leaves nothing behind; after `publish` it does nothing. */
   abandon(): void {
-    if (!this.open) return;
-    this.open = false;
-    closeSync(this.fd);
+    if (this.state === 'gone') return;
+    if (this.state === 'open') closeSync(this.fd);
+    this.state = 'gone';
     rmSync(this.temporary, { force: true });
   }
 
@@ -160,7 +202,7 @@ export class GgufWriter {
     try {
       for (let done = 0; done < bytes.length; ) done += writeSync(this.fd, bytes, done);
     } catch (cause) {
-      throw new HearthError('FILE_WRITE_FAILED', `${this.temporary} cannot be written: ${(cause as Error).message}`, { cause });
+      throw failed(this.temporary, cause);
     }
   }
 }

@@ -1,8 +1,9 @@
 /** The keys of the GGUF files: llama.cpp's where it has them, `hearth.*` for what only this runtime knows. */
 import type { GgufValue } from './gguf-writer';
-import type { AudioConfig, ModelConfig, TextConfig } from './model-config';
+import type { AudioConfig, ModelConfig, TextConfig, VisionConfig } from './model-config';
 import { probit } from './probit';
-import { type Piece, pieceTypes } from './sentencepiece';
+import { pieceTypes } from './sentencepiece';
+import type { Vocabulary } from './vocabulary';
 
 export type Metadata = Map<string, GgufValue>;
 
@@ -10,44 +11,6 @@ const u32 = (value: number): GgufValue => ({ type: 'u32', value });
 const f32 = (value: number): GgufValue => ({ type: 'f32', value });
 const str = (value: string): GgufValue => ({ type: 'string', value });
 const bool = (value: boolean): GgufValue => ({ type: 'bool', value });
-
-/**
- * Pieces that structure a prompt. They become control pieces whatever the checkpoint's tokenizer calls them: text from
- * outside is tokenised without control pieces, so it cannot open a turn.
- */
-const structural = new Set([
-  '<start_of_turn>',
-  '<end_of_turn>',
-  '<start_of_image>',
-  '<end_of_image>',
-  '<image_soft_token>',
-  '<start_of_audio>',
-  '<end_of_audio>',
-  '<audio_soft_token>',
-]);
-
-export interface Vocabulary {
-  readonly tokens: readonly string[];
-  readonly scores: readonly number[];
-  readonly types: readonly number[];
-}
-
-/** The tokenizer's pieces, then a name for every id past them. */
-export function buildVocabulary(pieces: readonly Piece[], config: ModelConfig): Vocabulary {
-  const tokens: string[] = [];
-  const scores: number[] = [];
-  const types: number[] = [];
-  for (let id = 0; id < config.text.vocabSize; id++) {
-    const named = config.namedIds.get(id);
-    const piece = named === undefined ? pieces[id] : undefined;
-    const text = named ?? piece?.text ?? `<unused_id_${id}>`;
-    tokens.push(text);
-    scores.push(piece?.score ?? 0);
-    if (structural.has(text)) types.push(pieceTypes.control);
-    else types.push(piece?.type ?? pieceTypes.unused);
-  }
-  return { tokens, scores, types };
-}
 
 function tokenizerKeys(metadata: Metadata, vocabulary: Vocabulary, text: TextConfig): void {
   const idOf = (piece: string): number => vocabulary.tokens.indexOf(piece);
@@ -67,12 +30,23 @@ function tokenizerKeys(metadata: Metadata, vocabulary: Vocabulary, text: TextCon
   metadata.set('tokenizer.ggml.add_space_prefix', bool(false));
 }
 
-export function textMetadata(name: string, config: ModelConfig, vocabulary: Vocabulary, prompts: string | undefined): Metadata {
-  const { text } = config;
+export interface TextFileFacts {
+  readonly name: string;
+  readonly text: TextConfig;
+  readonly vocabulary: Vocabulary;
+  /** JSON of the checkpoint's own prompts. */
+  readonly prompts: string | undefined;
+  /** `general.file_type`. */
+  readonly fileType: number;
+}
+
+export function textMetadata({ name, text, vocabulary, prompts, fileType }: TextFileFacts): Metadata {
   const metadata: Metadata = new Map();
   metadata.set('general.architecture', str('gemma3n'));
   metadata.set('general.type', str('model'));
   metadata.set('general.name', str(name));
+  metadata.set('general.quantization_version', u32(2));
+  metadata.set('general.file_type', u32(fileType));
   const set = (key: string, value: GgufValue): unknown => metadata.set(`gemma3n.${key}`, value);
   set('context_length', u32(text.contextLength));
   set('embedding_length', u32(text.hidden));
@@ -99,19 +73,22 @@ export function textMetadata(name: string, config: ModelConfig, vocabulary: Voca
   return metadata;
 }
 
-function audioKeys(metadata: Metadata, audio: AudioConfig): void {
+function audioKeys(metadata: Metadata, audio: AudioConfig, softTokens: number): void {
   const clip = (key: string, value: GgufValue): unknown => metadata.set(`clip.audio.${key}`, value);
   clip('projector_type', str('gemma3na'));
   clip('embedding_length', u32(audio.hidden));
+  clip('feed_forward_length', u32(audio.hidden * 4));
   clip('block_count', u32(audio.layers));
   clip('attention.head_count', u32(audio.heads));
-  clip('attention.layer_norm_epsilon', f32(1e-6));
+  clip('attention.layer_norm_epsilon', f32(audio.normEps));
   clip('num_mel_bins', u32(audio.melBins));
+  metadata.set('hearth.audio_soft_tokens', u32(softTokens));
   const own = (key: string, value: GgufValue): unknown => metadata.set(`hearth.audio.${key}`, value);
   own('chunk_size', u32(audio.chunkSize));
   own('context_left', u32(audio.contextLeft));
   own('context_right', u32(audio.contextRight));
   own('logit_cap', f32(audio.logitCap));
+  own('conv_kernel', u32(audio.convKernel));
   own('reduction_factor', u32(audio.reductionFactor));
   own('residual_weight', f32(audio.residualWeight));
   own('gradient_clipping', f32(audio.gradientClipping));
@@ -119,31 +96,52 @@ function audioKeys(metadata: Metadata, audio: AudioConfig): void {
   own('vocab_offset', u32(audio.vocabOffset));
 }
 
-export function multimodalMetadata(name: string, config: ModelConfig, imageSize: number): Metadata {
+/** llama.cpp wants the counts of a transformer; its MobileNet-V5 graph reads none of them, and neither does this runtime. */
+function visionKeys(
+  metadata: Metadata,
+  vision: VisionConfig,
+  projectionDim: number,
+  imageSize: number,
+  softTokens: number,
+): void {
+  const clip = (key: string, value: GgufValue): unknown => metadata.set(`clip.vision.${key}`, value);
+  clip('projector_type', str('gemma3nv'));
+  clip('image_size', u32(imageSize));
+  clip('patch_size', u32(Math.max(1, Math.floor(imageSize / softTokens))));
+  clip('embedding_length', u32(vision.hidden));
+  clip('projection_dim', u32(projectionDim));
+  clip('feed_forward_length', u32(vision.hidden * 4));
+  clip('block_count', u32(128));
+  clip('attention.head_count', u32(8));
+  clip('attention.layer_norm_epsilon', f32(vision.normEps));
+  clip('image_mean', { type: 'array', of: 'f32', value: [0, 0, 0] });
+  clip('image_std', { type: 'array', of: 'f32', value: [1, 1, 1] });
+  metadata.set('hearth.image_size', u32(imageSize));
+  metadata.set('hearth.image_soft_tokens', u32(softTokens));
+  metadata.set('hearth.vision.vocab_offset', u32(vision.vocabOffset));
+}
+
+export interface MultimodalFileFacts {
+  readonly name: string;
+  /** Without a tower's section the file says that it has no such encoder. */
+  readonly config: ModelConfig;
+  /** Side of the square a picture is resized to, in pixels. */
+  readonly imageSize: number;
+  /** `general.file_type`. */
+  readonly fileType: number;
+}
+
+export function multimodalMetadata({ name, config, imageSize, fileType }: MultimodalFileFacts): Metadata {
   const metadata: Metadata = new Map();
   metadata.set('general.architecture', str('clip'));
   metadata.set('general.type', str('mmproj'));
   metadata.set('general.name', str(name));
+  metadata.set('general.quantization_version', u32(2));
+  metadata.set('general.file_type', u32(fileType));
   metadata.set('clip.has_vision_encoder', bool(config.vision !== undefined));
   metadata.set('clip.has_audio_encoder', bool(config.audio !== undefined));
-  metadata.set('hearth.image_size', u32(imageSize));
-  metadata.set('hearth.image_soft_tokens', u32(config.imageSoftTokens));
-  metadata.set('hearth.audio_soft_tokens', u32(config.audioSoftTokens));
-  if (config.vision !== undefined) {
-    const clip = (key: string, value: GgufValue): unknown => metadata.set(`clip.vision.${key}`, value);
-    clip('projector_type', str('gemma3nv'));
-    clip('image_size', u32(imageSize));
-    clip('patch_size', u32(Math.max(1, Math.floor(imageSize / Math.max(1, config.imageSoftTokens)))));
-    clip('embedding_length', u32(config.vision.hidden));
-    clip('projection_dim', u32(config.text.hidden));
-    clip('feed_forward_length', u32(config.vision.hidden * 4));
-    clip('block_count', u32(128));
-    clip('attention.head_count', u32(8));
-    clip('attention.layer_norm_epsilon', f32(1e-6));
-    clip('image_mean', { type: 'array', of: 'f32', value: [0, 0, 0] });
-    clip('image_std', { type: 'array', of: 'f32', value: [1, 1, 1] });
-    metadata.set('hearth.vision.vocab_offset', u32(config.vision.vocabOffset));
-  }
-  if (config.audio !== undefined) audioKeys(metadata, config.audio);
+  if (config.vision !== undefined)
+    visionKeys(metadata, config.vision, config.text.hidden, imageSize, config.imageSoftTokens);
+  if (config.audio !== undefined) audioKeys(metadata, config.audio, config.audioSoftTokens);
   return metadata;
 }

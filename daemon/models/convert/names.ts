@@ -151,7 +151,8 @@ function mapEmbedder(prefix: string, rest: string): Mapping | undefined {
 /** Undefined for a tensor no part of the model is made of. */
 export function mapTensor(name: string): Mapping | undefined {
   const path = name.replace(/^model\./, '');
-  const after = (prefix: string): string | undefined => (path.startsWith(prefix) ? path.slice(prefix.length) : undefined);
+  const after = (prefix: string): string | undefined =>
+    path.startsWith(prefix) ? path.slice(prefix.length) : undefined;
   const vision = after('vision_tower.timm_model.');
   if (vision !== undefined) return mapVision(vision);
   const audio = after('audio_tower.');
