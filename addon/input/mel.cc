@@ -13,7 +13,6 @@ constexpr int kBands = static_cast<int>(MelExtractor::kBands);
 constexpr int kFrameLength = 512;
 constexpr int64_t kPadMultiple = 128;
 constexpr float kPreEmphasis = 0.97f;
-constexpr float kFirstScale = 0.03f;  // 1 - 0.97
 constexpr double kMinHz = 125.0, kMaxHz = 7600.0;
 constexpr double kFloor = 1e-5;
 // Far beyond any sound, and the difference of two such samples is still finite.
@@ -26,8 +25,8 @@ double MelToHz(double mel) { return 700.0 * (std::pow(10.0, mel / 2595.0) - 1.0)
 struct Tables {
   RealFft fft;
   std::array<float, kFrameLength> window;
-  // Band b weighs bins [first[b], first[b] + count[b]); its weights start at weights[start[b]]. Every bin lies under two
-  // triangles at most.
+  // Band b weighs bins [first[b], first[b] + count[b]); its weights start at weights[start[b]]. Every bin lies under
+  // two triangles at most.
   std::array<int, kBands> first, count, start;
   std::array<double, 2 * RealFft::kBins> weights;
 
@@ -64,8 +63,8 @@ const Tables& SharedTables() {
 void LogMel(const float* frame, float* out) {
   const Tables& tables = SharedTables();
   // Single precision up to the FFT, as in training: the rounding of these two products is audible in silent bands.
+  // The first sample needs no care: the window starts at 0.
   double input[RealFft::kSize] = {};
-  input[0] = frame[0] * kFirstScale * tables.window[0];
   for (int i = 1; i < kFrameLength; ++i) {
     const float emphasised = frame[i] - kPreEmphasis * frame[i - 1];
     input[i] = emphasised * tables.window[i];

@@ -1,7 +1,7 @@
 // Sound on its way to the audio encoder: 16 kHz mono in, a frame of 128 log-mel values every 10 ms out.
 //
 //   clip ── zeros up to a multiple of 128 samples ── a frame every 160 samples, as long as 513 are left:
-//     512 samples ── pre-emphasis: first x 0.03, then x[i] - 0.97 x[i-1], within the frame (HTK)
+//     512 samples ── pre-emphasis within the frame: x[i] - 0.97 x[i-1] (HTK; the first, x 0.03, meets a window of 0)
 //                 ── periodic Hann window ── zeros to 1024 ── FFT ── magnitude, 513 bins
 //                 ── 128 triangles, evenly spaced on the HTK mel scale (2595 log10(1 + f/700)), 125 to 7600 Hz
 //                 ── log(max(x, 1e-5))
@@ -26,7 +26,7 @@ class MelExtractor {
   static constexpr int64_t kSampleRateHz = 16000;
   static constexpr int64_t kBands = 128;
   static constexpr int64_t kHop = 160;
-  static constexpr int64_t kMinSamples = 513;              // fewer hold no frame
+  static constexpr int64_t kMinSamples = 513;                 // fewer hold no frame
   static constexpr int64_t kMaxSamples = 30 * kSampleRateHz;  // what the model was trained for
 
   // Takes a frame, [kBands], before the next one is made; an error ends the call that made it.

@@ -6,8 +6,6 @@
 namespace hearth {
 namespace {
 
-// Wide enough for any encoder of this family, small enough that no product of two sizes overflows.
-constexpr int64_t kMaxWidth = 1 << 16;
 constexpr int64_t kMaxKernel = 64;
 constexpr int64_t kMaxReduction = 64;
 
@@ -30,10 +28,12 @@ StatusOr<AudioConfig> AudioConfig::Load(const GgufFile& file) {
   c.head_dim = scale->elements();
   c.heads = c.hidden / c.head_dim;
   c.conv_kernel = taps->cols();
-  if (c.hidden > kMaxWidth || c.hidden % 2 != 0 || c.heads * c.head_dim != c.hidden) {
-    return Error(Code::MODEL_MISMATCH, "audio encoder: %lld values a frame and %lld a head; frames are an even number up to "
-                 "%lld, a multiple of a head", static_cast<long long>(c.hidden), static_cast<long long>(c.head_dim),
-                 static_cast<long long>(kMaxWidth));
+  if (c.hidden > kMaxAudioWidth || c.hidden % 2 != 0 || c.heads * c.head_dim != c.hidden) {
+    return Error(Code::MODEL_MISMATCH,
+                 "audio encoder: %lld values a frame and %lld a head; frames are an even number up to "
+                 "%lld, a multiple of a head",
+                 static_cast<long long>(c.hidden), static_cast<long long>(c.head_dim),
+                 static_cast<long long>(kMaxAudioWidth));
   }
   if (c.conv_kernel > kMaxKernel) {
     return Error(Code::MODEL_MISMATCH, "audio encoder: a convolution over %lld frames; at most %lld are expected",
@@ -44,7 +44,8 @@ StatusOr<AudioConfig> AudioConfig::Load(const GgufFile& file) {
 
   HEARTH_ASSIGN_OR_RETURN(const int64_t blocks, file.IntOr("clip.audio.block_count", c.blocks, 0, INT32_MAX));
   if (blocks != c.blocks) {
-    return Error(Code::MODEL_INCOMPLETE, "clip.audio.block_count is %lld, the file has the tensors of %lld audio blocks",
+    return Error(Code::MODEL_INCOMPLETE,
+                 "clip.audio.block_count is %lld, the file has the tensors of %lld audio blocks",
                  static_cast<long long>(blocks), static_cast<long long>(c.blocks));
   }
   HEARTH_ASSIGN_OR_RETURN(const int64_t heads, file.IntOr("clip.audio.attention.head_count", c.heads, 0, INT32_MAX));
@@ -57,7 +58,8 @@ StatusOr<AudioConfig> AudioConfig::Load(const GgufFile& file) {
   c.context = left - 1;
   HEARTH_ASSIGN_OR_RETURN(const int64_t right, file.IntOr("hearth.audio.context_right", 0, 0, kMaxAudioContext));
   if (right != 0) {
-    return Error(Code::MODEL_UNSUPPORTED, "audio encoder: hearth.audio.context_right is %lld; only causal attention (0) can run",
+    return Error(Code::MODEL_UNSUPPORTED,
+                 "audio encoder: hearth.audio.context_right is %lld; only causal attention (0) can run",
                  static_cast<long long>(right));
   }
   // The strided convolutions leave a quarter of the mel frames; those of the longest clip have to fit its tokens.

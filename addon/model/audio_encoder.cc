@@ -23,12 +23,15 @@ Status AudioEncoder::LoadAll(int64_t text_hidden) {
     channels = convs_[i].out_channels();
   }
   // llama.cpp's converter maps the projection to a name that means something else in other models.
-  const bool ours = file_->Find("a.input_projection.weight") != nullptr || file_->Find("a.pre_encode.out.weight") == nullptr;
-  HEARTH_ASSIGN_OR_RETURN(input_projection_, loader.Matrix(ours ? "a.input_projection.weight" : "a.pre_encode.out.weight",
-                                                           config_.hidden, bands * channels));
+  const bool ours =
+      file_->Find("a.input_projection.weight") != nullptr || file_->Find("a.pre_encode.out.weight") == nullptr;
+  HEARTH_ASSIGN_OR_RETURN(
+      input_projection_,
+      loader.Matrix(ours ? "a.input_projection.weight" : "a.pre_encode.out.weight", config_.hidden, bands * channels));
   blocks_.reserve(static_cast<size_t>(config_.blocks));
   for (int64_t b = 0; b < config_.blocks; ++b) {
-    HEARTH_ASSIGN_OR_RETURN(ConformerBlock block, ConformerBlock::Load(loader, "a.blk." + std::to_string(b) + ".", config_));
+    HEARTH_ASSIGN_OR_RETURN(ConformerBlock block,
+                            ConformerBlock::Load(loader, "a.blk." + std::to_string(b) + ".", config_));
     blocks_.push_back(std::move(block));
   }
   HEARTH_ASSIGN_OR_RETURN(MultimodalEmbedder embedder, MultimodalEmbedder::Load(loader, "mm.a.", text_hidden));
@@ -42,9 +45,9 @@ Status AudioEncoder::LoadAll(int64_t text_hidden) {
 
 Status AudioEncoder::Encode(Exec& exec, const float* samples, int64_t n, MatF out, int64_t* valid) const {
   if (out.rows != kSoftTokens || out.cols != embedder_->text_hidden()) {
-    return Error(Code::INTERNAL, "audio tokens into [%lld, %lld]; expected [%lld, %lld]", static_cast<long long>(out.rows),
-                 static_cast<long long>(out.cols), static_cast<long long>(kSoftTokens),
-                 static_cast<long long>(embedder_->text_hidden()));
+    return Error(Code::INTERNAL, "audio tokens into [%lld, %lld]; expected [%lld, %lld]",
+                 static_cast<long long>(out.rows), static_cast<long long>(out.cols),
+                 static_cast<long long>(kSoftTokens), static_cast<long long>(embedder_->text_hidden()));
   }
   HEARTH_ASSIGN_OR_RETURN(const std::unique_ptr<AudioStream> stream, AudioStream::Start(exec, *this));
   MelExtractor mel;
@@ -90,7 +93,8 @@ Status AudioStream::Allocate(Exec& exec) {
 
 Status AudioStream::Feed(Exec& exec, const float* mel) {
   if (mel_frames_ == kMaxAudioFrames) {
-    return Error(Code::AUDIO_INVALID, "a clip may have %lld mel frames (30 s)", static_cast<long long>(kMaxAudioFrames));
+    return Error(Code::AUDIO_INVALID, "a clip may have %lld mel frames (30 s)",
+                 static_cast<long long>(kMaxAudioFrames));
   }
   ++mel_frames_;
   std::copy_n(mel, MelExtractor::kBands, convs_[0].next());

@@ -47,11 +47,16 @@ Status ConformerBlock::Workspace::Allocate(const AudioConfig& config, int64_t ff
   return wide_.Reset(static_cast<size_t>(frames * std::max(ffn, 2 * config.hidden)));
 }
 
-StatusOr<ConformerBlock::FeedForward> ConformerBlock::LoadFeedForward(const TensorLoader& loader, const std::string& prefix,
+StatusOr<ConformerBlock::FeedForward> ConformerBlock::LoadFeedForward(const TensorLoader& loader,
+                                                                      const std::string& prefix,
                                                                       const std::string& suffix, int64_t hidden) {
   FeedForward ff;
   HEARTH_ASSIGN_OR_RETURN(ff.pre_norm, loader.Vector(prefix + "ffn_norm" + suffix, hidden));
   HEARTH_ASSIGN_OR_RETURN(ff.up, loader.Matrix(prefix + "ffn_up" + suffix, -1, hidden));
+  if (ff.up.rows > kMaxAudioWidth) {
+    return Error(Code::MODEL_MISMATCH, "tensor %sffn_up%s has %lld rows; at most %lld are expected", prefix.c_str(),
+                 suffix.c_str(), static_cast<long long>(ff.up.rows), static_cast<long long>(kMaxAudioWidth));
+  }
   HEARTH_ASSIGN_OR_RETURN(ff.down, loader.Matrix(prefix + "ffn_down" + suffix, hidden, ff.up.rows));
   HEARTH_ASSIGN_OR_RETURN(ff.post_norm, loader.Vector(prefix + "ffn_post_norm" + suffix, hidden));
   return ff;
@@ -79,7 +84,8 @@ StatusOr<ConformerBlock> ConformerBlock::Load(const TensorLoader& loader, const 
 
   HEARTH_ASSIGN_OR_RETURN(b.conv_pre_norm_, loader.Vector(prefix + "conv_norm.weight", hidden));
   HEARTH_ASSIGN_OR_RETURN(b.conv_in_, loader.Matrix(prefix + "conv_pw1.weight", 2 * hidden, hidden));
-  HEARTH_ASSIGN_OR_RETURN(const AlignedBuffer<float> taps, loader.Vector(prefix + "conv_dw.weight", config.conv_kernel * hidden));
+  HEARTH_ASSIGN_OR_RETURN(const AlignedBuffer<float> taps,
+                          loader.Vector(prefix + "conv_dw.weight", config.conv_kernel * hidden));
   HEARTH_ASSIGN_OR_RETURN(b.conv_mid_norm_, loader.Vector(prefix + "norm_conv.weight", hidden));
   HEARTH_ASSIGN_OR_RETURN(b.conv_out_, loader.Matrix(prefix + "conv_pw2.weight", hidden, hidden));
   HEARTH_RETURN_IF_ERROR(b.taps_.Reset(taps.size()));
@@ -108,7 +114,8 @@ Status ConformerBlock::Start(Exec& exec, State& state) const {
       waves[j * hidden + half + i] = static_cast<float>(std::cos(angle));
     }
   }
-  return MatMul(exec, linear_pos_, ConstMatF(waves.data(), steps, hidden), MatF(state.positions_.data(), steps, hidden));
+  return MatMul(exec, linear_pos_, ConstMatF(waves.data(), steps, hidden),
+                MatF(state.positions_.data(), steps, hidden));
 }
 
 Status ConformerBlock::Run(Exec& exec, State& state, Workspace& ws, MatF x) const {

@@ -2,7 +2,7 @@
 //
 //   x ─ half feed-forward:  clamp ─ norm ─ up ─ SiLU ─ down ─ clamp ─ norm ─ x residual weight ─(+ x)
 //     ─ local attention:    clamp ─ norm ─ q, k, v ─ attend ─ out ─ clamp ─ norm ─(+ x)
-//     ─ light convolution:  norm ─ linear, gated (GLU) ─ depthwise over time, causal ─ clamp ─ norm ─ SiLU ─ linear ─(+ x)
+//     ─ light convolution:  norm ─ linear, gated (GLU) ─ depthwise, causal ─ clamp ─ norm ─ SiLU ─ linear ─(+ x)
 //     ─ half feed-forward   (weights of its own)
 //     ─ clamp ─ norm
 //
@@ -51,14 +51,15 @@ class ConformerBlock {
 
    private:
     friend class ConformerBlock;
-    AlignedBuffer<float> normed_, query_;   // [frames, hidden]
-    AlignedBuffer<float> keys_, values_;    // [context + frames, hidden]
-    AlignedBuffer<float> conv_input_;       // [conv_kernel - 1 + frames, hidden]
-    AlignedBuffer<float> wide_;             // [frames, max(ffn, 2 * hidden)]
+    AlignedBuffer<float> normed_, query_;  // [frames, hidden]
+    AlignedBuffer<float> keys_, values_;   // [context + frames, hidden]
+    AlignedBuffer<float> conv_input_;      // [conv_kernel - 1 + frames, hidden]
+    AlignedBuffer<float> wide_;            // [frames, max(ffn, 2 * hidden)]
   };
 
   // Tensors PREFIX + names as in the converter, PREFIX "a.blk.N.".
-  static StatusOr<ConformerBlock> Load(const TensorLoader& loader, const std::string& prefix, const AudioConfig& config);
+  static StatusOr<ConformerBlock> Load(const TensorLoader& loader, const std::string& prefix,
+                                       const AudioConfig& config);
 
   // The widest of its feed-forwards.
   int64_t ffn() const { return start_.up.rows > end_.up.rows ? start_.up.rows : end_.up.rows; }

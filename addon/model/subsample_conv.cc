@@ -22,8 +22,9 @@ StatusOr<SubsampleConv> SubsampleConv::Load(const TensorLoader& loader, const st
   HEARTH_ASSIGN_OR_RETURN(const GgufTensor* tensor, loader.file().Require(name));
   const auto& dims = tensor->dims;
   if (dims[0] != kKernel || dims[1] != kKernel || dims[2] != channels || dims[3] > kMaxChannels) {
-    return Error(Code::MODEL_MISMATCH, "tensor %s should be [any up to %lld, %lld, 3, 3] but is [%lld, %lld, %lld, %lld]",
-                 name.c_str(), static_cast<long long>(kMaxChannels), static_cast<long long>(channels),
+    return Error(Code::MODEL_MISMATCH,
+                 "tensor %s should be [any up to %lld, %lld, 3, 3] but is [%lld, %lld, %lld, %lld]", name.c_str(),
+                 static_cast<long long>(kMaxChannels), static_cast<long long>(channels),
                  static_cast<long long>(dims[3]), static_cast<long long>(dims[2]), static_cast<long long>(dims[1]),
                  static_cast<long long>(dims[0]));
   }
@@ -60,7 +61,8 @@ void SubsampleConv::GatherPatches(const float* rows, float* patches) const {
     const int64_t begin = std::max<int64_t>(first, 0), end = std::min(first + kKernel, bands_);
     for (int64_t k = 0; k < kKernel; ++k, patches += span) {
       if (end - begin < kKernel) std::fill_n(patches, span, 0.0f);
-      std::copy_n(rows + (k * bands_ + begin) * channels_, (end - begin) * channels_, patches + (begin - first) * channels_);
+      std::copy_n(rows + (k * bands_ + begin) * channels_, (end - begin) * channels_,
+                  patches + (begin - first) * channels_);
     }
   }
 }

@@ -34,7 +34,7 @@ class SubsampleConv {
 
    private:
     friend class SubsampleConv;
-    AlignedBuffer<float> pending_;        // input rows from that of the next output on
+    AlignedBuffer<float> pending_;         // input rows from that of the next output on
     AlignedBuffer<double> sum_, squares_;  // of each output row in hand
     AlignedBuffer<float> mean_, scale_;    // likewise, cumulative
     int64_t row_size_ = 0;
@@ -44,8 +44,8 @@ class SubsampleConv {
   };
 
   // Tensors PREFIX.weight [out, in, 3, 3] (PyTorch) and PREFIX.norm.weight [out].
-  static StatusOr<SubsampleConv> Load(const TensorLoader& loader, const std::string& prefix, int64_t bands, int64_t channels,
-                                      float eps);
+  static StatusOr<SubsampleConv> Load(const TensorLoader& loader, const std::string& prefix, int64_t bands,
+                                      int64_t channels, float eps);
 
   // Values of a row: [band, channel].
   int64_t in_row() const { return bands_ * channels_; }

@@ -46,7 +46,8 @@ struct Clip {
       const std::string name = "audio" + std::to_string(i);
       const GgufTensor* samples = golden.Find(name + ".samples");
       if (samples == nullptr) continue;
-      clips.push_back({name, Golden<float>(golden, name + ".samples"), samples->elements(), golden.Find(name + ".tokens")->rows()});
+      clips.push_back(
+          {name, Golden<float>(golden, name + ".samples"), samples->elements(), golden.Find(name + ".tokens")->rows()});
     }
     REQUIRE(!clips.empty());
     return clips;
@@ -143,7 +144,8 @@ TEST_CASE("sound in pieces gives the tokens of the whole clip, bit by bit") {
     REQUIRE(whole.status.ok());
     for (uint32_t seed = 1; seed <= 3; ++seed) {
       std::mt19937 random(seed);
-      const Streamed pieces = Stream(*encoder, exec, clip.samples, clip.sample_count, [&] { return 1 + random() % 9000; });
+      const Streamed pieces =
+          Stream(*encoder, exec, clip.samples, clip.sample_count, [&] { return 1 + random() % 9000; });
       REQUIRE(pieces.status.ok());
       CHECK(pieces.encoded == whole.encoded);
       CHECK(pieces.soft == whole.soft);
@@ -205,7 +207,8 @@ TEST_CASE("the shortest and the longest clip") {
   REQUIRE(encoder->Encode(exec, samples.data(), MelExtractor::kMaxSamples, rows, &valid).ok());
   CHECK(valid == AudioEncoder::kSoftTokens);
   for (const float value : out) REQUIRE(std::isfinite(value));
-  CHECK(encoder->Encode(exec, samples.data(), MelExtractor::kMaxSamples + 1, rows, &valid).code() == Code::AUDIO_INVALID);
+  CHECK(encoder->Encode(exec, samples.data(), MelExtractor::kMaxSamples + 1, rows, &valid).code() ==
+        Code::AUDIO_INVALID);
   CHECK(encoder->Encode(exec, samples.data(), 16000, rows.Rows(0, 187), &valid).code() == Code::INTERNAL);
 }
 
@@ -224,7 +227,8 @@ TEST_CASE("a stream takes no more frames than a clip has") {
 std::string Replaced(std::string bytes, const std::string& from, const std::string& to) {
   REQUIRE(from.size() == to.size());
   size_t found = 0;
-  for (size_t at = 0; (at = bytes.find(from, at)) != std::string::npos; at += to.size(), ++found) bytes.replace(at, to.size(), to);
+  for (size_t at = 0; (at = bytes.find(from, at)) != std::string::npos; at += to.size(), ++found)
+    bytes.replace(at, to.size(), to);
   REQUIRE(found > 0);
   return bytes;
 }
@@ -253,7 +257,8 @@ std::string WithKey(std::string bytes, const std::string& key, T value) {
 std::string WithDim(std::string bytes, const std::string& tensor, int d, uint64_t value) {
   const size_t at = bytes.find(tensor);
   REQUIRE(at != std::string::npos);
-  std::memcpy(bytes.data() + at + tensor.size() + sizeof(uint32_t) + static_cast<size_t>(d) * sizeof(uint64_t), &value, sizeof value);
+  std::memcpy(bytes.data() + at + tensor.size() + sizeof(uint32_t) + static_cast<size_t>(d) * sizeof(uint64_t), &value,
+              sizeof value);
   return bytes;
 }
 
@@ -261,9 +266,9 @@ TEST_CASE("a model whose parts do not fit is refused") {
   const std::string bytes = ModelBytes();
   REQUIRE(LoadCode(bytes) == Code::kOk);
   for (const char* tensor :
-       {"a.conv1d.0.weight", "a.conv1d.1.norm.weight", "a.input_projection.weight", "a.blk.0.attn_q.weight", "a.blk.0.per_dim_scale.weight",
-        "a.blk.1.ffn_up.weight", "a.blk.1.ffn_down_1.weight", "a.blk.2.conv_dw.weight", "a.blk.3.layer_pre_norm.weight",
-        "a.blk.3.attn_q.weight", "mm.a.embedding.weight"}) {
+       {"a.conv1d.0.weight", "a.conv1d.1.norm.weight", "a.input_projection.weight", "a.blk.0.attn_q.weight",
+        "a.blk.0.per_dim_scale.weight", "a.blk.1.ffn_up.weight", "a.blk.1.ffn_down_1.weight", "a.blk.2.conv_dw.weight",
+        "a.blk.3.layer_pre_norm.weight", "a.blk.3.attn_q.weight", "mm.a.embedding.weight"}) {
     CAPTURE(tensor);
     std::string other = tensor;
     other[0] = 'x';
@@ -302,7 +307,9 @@ TEST_CASE("weights of any value end in numbers, not in a crash") {
   const std::vector<float> samples(16000, 0.1f);
   std::vector<float> out(AudioEncoder::kSoftTokens * kTextHidden);
   int64_t valid = 0;
-  CHECK((*encoder)->Encode(exec, samples.data(), 16000, MatF(out.data(), AudioEncoder::kSoftTokens, kTextHidden), &valid).ok());
+  CHECK((*encoder)
+            ->Encode(exec, samples.data(), 16000, MatF(out.data(), AudioEncoder::kSoftTokens, kTextHidden), &valid)
+            .ok());
   CHECK(valid == 7);
 }
 
