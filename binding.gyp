@@ -31,6 +31,11 @@
         ["target_arch=='arm64'", {"dependencies": ["kernels_arm_neon_dotprod", "kernels_arm_neon_i8mm"]}],
       ],
     },
+    {
+      "target_name": "sd_notify",
+      "sources": ["addon/napi/sd_notify.cc"],
+      "defines": ["NAPI_VERSION=8"],
+    },
   ],
   "conditions": [
     ["target_arch=='x64'", {

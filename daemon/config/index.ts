@@ -2,3 +2,4 @@ export { optionTable, redact } from './describe';
 export { type Config, type ConfigSources, configFlags, loadConfig } from './load';
 export { ConfigError, type ConfigProblem } from './problems';
 export type { CameraConfig, MicrophoneConfig, PluginConfig, StreamConfig } from './schema';
+export { type ServiceManager, serviceManager } from './service-manager';
