@@ -14,7 +14,11 @@ const totals = { passed: 0, failed: 0, skipped: 0 };
 
 /** Debian packages by the file that shows that they are there. */
 function neededPackages() {
-  const needed = { mosquitto: '/usr/sbin/mosquitto', 'doctest-dev': '/usr/include/doctest/doctest.h', systemd: '/usr/bin/systemd-analyze' };
+  const needed = {
+    mosquitto: '/usr/sbin/mosquitto',
+    'doctest-dev': '/usr/include/doctest/doctest.h',
+    systemd: '/usr/bin/systemd-analyze',
+  };
   if (options.has('--cross')) {
     needed['g++-aarch64-linux-gnu'] = '/usr/bin/aarch64-linux-gnu-g++';
     needed['qemu-user-static'] = '/usr/bin/qemu-aarch64-static';
@@ -30,11 +34,18 @@ function installPackages() {
   const asRoot = process.getuid() === 0 ? [] : ['sudo', '-n'];
   const apt = (...args) => {
     const [command, ...rest] = [...asRoot, 'apt-get', ...args];
-    return spawnSync(command, rest, { stdio: ['ignore', 'ignore', 'inherit'], env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } }).status === 0;
+    return (
+      spawnSync(command, rest, {
+        stdio: ['ignore', 'ignore', 'inherit'],
+        env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+      }).status === 0
+    );
   };
   console.log(`hearth: installing ${missing.join(' ')}`);
   if (apt('update', '-q') && apt('install', '-y', '-q', '--no-install-recommends', ...missing)) return;
-  throw new SetupError(`the tests need Debian packages that could not be installed here. Run: sudo apt-get install ${missing.join(' ')}`);
+  throw new SetupError(
+    `the tests need Debian packages that could not be installed here. Run: sudo apt-get install ${missing.join(' ')}`,
+  );
 }
 
 function add(name, { passed, failed, skipped }) {
@@ -48,12 +59,16 @@ function add(name, { passed, failed, skipped }) {
 function native(name, variables, args = []) {
   console.log(`hearth: ${name}`);
   run('make', ['-s', '-j2', '-f', 'test/native/Makefile', 'build', ...variables]);
-  const { stdout, status } = spawnSync('make', ['-s', '-f', 'test/native/Makefile', 'check', ...variables, `ARGS=${args.join(' ')}`], {
-    cwd: root,
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'inherit'],
-    maxBuffer: 64 << 20,
-  });
+  const { stdout, status } = spawnSync(
+    'make',
+    ['-s', '-f', 'test/native/Makefile', 'check', ...variables, `ARGS=${args.join(' ')}`],
+    {
+      cwd: root,
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'inherit'],
+      maxBuffer: 64 << 20,
+    },
+  );
   process.stdout.write(stdout);
   const counts = /test cases:\s*(\d+) \|\s*(\d+) passed \|\s*(\d+) failed/.exec(stdout);
   if (counts === null) {
@@ -79,7 +94,11 @@ function jest() {
   }
   const results = JSON.parse(readFileSync(report, 'utf8'));
   const broken = results.numRuntimeErrorTestSuites;
-  add('jest', { passed: results.numPassedTests, failed: results.numFailedTests + broken, skipped: results.numPendingTests + results.numTodoTests });
+  add('jest', {
+    passed: results.numPassedTests,
+    failed: results.numFailedTests + broken,
+    skipped: results.numPendingTests + results.numTodoTests,
+  });
 }
 
 try {
@@ -88,7 +107,11 @@ try {
   native('native tests', []);
   if (options.has('--sanitize')) native('native tests under ASan and UBSan', ['SANITIZE=1']);
   if (options.has('--cross')) {
-    native('arm64: kernel sweeps and e2b-narrow under qemu', ['CROSS=aarch64'], ["'--test-case=*specification*,*dequantisation*,*scalar table*,*e2b-narrow*'"]);
+    native(
+      'arm64: kernel sweeps and e2b-narrow under qemu',
+      ['CROSS=aarch64'],
+      ["'--test-case=*specification*,*dequantisation*,*scalar table*,*e2b-narrow*'"],
+    );
   }
   jest();
 } catch (error) {

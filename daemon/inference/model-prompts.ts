@@ -47,7 +47,8 @@ const maxPromptsChars = 65_536;
  */
 export function parsePrompts(json: string): ModelPrompts {
   if (json === '') return defaultPrompts;
-  if (json.length > maxPromptsChars) throw new HearthError('MODEL_MISMATCH', `the model's prompts take ${json.length} characters`);
+  if (json.length > maxPromptsChars)
+    throw new HearthError('MODEL_MISMATCH', `the model's prompts take ${json.length} characters`);
   let value: unknown;
   try {
     value = JSON.parse(json);
@@ -62,7 +63,8 @@ export function parsePrompts(json: string): ModelPrompts {
   for (const [name, key] of Object.entries(keys)) {
     const text = given[key];
     if (text === undefined) continue;
-    if (typeof text !== 'string') throw new HearthError('MODEL_MISMATCH', `the model's prompt "${key}" should be a string`);
+    if (typeof text !== 'string')
+      throw new HearthError('MODEL_MISMATCH', `the model's prompt "${key}" should be a string`);
     prompts[name] = text;
   }
   const languages = given['languages'];

@@ -114,7 +114,8 @@ function checkCount(name: string, value: number, min: number, max: number): numb
 }
 
 function checkRange(name: string, value: number | undefined, min: number, max: number): void {
-  if (value !== undefined && !(value >= min && value <= max)) throw invalid(`${name} must be from ${min} to ${max}, not ${value}`);
+  if (value !== undefined && !(value >= min && value <= max))
+    throw invalid(`${name} must be from ${min} to ${max}, not ${value}`);
 }
 
 /** A loaded model. */
@@ -145,7 +146,10 @@ export class NativeEngine {
     const width = checkCount('image width', image.width, 1, 65_535);
     const height = checkCount('image height', image.height, 1, 65_535);
     if (image.data.length !== width * height * 3) {
-      throw new HearthError('IMAGE_INVALID', `${width}x${height} RGB is ${width * height * 3} bytes, not ${image.data.length}`);
+      throw new HearthError(
+        'IMAGE_INVALID',
+        `${width}x${height} RGB is ${width * height * 3} bytes, not ${image.data.length}`,
+      );
     }
     return await this.handle.encodeImage(image.data, width, height, size);
   }

@@ -17,7 +17,9 @@ export interface PromptTokenizer {
 }
 
 /** A picture or a sound, in the order its soft tokens appear in the ids. */
-export type Media = { readonly type: 'image'; readonly image: RgbImage } | { readonly type: 'audio'; readonly audio: AudioClip };
+export type Media =
+  | { readonly type: 'image'; readonly image: RgbImage }
+  | { readonly type: 'audio'; readonly audio: AudioClip };
 
 export interface Prompt {
   readonly ids: Int32Array;
@@ -84,14 +86,16 @@ class PromptBuilder {
 
   private addImage(image: RgbImage): void {
     const { info } = this.tokenizer;
-    if (!info.vision) throw new HearthError('MODEL_UNSUPPORTED', 'the model takes no pictures: it was loaded without a vision encoder');
+    if (!info.vision)
+      throw new HearthError('MODEL_UNSUPPORTED', 'the model takes no pictures: it was loaded without a vision encoder');
     this.addSoft(info.special.startOfImage, info.special.imageSoftToken, info.imageSoftTokens, info.special.endOfImage);
     this.media.push({ type: 'image', image });
   }
 
   private addAudio(audio: AudioClip): void {
     const { info } = this.tokenizer;
-    if (!info.audio) throw new HearthError('MODEL_UNSUPPORTED', 'the model takes no sound: it was loaded without an audio encoder');
+    if (!info.audio)
+      throw new HearthError('MODEL_UNSUPPORTED', 'the model takes no sound: it was loaded without an audio encoder');
     this.addSoft(info.special.startOfAudio, info.special.audioSoftToken, info.audioSoftTokens, info.special.endOfAudio);
     this.media.push({ type: 'audio', audio });
   }

@@ -109,7 +109,11 @@ export class RunnerEngine implements Engine {
     this.endReason = undefined;
     this.lastProgressMs = Date.now();
     // No environment: what the daemon was given there (credentials among it) is none of the runner's business.
-    const child = fork(join(__dirname, 'runner.js'), [], { serialization: 'advanced', env: {}, execArgv: ['--enable-source-maps'] });
+    const child = fork(join(__dirname, 'runner.js'), [], {
+      serialization: 'advanced',
+      env: {},
+      execArgv: ['--enable-source-maps'],
+    });
     this.child = child;
     child.on('message', (message) => this.receive(message as FromRunner));
     child.on('error', (error) => {

@@ -49,7 +49,9 @@ export interface Sampling {
  * A MatFormer slice: a name from the table in `gemma3n` (`e4b`, `e3.79b` ... `e2b`), or explicit FFN widths for every
  * layer of the file plus the layers to leave out (only layers that share their KV cache may be left out).
  */
-export type SliceRequest = string | { readonly ffnWidths: readonly number[]; readonly skippedLayers: readonly number[] };
+export type SliceRequest =
+  | string
+  | { readonly ffnWidths: readonly number[]; readonly skippedLayers: readonly number[] };
 
 export interface GenerateRequest {
   readonly messages: readonly Message[];

