@@ -20,6 +20,8 @@ export interface PluginProcessOptions {
   readonly file: string;
   readonly limits: ProcessLimits;
   readonly methods: HostMethods;
+  /** Called once, when its end is certain and before calls in hand reject; the thread may take a moment to be gone. */
+  readonly onFail: (reason: HearthError) => void;
   readonly log: Log;
 }
 
@@ -37,8 +39,8 @@ export class PluginProcess {
   readonly #worker: Worker;
   readonly #options: PluginProcessOptions;
   readonly rpc: Rpc<WorkerMethods, WorkerNotices>;
-  /** Resolves, once the thread is gone, to why; it never rejects. */
-  readonly ended: Promise<HearthError>;
+  /** Resolves once the thread is gone; never rejects. */
+  readonly ended: Promise<void>;
   #reason: HearthError | undefined;
   #watch: NodeJS.Timeout | undefined;
   #missed = 0;
@@ -73,7 +75,7 @@ export class PluginProcess {
       this.#worker.once('messageerror', (error) => this.fail(this.#crash(messageOf(error))));
       this.#worker.once('exit', (code) => {
         this.fail(this.#crash(`it left with exit code ${code}`));
-        resolve(this.#reason as HearthError);
+        resolve();
       });
     });
   }
@@ -96,6 +98,7 @@ export class PluginProcess {
     if (this.#reason !== undefined) return;
     this.#reason = reason;
     clearInterval(this.#watch);
+    this.#options.onFail(reason);
     this.rpc.close(reason);
     void this.#worker.terminate();
   }

@@ -58,6 +58,8 @@ export class Supervisor {
   #state: PluginState = { state: 'starting', restarts: 0 };
   #timer: NodeJS.Timeout | undefined;
   #stopping: HearthError | undefined;
+  /** Counts what ended a launch from outside: one that fails after that is nobody's crash. */
+  #launches = 0;
   /** Settles what waits for the next run. */
   readonly #waiting = new Set<(run: Run | HearthError) => void>();
   /** What is registered with the daemon, and what ends it. A registration outlives a crash: items wait for the next run. */
@@ -96,6 +98,7 @@ export class Supervisor {
   /** Handlers in hand get a moment to end; what is still in hand then ends with `reason`. */
   async stop(reason: HearthError, final = true): Promise<void> {
     this.#stopping = reason;
+    this.#launches++;
     clearTimeout(this.#timer);
     if (final) {
       this.#unregister();
@@ -124,11 +127,15 @@ export class Supervisor {
   async #launch(): Promise<void> {
     const model = this.#model;
     if (model === undefined || this.#stopping !== undefined) return;
+    const launch = this.#launches;
     if (this.#state.state !== 'restarting') this.#publish({ state: 'starting', restarts: this.#state.restarts });
     try {
+      // Two workers of one plugin at a time would publish over each other.
+      await this.#process?.ended;
+      if (this.#stopping !== undefined) return;
       await this.#open(model);
     } catch (error) {
-      this.#failed(asHearthError(error));
+      if (launch === this.#launches) this.#failed(asHearthError(error));
     }
   }
 
@@ -150,19 +157,27 @@ export class Supervisor {
       rules: () => checked(rules),
       deliver: (filter, topic, payload) => process.rpc.call('message', [filter, topic, payload], [payload.buffer]),
     });
-    const process: PluginProcess = new PluginProcess({ name, file, limits: { memoryMb, hangTimeoutMs }, methods: services.methods, log: this.#log });
+    const process: PluginProcess = new PluginProcess({
+      name,
+      file,
+      limits: { memoryMb, hangTimeoutMs },
+      methods: services.methods,
+      log: this.#log,
+      onFail: (reason) => {
+        services.close();
+        if (this.#run?.process !== process) return;
+        this.#run = undefined;
+        this.#failed(reason);
+      },
+    });
     this.#process = process;
+    void process.ended.then(() => {
+      if (this.#process === process) this.#process = undefined;
+    });
     const timer = setTimeout(
       () => process.fail(new HearthError('PLUGIN_TIMEOUT', `plugin ${name}: its start took more than ${options.timing.startTimeoutMs} ms`)),
       options.timing.startTimeoutMs,
     );
-    void process.ended.then((reason) => {
-      services.close();
-      if (this.#process === process) this.#process = undefined;
-      if (this.#run?.process !== process) return;
-      this.#run = undefined;
-      this.#failed(reason);
-    });
     try {
       manifest = checkManifest(await process.rpc.call('load', []), name);
       const config = resolveConfig(manifest, given);
@@ -251,9 +266,8 @@ export class Supervisor {
     this.#waiting.clear();
   }
 
-  /** The run there is or the next one, until `deadlineAt` (Unix time in milliseconds). */
+  /** The next run, waited for until `deadlineAt` (Unix time in milliseconds). */
   async #nextRun(deadlineAt: number): Promise<Run> {
-    if (this.#run !== undefined) return this.#run;
     let timer: NodeJS.Timeout | undefined;
     const outcome = await new Promise<Run | HearthError>((resolve) => {
       this.#waiting.add(resolve);
@@ -273,7 +287,8 @@ export class Supervisor {
     const policy = options.policy(item.kind, item.stream);
     const task = itemTask(item, media, policy);
     try {
-      const run = await this.#nextRun(task.deadlineAt);
+      // Not a turn later where it can be now: a stop in between would not know of the item.
+      const run = this.#run ?? (await this.#nextRun(task.deadlineAt));
       await this.#perform(run, task, () => run.process.rpc.call('item', [{ ...item, settings: policy.settings }]));
     } catch (error) {
       const failure = asHearthError(error);

@@ -1,82 +1,38 @@
-/** Says what a camera sees: every frame becomes a `caption` event; the verb `caption` does it for one picture. */
-import {
-  type FrameItem,
-  type MediaRef,
-  type PluginContext,
-  type PluginGenerateRequest,
-  PluginError,
-  definePlugin,
-} from '../../daemon/plugins/api';
+/** Says what is in a picture: for each frame of the streams it is handed, and on request. */
+import { definePlugin, type MediaRef, PluginError, type PluginResult } from '../../daemon/plugins/api';
 
-interface CaptionsConfig {
-  readonly prompt?: string;
+interface Config {
+  readonly prompt: string | null;
+  readonly language: string;
   readonly maxTokens: number;
   readonly temperature: number;
-  readonly imageSize?: 256 | 512 | 768;
+  readonly imageSize: 256 | 512 | 768 | null;
 }
 
-interface Question {
-  readonly prompt: string | undefined;
-  readonly language: string | undefined;
+/** What `caption` takes beside the picture. */
+interface CaptionRequest {
+  readonly prompt?: string;
 }
 
-const maxPromptChars = 4000;
+const maxPromptCharacters = 4096;
 
-/** The model's own prompt asks in English, so English needs no words of its own. */
-function promptFor(ctx: PluginContext<CaptionsConfig>, { prompt, language }: Question): string {
-  const question = prompt ?? ctx.model.prompts.caption;
-  if (language === undefined || language === 'en') return question;
-  return `${question} Answer in ${ctx.model.prompts.languages[language] ?? language}.`;
-}
-
-function jobFor(
-  ctx: PluginContext<CaptionsConfig>,
-  media: MediaRef,
-  question: Question,
-  item: { readonly id: string },
-): PluginGenerateRequest {
-  const { maxTokens, temperature, imageSize } = ctx.config;
-  return {
-    messages: [
-      { role: 'user', parts: [{ type: 'media', media }, { type: 'text', text: promptFor(ctx, question) }] },
-    ],
-    maxTokens,
-    sampling: { temperature },
-    ...(imageSize !== undefined && { imageSize }),
-    item,
-  };
-}
-
-async function captionFrame(ctx: PluginContext<CaptionsConfig>, frame: FrameItem): Promise<void> {
-  const language = frame.settings?.language;
-  // What the operator asks of one camera beats what is asked of all of them.
-  const prompt = frame.settings?.prompt ?? ctx.config.prompt;
-  const result = await ctx.generate(jobFor(ctx, frame.media, { prompt, language }, frame));
-  const text = result.text.trim();
-  await ctx.emit({ kind: 'caption', item: frame, result, text, ...(language !== undefined && { lang: language }) });
-}
-
-function questionOf(payload: Readonly<Record<string, unknown>>): Question {
-  const { prompt, language, ...rest } = payload;
-  const unknown = Object.keys(rest)[0];
-  if (unknown !== undefined) {
-    throw new PluginError('REQUEST_INVALID', `caption: expected image, prompt or language, received ${JSON.stringify(unknown.slice(0, 80))}`);
+function parseRequest(payload: Readonly<Record<string, unknown>>): CaptionRequest {
+  const { prompt, ...rest } = payload;
+  const [unknown] = Object.keys(rest);
+  if (unknown !== undefined) throw new PluginError('REQUEST_INVALID', `caption: expected image and prompt, received ${JSON.stringify(unknown.slice(0, 60))}`);
+  if (prompt === undefined) return {};
+  if (typeof prompt !== 'string' || prompt === '' || prompt.length > maxPromptCharacters) {
+    throw new PluginError('REQUEST_INVALID', `caption: prompt: expected text of 1 to ${maxPromptCharacters} characters`);
   }
-  if (prompt !== undefined && (typeof prompt !== 'string' || prompt.length === 0 || prompt.length > maxPromptChars)) {
-    throw new PluginError('REQUEST_INVALID', `caption.prompt: expected text of 1 to ${maxPromptChars} characters`);
-  }
-  if (language !== undefined && (typeof language !== 'string' || !/^[a-z]{2,3}$/.test(language))) {
-    throw new PluginError('REQUEST_INVALID', 'caption.language: expected a language code such as en');
-  }
-  return { prompt, language };
+  return { prompt };
 }
 
-export default definePlugin<CaptionsConfig>({
+export default definePlugin<Config>({
   manifest: {
     name: 'captions',
     version: '1.0.0',
     apiVersion: '^1.0.0',
-    description: 'Describes the frames of cameras.',
+    description: 'Describes pictures.',
     consumes: ['frame'],
     verbs: ['caption'],
     emits: ['caption'],
@@ -85,47 +41,61 @@ export default definePlugin<CaptionsConfig>({
       additionalProperties: false,
       properties: {
         prompt: {
-          type: 'string',
+          type: ['string', 'null'],
           minLength: 1,
-          maxLength: maxPromptChars,
-          description: 'What is asked about every frame; the `prompt` of a stream beats it. Without one, the model’s own.',
+          maxLength: maxPromptCharacters,
+          default: null,
+          description: "Question about the picture instead of the model's own prompt; a stream's `prompt` goes before it.",
         },
-        maxTokens: {
-          type: 'integer',
-          minimum: 1,
-          maximum: 1024,
-          default: 64,
-          description: 'Tokens of a caption at most; one that would be longer has `"truncated": true`.',
+        language: {
+          type: 'string',
+          pattern: '^[a-z]{2,3}$',
+          default: 'en',
+          description: "`lang` of the events: the language the prompt makes the model answer in. A stream's `language` goes before it.",
         },
-        temperature: {
-          type: 'number',
-          minimum: 0,
-          maximum: 2,
-          default: 0,
-          description: 'Randomness of the words; 0 always takes the likeliest.',
-        },
+        maxTokens: { type: 'integer', minimum: 1, maximum: 1024, default: 96, description: 'Longest caption, in tokens.' },
+        temperature: { type: 'number', minimum: 0, maximum: 2, default: 0, description: '0 always takes the likeliest token.' },
         imageSize: {
-          enum: [256, 512, 768],
-          description: 'Side of the square a frame is resized to: small is fast. Without one, `model.imageSize`.',
+          enum: [256, 512, 768, null],
+          default: null,
+          description: "Side of the square the picture is resized to; the model's own when null.",
         },
       },
     },
   },
 
   start(ctx) {
-    ctx.onFrame((frame) => captionFrame(ctx, frame));
-    ctx.onRequest('caption', async (request) => {
-      const question = questionOf(request.payload);
-      if (request.image === undefined || request.audio !== undefined) {
-        throw new PluginError('REQUEST_INVALID', 'caption.image: expected a JPEG, PNG or WebP as base64, and no audio');
-      }
-      const result = await ctx.generate(jobFor(ctx, request.image, { ...question, prompt: question.prompt ?? ctx.config.prompt }, request));
-      return {
-        text: result.text.trim(),
-        ...(question.language !== undefined && { lang: question.language }),
-        tokens: result.tokens,
-        truncated: result.finishReason === 'length',
-      };
+    const { config, model } = ctx;
+
+    const caption = async (media: MediaRef, prompt: string, id: string): Promise<PluginResult> =>
+      await ctx.generate({
+        item: { id },
+        messages: [
+          {
+            role: 'user',
+            parts: [
+              { type: 'media', media },
+              { type: 'text', text: prompt },
+            ],
+          },
+        ],
+        maxTokens: config.maxTokens,
+        sampling: { temperature: config.temperature },
+        ...(config.imageSize !== null && { imageSize: config.imageSize }),
+      });
+
+    ctx.onFrame(async (frame) => {
+      const prompt = frame.settings?.prompt ?? config.prompt ?? model.prompts.caption;
+      const result = await caption(frame.media, prompt, frame.id);
+      const lang = frame.settings?.language ?? config.language;
+      await ctx.emit({ kind: 'caption', item: frame, result, text: result.text.trim(), lang });
+    });
+
+    ctx.onRequest('caption', async ({ id, payload, image, audio }) => {
+      const { prompt } = parseRequest(payload);
+      if (image === undefined || audio !== undefined) throw new PluginError('REQUEST_INVALID', 'caption: expected an image and no audio');
+      const { text, tokens, slice } = await caption(image, prompt ?? config.prompt ?? model.prompts.caption, id);
+      return { text: text.trim(), lang: config.language, tokens, slice };
     });
   },
 });

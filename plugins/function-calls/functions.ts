@@ -1,101 +1,71 @@
-/** The functions of the configuration: checked, compiled, and shown to the model. */
-import Ajv2020, { type ValidateFunction } from 'ajv/dist/2020';
-import addFormats from 'ajv-formats';
-import { type JsonSchema, PluginError, type StreamEvent } from '../../daemon/plugins/api';
-import { checkPlaceholders } from './templates';
+/** The functions a configuration declares, and the JSON Schema of a reply that calls one of them or none. */
+import { type JsonSchema, PluginError } from '../../daemon/plugins/api';
+import { checkTopicTemplate } from './templates';
 
-export type Call = NonNullable<StreamEvent['call']>;
-
-export interface PublishTemplate {
-  readonly topic: string;
-  readonly payload?: unknown;
-  readonly qos: 0 | 1;
-  readonly retain: boolean;
-}
-
-export interface FunctionConfig {
+export interface FunctionDeclaration {
   readonly name: string;
-  readonly description: string;
-  readonly parameters: { readonly type: 'object'; readonly properties?: Readonly<Record<string, unknown>> };
-  readonly publish?: PublishTemplate;
+  readonly description?: string;
+  /** JSON Schema of the arguments, an object. */
+  readonly parameters: Readonly<Record<string, unknown>>;
+  readonly publish?: {
+    readonly topic: string;
+    readonly payload?: unknown;
+    readonly qos: 0 | 1;
+    readonly retain: boolean;
+  };
 }
 
-/** A reply longer than this in an error would only fill the log. */
-const maxQuotedChars = 120;
+export interface Call {
+  readonly name: string;
+  readonly arguments: Readonly<Record<string, unknown>>;
+}
 
-export class Functions {
-  /** What every reply is: a call of one of the functions, or null. */
-  readonly replySchema: JsonSchema;
-  /** What the model is told about the functions, as JSON. */
-  readonly description: string;
-  readonly #byName: ReadonlyMap<string, FunctionConfig>;
-  readonly #isReply: ValidateFunction<Call | null>;
+export const noParameters = { type: 'object', properties: {}, additionalProperties: false } as const;
 
-  /** Throws `PLUGIN_CONFIG_INVALID`. */
-  constructor(functions: readonly FunctionConfig[]) {
-    this.#byName = new Map(functions.map((entry) => [entry.name, entry]));
-    if (this.#byName.size < functions.length) {
-      throw new PluginError('PLUGIN_CONFIG_INVALID', 'functions: expected each name once');
+/** References to the root of a function's own schema, from where it is in the reply's. */
+function rebase(value: unknown, root: string): unknown {
+  if (Array.isArray(value)) return value.map((element) => rebase(element, root));
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, child]: [string, unknown]) => [
+      key,
+      key === '$ref' && typeof child === 'string' && child.startsWith('#') ? root + child.slice(1) : rebase(child, root),
+    ]),
+  );
+}
+
+/** The name comes before the arguments: once it is decoded, only that function's arguments are possible. */
+export function replySchema(functions: readonly FunctionDeclaration[]): JsonSchema {
+  return {
+    anyOf: [
+      ...functions.map(({ name, parameters }, index) => ({
+        type: 'object',
+        properties: { name: { const: name }, arguments: rebase(parameters, `#/anyOf/${index}/properties/arguments`) },
+        required: ['name', 'arguments'],
+        additionalProperties: false,
+      })),
+      { type: 'null' },
+    ],
+  };
+}
+
+/** The functions as a prompt shows them to a model that was not trained on them: one JSON object a line. */
+export function describeFunctions(functions: readonly FunctionDeclaration[]): string {
+  return functions
+    .map(({ name, description, parameters }) => JSON.stringify({ name, ...(description !== undefined && { description }), parameters }))
+    .join('\n');
+}
+
+/** Throws `PLUGIN_CONFIG_INVALID` for what the schema of the configuration cannot tell. */
+export function checkFunctions(functions: readonly FunctionDeclaration[]): void {
+  const names = new Set<string>();
+  for (const [index, { name, parameters, publish }] of functions.entries()) {
+    const where = `plugins.function-calls.config.functions.${index}`;
+    if (names.has(name)) throw new PluginError('PLUGIN_CONFIG_INVALID', `${where}.name: expected a name of its own, received ${name} again`);
+    names.add(name);
+    if (parameters['type'] !== 'object') {
+      throw new PluginError('PLUGIN_CONFIG_INVALID', `${where}.parameters: expected a JSON Schema with "type": "object"`);
     }
-    const ajv = createAjv();
-    for (const [index, entry] of functions.entries()) checkFunction(ajv, entry, `functions[${index}]`);
-    this.replySchema = {
-      anyOf: [
-        ...functions.map(({ name, parameters }) => ({
-          type: 'object',
-          properties: { name: { const: name }, arguments: parameters },
-          required: ['name', 'arguments'],
-          additionalProperties: false,
-        })),
-        { type: 'null' },
-      ],
-    };
-    this.description = JSON.stringify(
-      functions.map(({ name, description, parameters }) => ({ name, description, parameters })),
-    );
-    this.#isReply = ajv.compile<Call | null>(this.replySchema);
+    if (publish !== undefined) checkTopicTemplate(publish.topic, parameters, `${where}.publish.topic`);
   }
-
-  get size(): number {
-    return this.#byName.size;
-  }
-
-  /**
-   * The call a reply is, or null for "no call". The reply was constrained while it was decoded, but one that was cut at
-   * `maxTokens` is still no JSON, and what moves things is checked where it happens. Throws `PLUGIN_REPLY_INVALID`.
-   */
-  parse(text: string): Call | null {
-    let value: unknown;
-    try {
-      value = JSON.parse(text);
-    } catch (cause) {
-      throw new PluginError('PLUGIN_REPLY_INVALID', `call: expected JSON, received ${quote(text)}`, { cause });
-    }
-    if (this.#isReply(value)) return value;
-    throw new PluginError('PLUGIN_REPLY_INVALID', `call: expected a call of a configured function or null, received ${quote(text)}`);
-  }
-
-  publishOf(call: Call): PublishTemplate | undefined {
-    return this.#byName.get(call.name)?.publish;
-  }
-}
-
-function createAjv(): Ajv2020 {
-  const ajv = new Ajv2020({ strict: false, logger: false });
-  addFormats(ajv as never);
-  return ajv;
-}
-
-function checkFunction(ajv: Ajv2020, { parameters, publish }: FunctionConfig, path: string): void {
-  try {
-    ajv.compile(parameters);
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new PluginError('PLUGIN_CONFIG_INVALID', `${path}.parameters: expected a JSON Schema: ${reason}`, { cause });
-  }
-  if (publish !== undefined) checkPlaceholders(publish, Object.keys(parameters.properties ?? {}), `${path}.publish`);
-}
-
-function quote(text: string): string {
-  return JSON.stringify(text.length > maxQuotedChars ? `${text.slice(0, maxQuotedChars)}...` : text);
 }

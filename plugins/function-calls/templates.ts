@@ -1,88 +1,73 @@
-/** `{arguments.x}` in topics and payloads. */
+/** Topics and payloads with a call's arguments filled in. */
 import { PluginError } from '../../daemon/plugins/api';
-import type { Call, PublishTemplate } from './functions';
+import type { Call } from './functions';
 
-const placeholder = /\{([^{}/]*)\}/g;
-const argumentForm = /^arguments\.([A-Za-z0-9_-]+)$/;
+const placeholder = /\{(name|arguments(?:\.[A-Za-z0-9_-]+)*)\}/g;
+const wholePlaceholder = /^\{(name|arguments(?:\.[A-Za-z0-9_-]+)*)\}$/;
+const maxTopicBytes = 65_535;
 
-function argumentNames(text: string): (string | undefined)[] {
-  return Array.from(text.matchAll(placeholder), ([, path]) => argumentForm.exec(path ?? '')?.[1]);
-}
-
-/** Every text in a payload template, at any depth. */
-function texts(value: unknown): string[] {
-  if (typeof value === 'string') return [value];
-  return typeof value === 'object' && value !== null ? Object.values(value).flatMap(texts) : [];
-}
-
-/**
- * Throws `PLUGIN_CONFIG_INVALID` unless the topic can be published on and every placeholder is a parameter. Braces in a
- * payload that are no `{arguments.x}` are left alone, since payloads are often JSON.
- */
-export function checkPlaceholders({ topic, payload }: PublishTemplate, parameters: readonly string[], path: string): void {
-  const inTopic = argumentNames(topic);
-  if (/[+#\0]/.test(topic) || /[{}]/.test(topic.replace(placeholder, '')) || inTopic.includes(undefined)) {
-    throw new PluginError(
-      'PLUGIN_CONFIG_INVALID',
-      `${path}.topic: expected a topic without + # or NUL and with no placeholders but {arguments.<name>}, received ${JSON.stringify(topic)}`,
-    );
+function valueAt(call: Call, path: string): unknown {
+  let value: unknown = call;
+  for (const key of path.split('.')) {
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, key)) return undefined;
+    value = (value as Record<string, unknown>)[key];
   }
-  const unknown = [...inTopic, ...texts(payload).flatMap(argumentNames)].find(
-    (name) => name !== undefined && !parameters.includes(name),
-  );
-  if (unknown !== undefined) {
-    throw new PluginError(
-      'PLUGIN_CONFIG_INVALID',
-      `${path}: expected placeholders of ${parameters.join(' ') || 'no parameters'}, received {arguments.${unknown}}`,
-    );
+  return value;
+}
+
+function asText(value: unknown): string {
+  if (value === undefined) return '';
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
+/** A value as part of a topic level. Throws `CALL_TOPIC_UNSAFE`. */
+function levelOf(value: unknown, path: string, first: boolean): string {
+  const text = typeof value === 'string' || typeof value === 'boolean' || (typeof value === 'number' && Number.isFinite(value)) ? String(value) : '';
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: brokers may refuse them, NUL they must.
+  if (text === '' || /[/+#\p{Surrogate}\u0000-\u001f\u007f-\u009f]/u.test(text) || (first && text.startsWith('$'))) {
+    const received = JSON.stringify(value ?? null).slice(0, 80);
+    throw new PluginError('CALL_TOPIC_UNSAFE', `${path}: expected text without / + # or control characters, to be part of a topic, received ${received}`);
+  }
+  return text;
+}
+
+/** Throws `PLUGIN_CONFIG_INVALID` unless every placeholder is a required argument and the rest is a topic. */
+export function checkTopicTemplate(template: string, parameters: Readonly<Record<string, unknown>>, where: string): void {
+  const required = Array.isArray(parameters['required']) ? (parameters['required'] as unknown[]) : [];
+  for (const [whole, path = ''] of template.matchAll(placeholder)) {
+    const [root, argument] = path.split('.');
+    if (root === 'name' || (argument !== undefined && required.includes(argument))) continue;
+    throw new PluginError('PLUGIN_CONFIG_INVALID', `${where}: expected placeholders of required arguments, received ${whole}`);
+  }
+  const rest = template.replace(placeholder, 'x');
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: NUL is what MQTT forbids.
+  if (/[+#{}\u0000]/.test(rest)) {
+    throw new PluginError('PLUGIN_CONFIG_INVALID', `${where}: expected a topic with placeholders such as {arguments.room}, received ${JSON.stringify(template.slice(0, 120))}`);
   }
 }
 
-function argumentOf(call: Call, name: string): unknown {
-  return Object.hasOwn(call.arguments, name) ? call.arguments[name] : undefined;
+/** Throws `CALL_TOPIC_UNSAFE` for a value that would change which levels the topic has, or is no text at all. */
+export function fillTopic(template: string, call: Call): string {
+  const topic = template.replace(placeholder, (_whole, path: string, offset: number) => levelOf(valueAt(call, path), path, offset === 0));
+  if (Buffer.byteLength(topic) > maxTopicBytes) throw new PluginError('CALL_TOPIC_UNSAFE', `expected a topic of at most ${maxTopicBytes} bytes`);
+  return topic;
 }
 
-/**
- * The topic of a call. An argument fills a level or a part of one and never makes another: the words come from a model
- * that listens to anybody. Throws `CALL_TOPIC_UNSAFE`.
- */
-export function topicOf(template: string, call: Call): string {
-  return template.replace(placeholder, (_text, path: string) => {
-    const name = argumentForm.exec(path)?.[1] ?? '';
-    const value = argumentOf(call, name);
-    const level = typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean' ? String(value) : '';
-    if (level === '' || /[/+#\0]/.test(level)) {
-      throw new PluginError(
-        'CALL_TOPIC_UNSAFE',
-        `${call.name}.${name}: expected text without / + # or NUL for a topic, received ${JSON.stringify(value)?.slice(0, 80) ?? 'nothing'}`,
-      );
-    }
-    return level;
-  });
-}
-
-/** A text that is one placeholder becomes the argument itself, with its type; others have it filled in as text. */
-function fill(value: unknown, call: Call): unknown {
-  if (typeof value === 'string') {
-    const whole = /^\{arguments\.([A-Za-z0-9_-]+)\}$/.exec(value)?.[1];
-    return whole === undefined ? fillText(value, call) : argumentOf(call, whole);
+function fillValue(template: unknown, call: Call): unknown {
+  if (typeof template === 'string') {
+    // Alone, a placeholder keeps its type: {"on": "{arguments.on}"} gives {"on": true}.
+    const [, path] = wholePlaceholder.exec(template) ?? [];
+    if (path !== undefined) return valueAt(call, path) ?? null;
+    return template.replace(placeholder, (_whole, inner: string) => asText(valueAt(call, inner)));
   }
-  if (Array.isArray(value)) return value.map((entry) => fill(entry, call));
-  if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, fill(entry, call)]));
+  if (Array.isArray(template)) return template.map((element) => fillValue(element, call));
+  if (typeof template !== 'object' || template === null) return template;
+  return Object.fromEntries(Object.entries(template).map(([key, value]) => [key, fillValue(value, call)]));
 }
 
-function fillText(template: string, call: Call): string {
-  return template.replace(placeholder, (text, path: string) => {
-    const name = argumentForm.exec(path)?.[1];
-    if (name === undefined) return text;
-    const value = argumentOf(call, name);
-    return typeof value === 'string' ? value : (JSON.stringify(value) ?? '');
-  });
-}
-
-/** A text template gives text, any other JSON; without a template, the arguments. */
-export function payloadOf(template: unknown, call: Call): string {
-  if (typeof template === 'string') return fillText(template, call);
-  return JSON.stringify(template === undefined ? call.arguments : fill(template, call));
+/** Text is filled in as it is; any other template is JSON. Without one, the arguments as JSON. */
+export function fillPayload(template: unknown, call: Call): string {
+  if (template === undefined) return JSON.stringify(call.arguments);
+  if (typeof template === 'string') return template.replace(placeholder, (_whole, path: string) => asText(valueAt(call, path)));
+  return JSON.stringify(fillValue(template, call));
 }

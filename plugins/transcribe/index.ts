@@ -1,52 +1,17 @@
-/** Writes down what is said: every speech segment becomes a `transcript` event; the verb `transcribe` does it for a WAV. */
-import {
-  type MediaRef,
-  type PluginContext,
-  type PluginGenerateRequest,
-  PluginError,
-  type SegmentItem,
-  definePlugin,
-} from '../../daemon/plugins/api';
+/** Writes down what is said: for each speech segment of the streams it is handed, and on request. */
+import { definePlugin, type MediaRef, PluginError, type PluginResult } from '../../daemon/plugins/api';
 
-interface TranscribeConfig {
-  readonly prompt?: string;
+interface Config {
+  readonly prompt: string | null;
   readonly maxTokens: number;
 }
 
-function jobFor(
-  ctx: PluginContext<TranscribeConfig>,
-  media: MediaRef,
-  prompt: string | undefined,
-  item: { readonly id: string },
-): PluginGenerateRequest {
-  const text = prompt ?? ctx.config.prompt ?? ctx.model.prompts.transcribe;
-  return {
-    messages: [{ role: 'user', parts: [{ type: 'media', media }, { type: 'text', text }] }],
-    maxTokens: ctx.config.maxTokens,
-    // A transcript has one right answer.
-    sampling: { temperature: 0 },
-    item,
-  };
-}
-
-async function transcribeSegment(ctx: PluginContext<TranscribeConfig>, segment: SegmentItem): Promise<void> {
-  const result = await ctx.generate(jobFor(ctx, segment.media, segment.settings?.prompt, segment));
-  const lang = segment.settings?.language;
-  await ctx.emit({
-    kind: 'transcript',
-    item: segment,
-    result,
-    text: result.text.trim(),
-    ...(lang !== undefined && { lang }),
-  });
-}
-
-export default definePlugin<TranscribeConfig>({
+export default definePlugin<Config>({
   manifest: {
     name: 'transcribe',
     version: '1.0.0',
     apiVersion: '^1.0.0',
-    description: 'Transcribes the speech of microphones.',
+    description: 'Transcribes speech.',
     consumes: ['segment'],
     verbs: ['transcribe'],
     emits: ['transcript'],
@@ -55,34 +20,48 @@ export default definePlugin<TranscribeConfig>({
       additionalProperties: false,
       properties: {
         prompt: {
-          type: 'string',
+          type: ['string', 'null'],
           minLength: 1,
-          maxLength: 4000,
-          description: 'What is asked about every segment; the `prompt` of a stream beats it. Without one, the model’s own.',
+          maxLength: 4096,
+          default: null,
+          description: "Instead of the model's own prompt.",
         },
-        maxTokens: {
-          type: 'integer',
-          minimum: 1,
-          maximum: 2048,
-          default: 256,
-          description: 'Tokens of a transcript at most; one that would be longer has `"truncated": true`.',
-        },
+        maxTokens: { type: 'integer', minimum: 1, maximum: 4096, default: 512, description: 'Longest transcript, in tokens.' },
       },
     },
   },
 
   start(ctx) {
-    ctx.onSegment((segment) => transcribeSegment(ctx, segment));
-    ctx.onRequest('transcribe', async (request) => {
-      const unknown = Object.keys(request.payload)[0];
-      if (unknown !== undefined) {
-        throw new PluginError('REQUEST_INVALID', `transcribe: expected audio, received ${JSON.stringify(unknown.slice(0, 80))}`);
-      }
-      if (request.audio === undefined || request.image !== undefined) {
-        throw new PluginError('REQUEST_INVALID', 'transcribe.audio: expected a WAV as base64, and no image');
-      }
-      const result = await ctx.generate(jobFor(ctx, request.audio, undefined, request));
-      return { text: result.text.trim(), tokens: result.tokens, truncated: result.finishReason === 'length' };
+    const { config, model } = ctx;
+
+    const transcribe = async (media: MediaRef, id: string): Promise<PluginResult> =>
+      await ctx.generate({
+        item: { id },
+        messages: [
+          {
+            role: 'user',
+            parts: [
+              { type: 'media', media },
+              { type: 'text', text: config.prompt ?? model.prompts.transcribe },
+            ],
+          },
+        ],
+        maxTokens: config.maxTokens,
+        sampling: { temperature: 0 },
+      });
+
+    ctx.onSegment(async (segment) => {
+      const result = await transcribe(segment.media, segment.id);
+      const lang = segment.settings?.language;
+      await ctx.emit({ kind: 'transcript', item: segment, result, text: result.text.trim(), ...(lang !== undefined && { lang }) });
+    });
+
+    ctx.onRequest('transcribe', async ({ id, payload, image, audio }) => {
+      const [unknown] = Object.keys(payload);
+      if (unknown !== undefined) throw new PluginError('REQUEST_INVALID', `transcribe: expected audio, received ${JSON.stringify(unknown.slice(0, 60))}`);
+      if (audio === undefined || image !== undefined) throw new PluginError('REQUEST_INVALID', 'transcribe: expected audio and no image');
+      const { text, tokens, slice } = await transcribe(audio, id);
+      return { text: text.trim(), tokens, slice };
     });
   },
 });

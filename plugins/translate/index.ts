@@ -1,95 +1,20 @@
-/**
- * Says in other languages what is said: every speech segment becomes one `translation` event for each language asked
- * for; the verb `translate` does it for a text or a WAV.
- */
-import {
-  type PluginContext,
-  type PluginGenerateRequest,
-  type PluginPart,
-  PluginError,
-  type RequestItem,
-  type SegmentItem,
-  definePlugin,
-} from '../../daemon/plugins/api';
+/** Translates what is said, or what is written, into the languages it is told. */
+import { definePlugin, PluginError, type PluginPart, type PluginResult } from '../../daemon/plugins/api';
 
-interface TranslateConfig {
-  readonly to: readonly string[];
+interface Config {
+  readonly languages: readonly string[];
   readonly maxTokens: number;
 }
 
-const maxTextChars = 16_000;
+const maxTextCharacters = 16_384;
+const knownMembers = ['text', 'target'];
 
-/** The name the model's prompts have for a language. */
-function languageName(ctx: PluginContext<TranslateConfig>, code: string): string | undefined {
-  const { languages } = ctx.model.prompts;
-  return Object.hasOwn(languages, code) ? languages[code] : undefined;
-}
-
-/** Filled in by function: `$&` in a text is a text. */
-function fill(template: string, values: Readonly<Record<string, string>>): string {
-  return template.replace(/\{(lang|text)\}/g, (placeholder, name: string) => values[name] ?? placeholder);
-}
-
-function jobFor(
-  ctx: PluginContext<TranslateConfig>,
-  parts: readonly PluginPart[],
-  item: { readonly id: string },
-): PluginGenerateRequest {
-  return {
-    messages: [{ role: 'user', parts }],
-    maxTokens: ctx.config.maxTokens,
-    sampling: { temperature: 0 },
-    item,
-  };
-}
-
-async function translateSegment(ctx: PluginContext<TranslateConfig>, segment: SegmentItem): Promise<void> {
-  for (const lang of ctx.config.to) {
-    if (lang === segment.settings?.language) continue;
-    const text = fill(ctx.model.prompts.translateAudio, { lang: languageName(ctx, lang) ?? lang });
-    const parts = [{ type: 'media', media: segment.media }, { type: 'text', text }] as const;
-    const result = await ctx.generate(jobFor(ctx, parts, segment));
-    await ctx.emit({ kind: 'translation', item: segment, result, text: result.text.trim(), lang });
-  }
-}
-
-function partsOf(ctx: PluginContext<TranslateConfig>, request: RequestItem, lang: string): readonly PluginPart[] {
-  const { text } = request.payload;
-  if (request.audio !== undefined) {
-    return [
-      { type: 'media', media: request.audio },
-      { type: 'text', text: fill(ctx.model.prompts.translateAudio, { lang }) },
-    ];
-  }
-  if (typeof text !== 'string' || text.trim() === '' || text.length > maxTextChars) {
-    throw new PluginError('REQUEST_INVALID', `translate.text: expected text of 1 to ${maxTextChars} characters, or audio`);
-  }
-  return [{ type: 'text', text: fill(ctx.model.prompts.translate, { lang, text }) }];
-}
-
-async function answer(ctx: PluginContext<TranslateConfig>, request: RequestItem): Promise<unknown> {
-  const { to, text, ...rest } = request.payload;
-  const unknown = Object.keys(rest)[0] ?? (request.image === undefined ? undefined : 'image');
-  if (unknown !== undefined) {
-    throw new PluginError('REQUEST_INVALID', `translate: expected text or audio, and to; received ${JSON.stringify(unknown.slice(0, 80))}`);
-  }
-  if (text !== undefined && request.audio !== undefined) {
-    throw new PluginError('REQUEST_INVALID', 'translate: expected text or audio, received both');
-  }
-  const name = typeof to === 'string' ? languageName(ctx, to) : undefined;
-  if (typeof to !== 'string' || name === undefined) {
-    throw new PluginError('REQUEST_INVALID', `translate.to: expected one of ${Object.keys(ctx.model.prompts.languages).join(' ')}`);
-  }
-  const result = await ctx.generate(jobFor(ctx, partsOf(ctx, request, name), request));
-  return { text: result.text.trim(), lang: to, tokens: result.tokens, truncated: result.finishReason === 'length' };
-}
-
-export default definePlugin<TranslateConfig>({
+export default definePlugin<Config>({
   manifest: {
     name: 'translate',
     version: '1.0.0',
     apiVersion: '^1.0.0',
-    description: 'Translates the speech of microphones.',
+    description: 'Translates speech and text.',
     consumes: ['segment'],
     verbs: ['translate'],
     emits: ['translation'],
@@ -97,34 +22,90 @@ export default definePlugin<TranslateConfig>({
       type: 'object',
       additionalProperties: false,
       properties: {
-        to: {
+        languages: {
           type: 'array',
-          items: { type: 'string', pattern: '^[a-z]{2,3}$' },
-          maxItems: 16,
           uniqueItems: true,
+          maxItems: 16,
+          items: { type: 'string', pattern: '^[a-z]{2,3}$' },
           default: [],
           description:
-            'Codes of the languages every segment is translated into, such as `[en, de]`; the `language` of its stream is left out. Empty: only the verb.',
+            'ISO 639-1 codes of the languages every segment is translated into, one job each; the language of the stream itself is left out. With none, only requests are answered.',
         },
-        maxTokens: {
-          type: 'integer',
-          minimum: 1,
-          maximum: 2048,
-          default: 256,
-          description: 'Tokens of a translation at most; one that would be longer has `"truncated": true`.',
-        },
+        maxTokens: { type: 'integer', minimum: 1, maximum: 4096, default: 512, description: 'Longest translation, in tokens.' },
       },
     },
   },
 
   start(ctx) {
-    const unknown = ctx.config.to.find((code) => languageName(ctx, code) === undefined);
-    if (unknown !== undefined) {
-      const known = Object.keys(ctx.model.prompts.languages).join(' ');
-      throw new PluginError('PLUGIN_CONFIG_INVALID', `to: expected languages of the model (${known}), received ${JSON.stringify(unknown)}`);
+    const { config, model } = ctx;
+    const { languages, translate, translateAudio } = model.prompts;
+    const known = Object.keys(languages).sort().join(' ');
+
+    const nameOf = (code: string): string | undefined => (Object.hasOwn(languages, code) ? languages[code] : undefined);
+    /** Not `replace` with text: `$&` in what someone said is no pattern. */
+    const fill = (template: string, name: string, text: string): string =>
+      template.replace(/\{(lang|text)\}/g, (_match, slot: string) => (slot === 'lang' ? name : text));
+
+    for (const code of config.languages) {
+      if (nameOf(code) !== undefined) continue;
+      throw new PluginError('PLUGIN_CONFIG_INVALID', `plugins.translate.config.languages: expected what ${model.name} knows (${known}), received ${code}`);
     }
-    // Without a target there is nothing to do with a segment, and it should count as not taken.
-    if (ctx.config.to.length > 0) ctx.onSegment((segment) => translateSegment(ctx, segment));
-    ctx.onRequest('translate', (request) => answer(ctx, request));
+
+    const generate = async (parts: readonly PluginPart[], id: string): Promise<PluginResult> =>
+      await ctx.generate({
+        item: { id },
+        messages: [{ role: 'user', parts }],
+        maxTokens: config.maxTokens,
+        sampling: { temperature: 0 },
+      });
+
+    if (config.languages.length > 0) {
+      ctx.onSegment(async (segment) => {
+        const failures: unknown[] = [];
+        for (const lang of config.languages) {
+          if (lang === segment.settings?.language) continue;
+          try {
+            const prompt = fill(translateAudio, nameOf(lang) ?? lang, '');
+            const result = await generate(
+              [
+                { type: 'media', media: segment.media },
+                { type: 'text', text: prompt },
+              ],
+              segment.id,
+            );
+            await ctx.emit({ kind: 'translation', item: segment, result, text: result.text.trim(), lang });
+          } catch (error) {
+            failures.push(error);
+          }
+        }
+        // One language that failed is no reason to go without the others.
+        if (failures.length > 0) throw failures[0];
+      });
+    }
+
+    ctx.onRequest('translate', async ({ id, payload, image, audio }) => {
+      const unknown = Object.keys(payload).find((member) => !knownMembers.includes(member));
+      if (unknown !== undefined || image !== undefined) {
+        throw new PluginError('REQUEST_INVALID', `translate: expected text or audio, and target, received ${JSON.stringify((unknown ?? 'image').slice(0, 60))}`);
+      }
+      const { text, target } = payload;
+      const name = typeof target === 'string' ? nameOf(target) : undefined;
+      if (name === undefined) {
+        throw new PluginError('REQUEST_INVALID', `translate: target: expected one of ${known}, received ${JSON.stringify(target ?? null).slice(0, 60)}`);
+      }
+      if ((text === undefined) === (audio === undefined)) throw new PluginError('REQUEST_INVALID', 'translate: expected either text or audio');
+      if (text !== undefined && (typeof text !== 'string' || text.trim() === '' || text.length > maxTextCharacters)) {
+        throw new PluginError('REQUEST_INVALID', `translate: text: expected 1 to ${maxTextCharacters} characters`);
+      }
+      const parts: PluginPart[] =
+        audio === undefined
+          ? [{ type: 'text', text: fill(translate, name, String(text)) }]
+          : [
+              { type: 'media', media: audio },
+              { type: 'text', text: fill(translateAudio, name, '') },
+            ];
+      const result = await generate(parts, id);
+      return { text: result.text.trim(), lang: target, tokens: result.tokens, slice: result.slice };
+    });
   },
 });

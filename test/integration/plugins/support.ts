@@ -1,0 +1,251 @@
+/** A plugin host with real workers, queue, dispatcher and media store; bus and engine are in memory and do as told. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import pino from 'pino';
+import { BehaviorSubject } from 'rxjs';
+import type { MessageHandler, PartialText, PluginState, PublishOptions, Request, RequestHandler } from '../../../daemon/bus/bus';
+import { matchesFilter } from '../../../daemon/bus/topics';
+import { HearthError } from '../../../daemon/errors';
+import type { StreamEvent } from '../../../daemon/events';
+import type { EngineState, GenerateOptions, GenerateRequest, GenerateResult, ModelInfo } from '../../../daemon/inference/types';
+import { PluginHost } from '../../../daemon/plugins/host';
+import { defaultTiming, type PluginHostDependencies, type PluginSettings, type PluginTiming, type StreamPolicy } from '../../../daemon/plugins/ports';
+import { Dispatcher } from '../../../daemon/streams/dispatcher';
+import { JobQueue } from '../../../daemon/streams/job-queue';
+import { type DecodedMedia, MediaStore } from '../../../daemon/streams/media-store';
+import { Skips } from '../../../daemon/streams/skips';
+import { model } from '../../unit/plugins/fake-context';
+
+/** Waits for a condition; fails after 30 s. */
+export async function until(condition: () => boolean): Promise<void> {
+  const end = Date.now() + 30_000;
+  while (!condition()) {
+    if (Date.now() > end) throw new Error(`never became true: ${condition}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+export class MemoryBus {
+  readonly events: StreamEvent[] = [];
+  readonly published: { topic: string; payload: string; options: PublishOptions | undefined }[] = [];
+  readonly partials: { stream: string; partial: PartialText }[] = [];
+  readonly states = new Map<string, PluginState[]>();
+  readonly subscriptions: { filter: string; handler: MessageHandler }[] = [];
+  readonly verbs = new Map<string, RequestHandler>();
+
+  publish(topic: string, payload: string | Uint8Array, options?: PublishOptions): Promise<void> {
+    this.published.push({ topic, payload: Buffer.from(payload as Uint8Array).toString(), options });
+    return Promise.resolve();
+  }
+
+  publishEvent(event: StreamEvent): Promise<void> {
+    this.events.push(event);
+    return Promise.resolve();
+  }
+
+  publishPartial(stream: string, partial: PartialText): void {
+    this.partials.push({ stream, partial });
+  }
+
+  publishPluginState(name: string, state: PluginState): void {
+    this.states.set(name, [...(this.states.get(name) ?? []), state]);
+  }
+
+  subscribe(filter: string, handler: MessageHandler): Promise<() => Promise<void>> {
+    const entry = { filter, handler };
+    this.subscriptions.push(entry);
+    return Promise.resolve(() => {
+      this.subscriptions.splice(this.subscriptions.indexOf(entry), 1);
+      return Promise.resolve();
+    });
+  }
+
+  onRequest(verb: string, handler: RequestHandler): () => void {
+    if (this.verbs.has(verb)) throw new HearthError('INTERNAL', `request verb ${verb} is answered already`);
+    this.verbs.set(verb, handler);
+    return () => this.verbs.delete(verb);
+  }
+
+  /** What a message from outside does. */
+  receive(topic: string, payload: string): void {
+    for (const { filter, handler } of this.subscriptions) {
+      if (matchesFilter(filter, topic)) handler(topic, Buffer.from(payload), { retain: false, receivedTs: Date.now() / 1000, properties: {} });
+    }
+  }
+
+  async request(verb: string, payload: Readonly<Record<string, unknown>> = {}): Promise<unknown> {
+    const handler = this.verbs.get(verb);
+    if (handler === undefined) throw new HearthError('REQUEST_UNKNOWN_VERB', verb);
+    const request: Request = {
+      id: `request-${Math.random()}`,
+      verb,
+      payload,
+      topic: `hearth/pi5/request/${verb}`,
+      properties: {},
+      receivedTs: Date.now() / 1000,
+    };
+    return await handler(request);
+  }
+
+  state(name: string): string | undefined {
+    return this.states.get(name)?.at(-1)?.state;
+  }
+
+  reason(name: string): string | undefined {
+    return this.states.get(name)?.at(-1)?.reason;
+  }
+}
+
+export type Reply = string | ((request: GenerateRequest, signal: AbortSignal) => Promise<string>);
+
+/** An engine that gives set texts; `jobs` are the requests as they arrived. */
+export class SetEngine {
+  readonly state$ = new BehaviorSubject<EngineState>({ phase: 'starting' });
+  readonly jobs: GenerateRequest[] = [];
+  readonly aborted: GenerateRequest[] = [];
+  reply: Reply = 'a reply';
+
+  ready(info: ModelInfo = model): void {
+    this.state$.next({ phase: 'ready', info });
+  }
+
+  async generate(request: GenerateRequest, { signal, onText }: GenerateOptions = {}): Promise<GenerateResult> {
+    this.jobs.push(request);
+    const text = typeof this.reply === 'string' ? this.reply : await this.reply(request, signal ?? new AbortController().signal);
+    for (const word of text.split(/(?<= )/)) onText?.(word);
+    return {
+      text,
+      finishReason: 'stop',
+      tokens: { prompt: 11, completion: 5 },
+      timings: { encode: 0, prefill: 0, decode: 0, firstToken: 0, total: 0 },
+      slice: 'e2b',
+    };
+  }
+
+  /** A reply that never comes; ends when the job is cancelled. */
+  hang(): void {
+    this.reply = (request, signal) =>
+      new Promise((_resolve, reject) => {
+        signal.addEventListener('abort', () => {
+          this.aborted.push(request);
+          reject(new HearthError('ENGINE_CANCELLED', 'the job was cancelled'));
+        });
+      });
+  }
+}
+
+const quick: PluginTiming = {
+  ...defaultTiming,
+  startTimeoutMs: 20_000,
+  stopGraceMs: 200,
+  restartDelayMs: 10,
+  maxRestartDelayMs: 20,
+  crashLimit: 3,
+};
+
+const policy: StreamPolicy = { priority: 0, deadlineMs: 60_000, settings: {}, partials: false };
+
+export interface MakeOptions {
+  readonly timing?: Partial<PluginTiming>;
+  readonly streams?: Readonly<Record<string, Partial<StreamPolicy>>>;
+  readonly queueCapacity?: number;
+}
+
+export type Made = ReturnType<typeof make>;
+
+const cleanups: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+export function make(plugins: readonly (Partial<PluginSettings> & { readonly name: string })[], options: MakeOptions = {}) {
+  const bus = new MemoryBus();
+  const engine = new SetEngine();
+  const store = new MediaStore({ maxBytes: 1 << 20 });
+  const skips = new Skips({ node: 'pi5' });
+  skips.event$.subscribe((event) => bus.events.push(event));
+  const dispatcher = new Dispatcher({ store, skips, maxWaitingSegments: 4 });
+  const queue = new JobQueue({ capacity: options.queueCapacity ?? 16 });
+  const dependencies: PluginHostDependencies = {
+    options: {
+      node: 'pi5',
+      plugins: plugins.map((plugin) => ({ config: {}, memoryMb: 64, hangTimeoutMs: 20_000, ...plugin })),
+      policy: (_kind, stream) => ({ ...policy, ...options.streams?.[stream] }),
+      requestPriority: 4,
+      defaultDeadlineMs: 60_000,
+      maxAudioSeconds: 30,
+      timing: { ...quick, ...options.timing },
+    },
+    bus,
+    engine,
+    queue,
+    dispatcher,
+    log: pino({ level: 'silent' }),
+  };
+  const host = new PluginHost(dependencies);
+  cleanups.push(async () => {
+    await host.stop();
+    skips.stop();
+  });
+
+  const offer = (kind: 'frame' | 'segment', stream: string, media: DecodedMedia, id: string): void => {
+    const base = { id, stream, capturedTs: Date.now() / 1000, topic: `hearth/in/${stream}/${kind}`, sha256: 'c'.repeat(64), media: { ref: store.add(media) } };
+    dispatcher.offer(kind === 'frame' ? { ...base, kind, width: 1, height: 1 } : { ...base, kind, durationMs: 1 });
+  };
+  let nextId = 0;
+  return {
+    host,
+    bus,
+    engine,
+    store,
+    dispatcher,
+    queue,
+    /** Starts the host with a model that is ready, and waits until `name` is in a state it stays in. */
+    async start(name: string): Promise<void> {
+      host.start();
+      engine.ready();
+      await until(() => ['running', 'quarantined'].includes(bus.state(name) ?? ''));
+    },
+    /** One red pixel. Returns the id. */
+    frame(stream = 'front'): string {
+      const id = `frame-${nextId++}`;
+      offer('frame', stream, { type: 'image', image: { width: 1, height: 1, data: Uint8Array.of(255, 0, 0) } }, id);
+      return id;
+    },
+    /** Two samples. Returns the id. */
+    segment(stream = 'kitchen'): string {
+      const id = `segment-${nextId++}`;
+      offer('segment', stream, { type: 'audio', audio: { samples: Float32Array.of(0.25, -0.5) } }, id);
+      return id;
+    },
+    /** The one event an item ended in. */
+    async eventOf(id: string): Promise<StreamEvent> {
+      await until(() => bus.events.some((event) => event.id === id));
+      const found = bus.events.filter((event) => event.id === id);
+      expect(found).toHaveLength(1);
+      return found[0] as StreamEvent;
+    },
+  };
+}
+
+/** Writes a plugin module into a directory of its own; returns the file. */
+export function write(source: string, file = 'index.mjs'): string {
+  const directory = mkdtempSync(join(tmpdir(), 'hearth-plugin-'));
+  cleanups.push(() => rmSync(directory, { recursive: true, force: true }));
+  writeFileSync(join(directory, file), source);
+  return join(directory, file);
+}
+
+/** An ES module of a plugin named `test`. */
+export function source(body: string, manifest: Readonly<Record<string, unknown>> = {}): string {
+  const full = { name: 'test', version: '1.0.0', apiVersion: '^1.0.0', description: 'for a test', ...manifest };
+  return `export default { manifest: ${JSON.stringify(full)}, ${body} };`;
+}
+
+export const withTest = (body: string, manifest: Readonly<Record<string, unknown>> = {}, options: MakeOptions & Partial<PluginSettings> = {}): Made =>
+  make([{ name: 'test', path: write(source(body, manifest)), ...settingsOf(options) }], options);
+
+function settingsOf({ config, memoryMb, hangTimeoutMs }: Partial<PluginSettings>): Partial<PluginSettings> {
+  return { ...(config && { config }), ...(memoryMb !== undefined && { memoryMb }), ...(hangTimeoutMs !== undefined && { hangTimeoutMs }) };
+}
