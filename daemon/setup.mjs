@@ -3,7 +3,7 @@
  * Node, so that it runs in a clone that has nothing yet. Steps that are up to date are skipped.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -57,16 +57,40 @@ function installDependencies() {
   run('npm', ['ci', '--no-audit', '--no-fund', '--ignore-scripts']);
 }
 
+/** The folder of the headers that came with this Node, if they did: node-gyp would download them, which needs a network. */
+function ownHeaders() {
+  const prefix = join(dirname(process.execPath), '..');
+  const header = join(prefix, 'include/node/node_version.h');
+  if (!existsSync(header)) return undefined;
+  const text = readFileSync(header, 'utf8');
+  const part = (name) => new RegExp(`#define NODE_${name}_VERSION (\\d+)`).exec(text)?.[1];
+  return ['MAJOR', 'MINOR', 'PATCH'].map(part).join('.') === process.versions.node ? prefix : undefined;
+}
+
 function buildAddon() {
-  const built = Math.min(modified(join(root, 'build/Release/hearth.node')), modified(join(root, 'build/Release/sd_notify.node')));
-  if (built > Math.max(newest(['addon'], ['.cc', '.h', '.inc']), modified(join(root, 'binding.gyp')))) return;
+  const stamp = join(root, 'build/.addon-built');
+  if (modified(stamp) > Math.max(newest(['addon'], ['.cc', '.h', '.inc']), modified(join(root, 'binding.gyp')))) return;
   checkTools();
   step('building the native runtime (a minute or two the first time)');
   const gyp = join(root, 'node_modules/node-gyp/bin/node-gyp.js');
-  run(process.execPath, [gyp, 'configure', 'build', '--silent'], { env: { ...process.env, JOBS: 'max' } });
+  const headers = ownHeaders();
+  const nodeDirectory = headers === undefined || process.env.npm_config_nodedir ? [] : [`--nodedir=${headers}`];
+  run(process.execPath, [gyp, 'configure', 'build', '--silent', ...nodeDirectory], { env: { ...process.env, JOBS: 'max' } });
+  writeFileSync(stamp, '');
+}
+
+/** Output whose source is gone would still be run, and tested. */
+function removeStaleOutput() {
+  const output = join(root, 'dist');
+  if (!existsSync(output)) return;
+  for (const name of readdirSync(output, { recursive: true })) {
+    const source = name.replace(/\.(js|js\.map|d\.ts)$/, '.ts');
+    if (source !== name && !existsSync(join(root, source))) rmSync(join(output, name));
+  }
 }
 
 function compileTypeScript() {
+  removeStaleOutput();
   const compiled = modified(join(root, 'dist/.tsbuildinfo'));
   if (compiled > Math.max(newest(['daemon', 'plugins', 'test'], ['.ts']), modified(join(root, 'tsconfig.json')))) return;
   step('compiling');

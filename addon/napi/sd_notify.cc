@@ -1,5 +1,5 @@
-// The one system call of the service protocol that Node has no way to make: a datagram to a Unix socket. An addon of its
-// own, in C's Node-API, so that the daemon can load it and never has the runtime in its address space.
+// The one system call of the service protocol that Node has no way to make: a datagram to a Unix socket. An addon of
+// its own, in C's Node-API, so that the daemon can load it and never has the runtime in its address space.
 //
 // notify(socketPath, message): undefined when the message was handed over, else the reason as a string. `socketPath` is
 // what NOTIFY_SOCKET holds (sd_notify(3)): an absolute path, or '@' and a name in the abstract namespace.
