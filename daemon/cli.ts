@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** The command line. Every failure is one line, `CODE: message`, and an exit code from the catalogue. */
+import { join } from 'node:path';
 import { Command, CommanderError, Option } from 'commander';
 import { type Config, ConfigError, type ConfigSources, configFlags, loadConfig, redact } from './config';
 import { exitCodeOf, HearthError } from './errors';
@@ -102,6 +103,22 @@ function createProgram(onConfig: (config: Config) => void): Command {
       const { describeModel } = await import('./main.js');
       print(JSON.stringify(await describeModel(loadConfig({ flags: { 'model-path': file } })), null, 2));
     });
+  const plugin = program.command('plugin').description('Plugins.');
+  plugin
+    .command('new')
+    .description('Write a new plugin that runs.')
+    .argument('<name>', 'name of the plugin, and of its directory')
+    .option('--dir <directory>', 'where it goes', join(__dirname, '../../plugins'))
+    .action(async (name: string, { dir }: { dir: string }) => {
+      const { createPlugin } = await import('./plugins/scaffold.js');
+      for (const path of createPlugin(name, dir)) print(path);
+    });
+  withConfigFlags(
+    plugin.command('list').description('List the plugins that are configured and where they are.'),
+  ).action(async (_options, command: Command) => {
+    const { listPlugins } = await import('./commands/plugin-list.js');
+    for (const line of listPlugins(load(command))) print(line);
+  });
   return program;
 }
 

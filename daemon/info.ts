@@ -2,6 +2,7 @@
 import type { Config } from './config';
 import type { EngineState } from './inference/types';
 import { apiVersion } from './plugins/api';
+import type { PluginStatus } from './plugins/supervisor';
 import { version } from './version';
 
 export interface Info extends Readonly<Record<string, unknown>> {
@@ -12,10 +13,14 @@ export interface Info extends Readonly<Record<string, unknown>> {
   readonly model: Readonly<Record<string, unknown>> | null;
   readonly modalities: readonly string[];
   readonly limits: Config['limits'];
-  readonly plugins: readonly string[];
+  readonly plugins: readonly {
+    readonly name: string;
+    readonly version: string | null;
+    readonly verbs: readonly string[];
+  }[];
 }
 
-export function describeDaemon(config: Config, engine: EngineState, plugins: readonly string[]): Info {
+export function describeDaemon(config: Config, engine: EngineState, plugins: readonly PluginStatus[]): Info {
   const model = engine.phase === 'ready' ? engine.info : undefined;
   return {
     version,
@@ -40,6 +45,10 @@ export function describeDaemon(config: Config, engine: EngineState, plugins: rea
           },
     modalities: model?.modalities ?? [],
     limits: config.limits,
-    plugins,
+    plugins: plugins.map(({ name, version: pluginVersion, verbs }) => ({
+      name,
+      version: pluginVersion ?? null,
+      verbs,
+    })),
   };
 }

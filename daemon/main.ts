@@ -4,15 +4,19 @@ import { brokerOptions } from './bus/broker-options';
 import { startEmbeddedBroker } from './bus/embedded-broker';
 import { MqttBus } from './bus/mqtt-bus';
 import { examine } from './commands/doctor';
-import { type Config, redact } from './config';
+import { type Config, redact, serviceManager } from './config';
 import { type ErrorCode, exitCodeOf, HearthError } from './errors';
 import { HealthReporter } from './health/health';
+import { createSdNotify } from './health/sd-notify';
+import { ServiceNotifier } from './health/service-notifier';
 import { RunnerEngine } from './inference/runner-engine';
 import type { EngineState, ModelInfo } from './inference/types';
 import { describeDaemon } from './info';
 import { firstSignal, step } from './lifecycle';
 import { createLog, messageOf } from './log';
 import { locateModel } from './models/locate';
+import { PluginHost } from './plugins/host';
+import { pluginHostOptions } from './plugins/options';
 import { GenerateRequests } from './requests/generate';
 import { setStream } from './requests/stream-set';
 import { Dispatcher } from './streams/dispatcher';
@@ -78,11 +82,19 @@ export async function runDaemon(config: Config): Promise<void> {
 
   const engine = createEngine(config, modelFiles);
   let engineState: EngineState = { phase: 'starting' };
-  engine.state$.subscribe((state) => {
-    engineState = state;
-    log.info({ ns: 'engine', ...(state.phase === 'ready' ? { phase: 'ready' } : state) }, `engine: ${state.phase}`);
-    running.publishInfo(describeDaemon(config, state, []));
+  const stallTimeoutMs = config.model.stallTimeoutSeconds * 1000;
+  const { notifySocket, watchdogMs } = serviceManager();
+  const notifier = new ServiceNotifier({
+    notify: createSdNotify({
+      socketPath: notifySocket,
+      onError: (reason) => log.warn({ reason }, 'the service manager could not be told'),
+    }),
+    engine: () => engineState,
+    runner: () => engine.health(),
+    stallTimeoutMs,
+    ...(watchdogMs !== undefined && { intervalMs: watchdogMs / 3 }),
   });
+  notifier.start();
 
   const store = new MediaStore({ maxBytes: limits.maxMediaBytes });
   const skips = new Skips({ node: node.id });
@@ -106,6 +118,14 @@ export async function runDaemon(config: Config): Promise<void> {
     supports: (kind) =>
       engineState.phase !== 'ready' || engineState.info.modalities.includes(kind === 'frame' ? 'image' : 'audio'),
   });
+  const host = new PluginHost({
+    options: pluginHostOptions(config, requestPriority),
+    bus: running,
+    engine,
+    queue,
+    dispatcher,
+    log: log.child({ ns: 'plugins' }),
+  });
   const generateRequests = new GenerateRequests({
     bus: running,
     engine,
@@ -123,29 +143,18 @@ export async function runDaemon(config: Config): Promise<void> {
       slice: () => config.model.slice ?? 'full',
       mqtt: () => ({ ...running.counters }),
       streams: () => streams.stats(),
+      plugins: () => Object.fromEntries(host.status().map(({ name, state }) => [name, state])),
     },
     publish: (facts) => running.publishHealth({ ...facts }),
     log: log.child({ ns: 'health' }),
   });
 
-  const stop = async (reason: string): Promise<void> => {
-    log.info({ reason }, 'hearth stops');
-    const limit = setTimeout(() => {
-      log.error({ shutdownLimitMs }, 'something hangs; hearth ends without it');
-      process.exit(0);
-    }, shutdownLimitMs);
-    health.stop();
-    running.stopIntake();
-    await Promise.all([
-      step('streams', 1500, log, async () => await streams.stop()),
-      step('queue', 1500, log, async () => await queue.stop(1000)),
-    ]);
-    skips.stop();
-    await step('engine', 2200, log, async () => await engine.close());
-    await step('bus', 900, log, async () => await running.close(800));
-    await step('broker', 200, log, async () => await embedded?.close());
-    clearTimeout(limit);
-  };
+  const publishInfo = (): void => running.publishInfo(describeDaemon(config, engineState, host.status()));
+  engine.state$.subscribe((state) => {
+    engineState = state;
+    log.info({ ns: 'engine', ...(state.phase === 'ready' ? { phase: state.phase } : state) }, `engine: ${state.phase}`);
+    publishInfo();
+  });
 
   const up = async (): Promise<void> => {
     await running.ready();
@@ -153,17 +162,46 @@ export async function runDaemon(config: Config): Promise<void> {
     running.onRequest('health', async () => await health.gather());
     running.onRequest('stream/set', (request) => setStream(streams, request));
     health.start();
+    host.start();
     await streams.start();
     await engineReady(engine);
+    await host.settled();
+    publishInfo();
+    notifier.ready(`node ${node.id}, ${running.topics.base}/${node.id}`);
     log.info('hearth is ready');
   };
+
+  const stop = async (reason: string, exitCode: number): Promise<void> => {
+    log.info({ reason }, 'hearth stops');
+    const limit = setTimeout(() => {
+      log.error({ shutdownLimitMs }, 'something hangs; hearth ends without it');
+      process.exit(exitCode);
+    }, shutdownLimitMs);
+    notifier.stopping();
+    health.stop();
+    running.stopIntake();
+    // The job in hand may end; the plugin it is for is still there to publish what comes of it.
+    await Promise.all([
+      step('streams', 1300, log, async () => await streams.stop()),
+      step('queue', 1300, log, async () => await queue.stop(1000)),
+    ]);
+    await Promise.all([
+      step('plugins', 2200, log, async () => await host.stop()),
+      step('engine', 2200, log, async () => await engine.close()),
+    ]);
+    skips.stop();
+    await step('bus', 900, log, async () => await running.close(800));
+    await step('broker', 200, log, async () => await embedded?.close());
+    clearTimeout(limit);
+  };
+
   const starting = up();
   starting.catch(() => undefined);
   try {
     const signal = await Promise.race([signalled, starting.then(async () => await signalled)]);
-    await stop(signal);
+    await stop(signal, 0);
   } catch (error) {
-    await stop(messageOf(error));
+    await stop(messageOf(error), exitCodeOf(error));
     throw error;
   }
 }

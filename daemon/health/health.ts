@@ -25,6 +25,8 @@ export interface Health {
   readonly runner: { readonly phase: string; readonly restarts: number };
   readonly mqtt: Readonly<Record<string, number>>;
   readonly streams: Readonly<Record<string, unknown>>;
+  /** State by name. */
+  readonly plugins: Readonly<Record<string, string>>;
 }
 
 /** The parts of the daemon that know. */
@@ -39,6 +41,7 @@ export interface HealthSources {
   slice(): string;
   mqtt(): Health['mqtt'];
   streams(): Health['streams'];
+  plugins(): Health['plugins'];
 }
 
 export interface HealthReporterOptions {
@@ -90,6 +93,7 @@ export class HealthReporter {
       runner: { phase, restarts },
       mqtt: sources.mqtt(),
       streams: sources.streams(),
+      plugins: sources.plugins(),
     };
   }
 

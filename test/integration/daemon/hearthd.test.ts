@@ -119,6 +119,24 @@ test('is online, says what it is and how it is, answers, and ends with exit code
   expect(output).not.toMatch(/"level":"(error|fatal)"/);
 });
 
+test('the built-in plugins run, and a frame of a model without an encoder is skipped as unsupported', async () => {
+  await start();
+  for (const name of ['captions', 'transcribe', 'translate']) {
+    await peer.json(`hearth/pi5/plugin/${name}/state`, ({ state }: { state: string }) => state === 'running');
+  }
+  const info = await peer.json('hearth/pi5/info', ({ plugins }: { plugins: { verbs: string[] }[] }) =>
+    plugins.some(({ verbs }) => verbs.length > 0),
+  );
+  expect(info['plugins']).toContainEqual({ name: 'translate', version: '1.0.0', verbs: ['translate'] });
+  await peer.client.publishAsync('hearth/in/door/frame', 'x', { qos: 1 });
+  expect(await peer.json('hearth/pi5/out/door/skipped')).toMatchObject({ stream: 'door', reason: 'unsupported' });
+  expect(await ask('stream/set', { id: 's', stream: 'door', minIntervalMs: 5 })).toMatchObject({
+    ok: true,
+    data: { minIntervalMs: 5 },
+  });
+  expect(await ask('plugin/restart', { id: 'p', plugin: 'captions' })).toMatchObject({ ok: true });
+});
+
 test('killed outright, it is offline by its last will', async () => {
   await start();
   child.kill('SIGKILL');

@@ -1,3 +1,6 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { runCli } from '../../../daemon/cli';
 
 interface Outcome {
@@ -85,4 +88,24 @@ test('help and version are no failures', async () => {
   const { code, out } = await outcome('run', '--help');
   expect(code).toBe(0);
   expect(out).toContain('--mqtt-password-file <value>');
+});
+
+test('plugin new writes a plugin once; plugin list says what runs', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'hearth-cli-'));
+  try {
+    const { code, out } = await outcome('plugin', 'new', 'gate', '--dir', directory);
+    expect(code).toBe(0);
+    expect(out.trim().split('\n')).toEqual([join(directory, 'gate/index.ts'), join(directory, 'gate/README.md')]);
+    expect(readFileSync(join(directory, 'gate/index.ts'), 'utf8')).toContain("name: 'gate'");
+    expect(await outcome('plugin', 'new', 'gate', '--dir', directory)).toMatchObject({
+      err: expect.stringMatching(/^PLUGIN_EXISTS: [^\n]*\n$/) as string,
+    });
+    expect(await outcome('plugin', 'new', '../x', '--dir', directory)).toMatchObject({
+      err: expect.stringMatching(/^PLUGIN_NAME_INVALID: /) as string,
+    });
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+  const { out } = await outcome('plugin', 'list', '--config', '/dev/null');
+  expect(out.split('\n')[0]).toMatch(/^enabled {2}captions: .*captions\/index\.js$/);
 });
