@@ -36,6 +36,7 @@ function range(unit: string, minimum: unknown, maximum: unknown): string {
 
 function expectedOf(schema: SchemaObject): string {
   if (Array.isArray(schema['enum'])) return schema['enum'].map((value) => JSON.stringify(value)).join(', ');
+  if (Array.isArray(schema['type'])) return schema['type'].map((type) => expectedOf({ ...schema, type })).join(' or ');
   switch (schema['type']) {
     case 'string': {
       const { pattern } = schema as { pattern?: unknown };
@@ -53,6 +54,8 @@ function expectedOf(schema: SchemaObject): string {
     }
     case 'object':
       return 'a mapping';
+    case 'null':
+      return 'null';
     default:
       return 'anything';
   }

@@ -7,7 +7,7 @@ const kitchenLight = call('set_light', { room: 'kitchen', on: true });
 
 /** Starts with one function whose arguments are free text, and answers `text` to everything. */
 async function withFunction(publish: unknown, text: string, properties: object = { where: { type: 'string' }, what: {} }) {
-  const parameters = { type: 'object', properties };
+  const parameters = { type: 'object', properties, required: Object.keys(properties) };
   return await start(functionCalls, { functions: [{ name: 'say', parameters, publish }] }, [{ text }]);
 }
 
@@ -27,7 +27,7 @@ test('speech becomes a call, a message on its topic and an event', async () => {
       item: segment,
       result: expect.objectContaining({ job: 'job-1' }),
       call: { name: 'set_light', arguments: { room: 'kitchen', on: true } },
-      text: kitchenLight,
+      summary: 'set_light(room="kitchen", on=true)',
     },
   ]);
 });
@@ -36,7 +36,7 @@ test('"no call" is an event with null, and no message', async () => {
   const plugin = await start(functionCalls, config, [{ text: 'null' }]);
   await plugin.segment(segment);
   expect(plugin.published).toEqual([]);
-  expect(plugin.events).toMatchObject([{ kind: 'call', call: null, text: 'null' }]);
+  expect(plugin.events).toMatchObject([{ kind: 'call', call: null, summary: 'no call' }]);
 });
 
 test('the reply is constrained to a call of one of the functions, in the order of the configuration, or null', async () => {
@@ -59,7 +59,7 @@ test('the reply is constrained to a call of one of the functions, in the order o
     additionalProperties: false,
   });
   expect(anyOf[6]).toEqual({ type: 'null' });
-  expect(plugin.jobs[0]).toMatchObject({ sampling: { temperature: 0 }, maxTokens: 128 });
+  expect(plugin.jobs[0]).toMatchObject({ sampling: { temperature: 0 }, maxTokens: 256 });
 });
 
 test('functions and text are filled into the prompt once, and neither is a template', async () => {
@@ -67,9 +67,7 @@ test('functions and text are filled into the prompt once, and neither is a templ
   const functions = [{ name: 'say', description: 'Says {text} for $&.' }];
   const plugin = await start(functionCalls, { functions }, [{ text: 'null' }], info);
   await plugin.request(request('call', { text: "{functions} $' {text}" }));
-  const described = JSON.stringify([
-    { ...functions[0], parameters: { type: 'object', properties: {}, additionalProperties: false } },
-  ]);
+  const described = JSON.stringify({ ...functions[0], parameters: { type: 'object', properties: {}, additionalProperties: false } });
   expect(contentOf(plugin.jobs[0]).texts).toEqual([`F: ${described}\nT: {functions} $' {text}`]);
 });
 
@@ -81,6 +79,7 @@ test('the verb answers with the call and where it went', async () => {
     call: { name: 'set_lock', arguments: { door: 'front', locked: true } },
     topic: 'home/lock/front/set',
     tokens: { prompt: 7, completion: 3 },
+    slice: 'full',
   });
   expect(contentOf(plugin.jobs[0]).texts).toEqual(['Answer with one JSON function call, or null.\nlock the front door']);
   expect(await plugin.request(request('call', {}, { audio: { ref: 'a' } }))).toMatchObject({
@@ -122,6 +121,7 @@ test.each([
   ['#'],
   ['a+'],
   ['a\0b'],
+  ['a\nb'],
   [''],
   [{ a: 1 }],
   [['a']],
@@ -133,9 +133,28 @@ test.each([
   expect(plugin.events).toEqual([]);
 });
 
-test('an argument that is not there is kept out of a topic', async () => {
-  const plugin = await withFunction({ topic: 'home/{arguments.where}' }, call('say', {}));
+test('an argument cannot make a topic of the broker', async () => {
+  const plugin = await withFunction({ topic: '{arguments.where}/x' }, call('say', { where: '$SYS' }), { where: {} });
   await expect(plugin.segment(segment)).rejects.toMatchObject({ code: 'CALL_TOPIC_UNSAFE' });
+});
+
+test('a dry run publishes nothing', async () => {
+  const plugin = await start(functionCalls, config, [{ text: kitchenLight }]);
+  expect(await plugin.request(request('call', { text: 'x', dryRun: true }))).toMatchObject({ call: { name: 'set_light' }, topic: null });
+  expect(plugin.published).toEqual([]);
+});
+
+test('a reply that was cut short is refused even where it would do', async () => {
+  const plugin = await start(functionCalls, config, [{ text: 'null', finishReason: 'length' }]);
+  await expect(plugin.segment(segment)).rejects.toMatchObject({ code: 'PLUGIN_REPLY_INVALID' });
+});
+
+test('references within the parameters of a function hold in the schema of the reply', async () => {
+  const parameters = { type: 'object', properties: { a: { $ref: '#/$defs/level' } }, required: ['a'], $defs: { level: { enum: [1, 2] } } };
+  const replies = [call('say', { a: 2 }), call('say', { a: 3 })].map((text) => ({ text }));
+  const plugin = await start(functionCalls, { functions: [{ name: 'sing' }, { name: 'say', parameters }] }, replies);
+  expect(await plugin.request(request('call', { text: 'x' }))).toMatchObject({ call: { arguments: { a: 2 } } });
+  await expect(plugin.request(request('call', { text: 'x' }))).rejects.toMatchObject({ code: 'PLUGIN_REPLY_INVALID' });
 });
 
 test.each([
@@ -161,13 +180,13 @@ test('numbers, booleans and parts of a level go into a topic; QoS and retain are
 });
 
 test.each([
-  [[demoFunctions[0], demoFunctions[0]], 'each name once'],
-  [[{ name: 'say', parameters: { type: 'object', properties: { x: { type: 'nonsense' } } } }], 'functions[0].parameters'],
-  [[{ name: 'say', publish: { topic: 'home/#' } }], 'functions[0].publish.topic'],
-  [[{ name: 'say', publish: { topic: 'home/{room}' } }], 'functions[0].publish.topic'],
-  [[{ name: 'say', publish: { topic: 'home/{arguments.room' } }], 'functions[0].publish.topic'],
+  [[demoFunctions[0], demoFunctions[0]], 'functions.1.name'],
+  [[{ name: 'say', parameters: { type: 'object', properties: { x: { type: 'nonsense' } } } }], 'parameters'],
+  [[{ name: 'say', publish: { topic: 'home/#' } }], 'topic'],
+  [[{ name: 'say', publish: { topic: 'home/{room}' } }], 'functions.0.publish.topic'],
+  [[{ name: 'say', publish: { topic: 'home/{arguments.room' } }], 'functions.0.publish.topic'],
   [[{ name: 'say', publish: { topic: 'home/{arguments.room}' } }], '{arguments.room}'],
-  [[{ name: 'say', publish: { topic: 'home', payload: { a: ['{arguments.room}'] } } }], '{arguments.room}'],
+  [[{ name: 'say', parameters: { type: 'object', properties: { x: {} } }, publish: { topic: '{arguments.x}' } }], '{arguments.x}'],
   [[{ name: 'say', parameters: { type: 'array' } }], 'parameters'],
   [[{ name: 'say it' }], 'name'],
   [[{ description: 'x' }], 'name'],
@@ -188,8 +207,9 @@ test.each([
   [{}, {}],
   [{ text: '' }, {}],
   [{ text: ['x'] }, {}],
-  [{ text: 'x'.repeat(16_001) }, {}],
+  [{ text: 'x'.repeat(16_385) }, {}],
   [{ text: 'x', functions: [] }, {}],
+  [{ text: 'x', dryRun: 1 }, {}],
   [{ text: 'x' }, { audio: { ref: 'a' } }],
   [{ text: 'x' }, { image: { ref: 'a' } }],
 ])('the request %j with %j is refused', async (payload, media) => {

@@ -8,24 +8,23 @@ test('a segment becomes a transcript in the language of its stream', async () =>
   const item = { ...segment, settings: { language: 'en' } };
   await plugin.segment(item);
   expect(contentOf(plugin.jobs[0])).toEqual({ texts: ['Transcribe the audio.'], refs: ['segment-ref'] });
-  expect(plugin.jobs[0]).toMatchObject({ maxTokens: 256, sampling: { temperature: 0 }, item: { id: '01SEGMENT' } });
+  expect(plugin.jobs[0]).toMatchObject({ maxTokens: 512, sampling: { temperature: 0 }, item: { id: '01SEGMENT' } });
   expect(plugin.events).toEqual([
     { kind: 'transcript', item, result: expect.objectContaining({ job: 'job-1' }), text: 'turn on the light', lang: 'en' },
   ]);
 });
 
-test('the prompt of the stream beats the one of the plugin; without a language the event has none', async () => {
-  const plugin = await start(transcribe, { prompt: 'Write it down.' }, [{ text: 'a' }, { text: 'b' }]);
+test('the prompt of the plugin beats the one of the model; without a language the event has none', async () => {
+  const plugin = await start(transcribe, { prompt: 'Write it down.' }, [{ text: 'a' }]);
   await plugin.segment(segment);
-  await plugin.segment({ ...segment, settings: { prompt: 'Names only.' } });
-  expect(plugin.jobs.map((job) => contentOf(job).texts)).toEqual([['Write it down.'], ['Names only.']]);
+  expect(contentOf(plugin.jobs[0]).texts).toEqual(['Write it down.']);
   expect(plugin.events[0]).not.toHaveProperty('lang');
 });
 
 test('the verb transcribes a WAV', async () => {
   const plugin = await start(transcribe, { maxTokens: 9 }, [{ text: 'hello' }]);
   const data = await plugin.request(request('transcribe', {}, { audio }));
-  expect(data).toEqual({ text: 'hello', tokens: { prompt: 7, completion: 3 }, truncated: false });
+  expect(data).toEqual({ text: 'hello', tokens: { prompt: 7, completion: 3 }, slice: 'full' });
   expect(contentOf(plugin.jobs[0]).refs).toEqual(['request-ref']);
   expect(plugin.jobs[0]?.maxTokens).toBe(9);
 });
