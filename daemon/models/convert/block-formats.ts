@@ -10,8 +10,6 @@ export type WeightType = (typeof weightTypes)[number];
 export interface BlockFormat {
   /** The type's number in a GGUF file. */
   readonly id: number;
-  /** Number of a file whose matrices are mostly of this type, in `general.file_type`. */
-  readonly fileType: number;
   readonly valuesPerBlock: number;
   readonly bytesPerBlock: number;
   /** Numbers of this magnitude and above become infinite. */
@@ -82,7 +80,6 @@ function words(to: Uint8Array, count: number): Uint16Array {
 export const blockFormats: Readonly<Record<WeightType, BlockFormat>> = {
   f32: {
     id: 0,
-    fileType: 0,
     valuesPerBlock: 1,
     bytesPerBlock: 4,
     overflow: Infinity,
@@ -90,7 +87,6 @@ export const blockFormats: Readonly<Record<WeightType, BlockFormat>> = {
   },
   f16: {
     id: 1,
-    fileType: 1,
     valuesPerBlock: 1,
     bytesPerBlock: 2,
     overflow: float16Overflow,
@@ -98,7 +94,6 @@ export const blockFormats: Readonly<Record<WeightType, BlockFormat>> = {
   },
   bf16: {
     id: 30,
-    fileType: 32,
     valuesPerBlock: 1,
     bytesPerBlock: 2,
     overflow: (2 - 2 ** -8) * 2 ** 127,
@@ -106,7 +101,6 @@ export const blockFormats: Readonly<Record<WeightType, BlockFormat>> = {
   },
   q8_0: {
     id: 8,
-    fileType: 7,
     valuesPerBlock: blockValues,
     bytesPerBlock: 34,
     overflow: float16Overflow * 127,
@@ -114,7 +108,6 @@ export const blockFormats: Readonly<Record<WeightType, BlockFormat>> = {
   },
   q4_0: {
     id: 2,
-    fileType: 2,
     valuesPerBlock: blockValues,
     bytesPerBlock: 18,
     overflow: float16Overflow * 8,

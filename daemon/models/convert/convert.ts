@@ -2,7 +2,6 @@
 import { existsSync, statfsSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { HearthError } from '../../errors';
-import { blockFormats } from './block-formats';
 import { withoutMissingTowers } from './check-structure';
 import { isObject, malformed, readJsonObject, readWhole, shown } from './checkpoint-files';
 import { GgufWriter } from './gguf-writer';
@@ -128,11 +127,10 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
       }
       writer.seal();
     };
-    const { fileType } = blockFormats[options.type];
-    await writeFile(outPath, textMetadata({ name, text: config.text, vocabulary, prompts, fileType }), plans.text);
+    await writeFile(outPath, textMetadata({ name, text: config.text, vocabulary, prompts }), plans.text);
     const multimodalPath = plans.multimodal.length > 0 ? multimodalPathFor(outPath) : undefined;
     if (multimodalPath !== undefined) {
-      await writeFile(multimodalPath, multimodalMetadata({ name, config, imageSize, fileType }), plans.multimodal);
+      await writeFile(multimodalPath, multimodalMetadata({ name, config, imageSize }), plans.multimodal);
     }
     for (const writer of writers) writer.publish();
     return { textPath: outPath, multimodalPath };

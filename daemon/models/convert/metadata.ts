@@ -36,17 +36,13 @@ export interface TextFileFacts {
   readonly vocabulary: Vocabulary;
   /** JSON of the checkpoint's own prompts. */
   readonly prompts: string | undefined;
-  /** `general.file_type`. */
-  readonly fileType: number;
 }
 
-export function textMetadata({ name, text, vocabulary, prompts, fileType }: TextFileFacts): Metadata {
+export function textMetadata({ name, text, vocabulary, prompts }: TextFileFacts): Metadata {
   const metadata: Metadata = new Map();
   metadata.set('general.architecture', str('gemma3n'));
   metadata.set('general.type', str('model'));
   metadata.set('general.name', str(name));
-  metadata.set('general.quantization_version', u32(2));
-  metadata.set('general.file_type', u32(fileType));
   const set = (key: string, value: GgufValue): unknown => metadata.set(`gemma3n.${key}`, value);
   set('context_length', u32(text.contextLength));
   set('embedding_length', u32(text.hidden));
@@ -73,22 +69,19 @@ export function textMetadata({ name, text, vocabulary, prompts, fileType }: Text
   return metadata;
 }
 
-function audioKeys(metadata: Metadata, audio: AudioConfig, softTokens: number): void {
+function audioKeys(metadata: Metadata, audio: AudioConfig): void {
   const clip = (key: string, value: GgufValue): unknown => metadata.set(`clip.audio.${key}`, value);
   clip('projector_type', str('gemma3na'));
   clip('embedding_length', u32(audio.hidden));
-  clip('feed_forward_length', u32(audio.hidden * 4));
   clip('block_count', u32(audio.layers));
   clip('attention.head_count', u32(audio.heads));
   clip('attention.layer_norm_epsilon', f32(audio.normEps));
   clip('num_mel_bins', u32(audio.melBins));
-  metadata.set('hearth.audio_soft_tokens', u32(softTokens));
   const own = (key: string, value: GgufValue): unknown => metadata.set(`hearth.audio.${key}`, value);
   own('chunk_size', u32(audio.chunkSize));
   own('context_left', u32(audio.contextLeft));
   own('context_right', u32(audio.contextRight));
   own('logit_cap', f32(audio.logitCap));
-  own('conv_kernel', u32(audio.convKernel));
   own('reduction_factor', u32(audio.reductionFactor));
   own('residual_weight', f32(audio.residualWeight));
   own('gradient_clipping', f32(audio.gradientClipping));
@@ -116,8 +109,6 @@ function visionKeys(
   clip('attention.layer_norm_epsilon', f32(vision.normEps));
   clip('image_mean', { type: 'array', of: 'f32', value: [0, 0, 0] });
   clip('image_std', { type: 'array', of: 'f32', value: [1, 1, 1] });
-  metadata.set('hearth.image_size', u32(imageSize));
-  metadata.set('hearth.image_soft_tokens', u32(softTokens));
   metadata.set('hearth.vision.vocab_offset', u32(vision.vocabOffset));
 }
 
@@ -127,21 +118,22 @@ export interface MultimodalFileFacts {
   readonly config: ModelConfig;
   /** Side of the square a picture is resized to, in pixels. */
   readonly imageSize: number;
-  /** `general.file_type`. */
-  readonly fileType: number;
 }
 
-export function multimodalMetadata({ name, config, imageSize, fileType }: MultimodalFileFacts): Metadata {
+export function multimodalMetadata({ name, config, imageSize }: MultimodalFileFacts): Metadata {
   const metadata: Metadata = new Map();
   metadata.set('general.architecture', str('clip'));
   metadata.set('general.type', str('mmproj'));
   metadata.set('general.name', str(name));
-  metadata.set('general.quantization_version', u32(2));
-  metadata.set('general.file_type', u32(fileType));
   metadata.set('clip.has_vision_encoder', bool(config.vision !== undefined));
   metadata.set('clip.has_audio_encoder', bool(config.audio !== undefined));
+  if (config.vision !== undefined) {
+    metadata.set('hearth.image_size', u32(imageSize));
+    metadata.set('hearth.image_soft_tokens', u32(config.imageSoftTokens));
+  }
+  if (config.audio !== undefined) metadata.set('hearth.audio_soft_tokens', u32(config.audioSoftTokens));
   if (config.vision !== undefined)
     visionKeys(metadata, config.vision, config.text.hidden, imageSize, config.imageSoftTokens);
-  if (config.audio !== undefined) audioKeys(metadata, config.audio, config.audioSoftTokens);
+  if (config.audio !== undefined) audioKeys(metadata, config.audio);
   return metadata;
 }
