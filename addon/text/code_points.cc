@@ -80,17 +80,19 @@ std::vector<CodePointSet::Range> CodePointSet::Ranges() const {
 NodeId CharacterNode(GrammarNodes& nodes, const CodePointSet& set) {
   ByteSet plain;
   std::vector<NodeId> choices;
+  std::vector<std::string> escapes;
   for (const CodePointSet::Range& range : set.Ranges()) {
     for (uint32_t code = range.first; code <= std::min(range.last, 0x7fu); ++code) {
       const std::string quoted = QuoteJson(std::string(1, static_cast<char>(code)));
       if (quoted.size() == 3) {
         plain.set(code);
       } else {
-        choices.push_back(nodes.Literal(std::string_view(quoted).substr(1, quoted.size() - 2)));
+        escapes.push_back(quoted.substr(1, quoted.size() - 2));
       }
     }
     if (range.last > 0x7f) AddUtf8(nodes, std::max(range.first, 0x80u), range.last, choices);
   }
+  if (!escapes.empty()) choices.push_back(nodes.Literals(std::move(escapes)));
   if (plain.any()) choices.push_back(nodes.Bytes(plain));
   return nodes.Choice(std::move(choices));
 }

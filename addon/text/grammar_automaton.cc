@@ -133,7 +133,8 @@ GrammarAutomaton::StateId GrammarAutomaton::Step(StateId from, unsigned char byt
 // Every round of a repeat takes a byte at least: a bound that is more than `bytes` rounds away cannot be met.
 GrammarAutomaton::CellId GrammarAutomaton::ResemblingCell(CellId id, int32_t bytes) {
   if (id == kDone) return kDone;
-  if (const auto it = resembling_.find(id); it != resembling_.end()) return it->second;
+  const uint64_t key = static_cast<uint64_t>(id) << 32 | static_cast<uint32_t>(bytes);
+  if (const auto it = resembling_.find(key); it != resembling_.end()) return it->second;
   Cell like = cell(id);
   const GrammarNode& node = nodes_.node(like.node);
   if (node.kind == Kind::kRepeat) {
@@ -144,7 +145,7 @@ GrammarAutomaton::CellId GrammarAutomaton::ResemblingCell(CellId id, int32_t byt
     }
   }
   like.rest = ResemblingCell(like.rest, bytes);
-  return resembling_[id] = Push(like);
+  return resembling_[key] = Push(like);
 }
 
 GrammarAutomaton::StateId GrammarAutomaton::Resembling(StateId id, int32_t bytes) {

@@ -21,7 +21,7 @@ class GrammarAutomaton {
   using StateId = int32_t;
   static constexpr StateId kDead = -1;
   // A state keeps the first so many stacks. Only schemas whose choices cannot be told apart for long have more.
-  static constexpr size_t kMaxStacks = 4096;
+  static constexpr size_t kMaxStacks = 16'384;
 
   // `nodes` must outlive it.
   GrammarAutomaton(const GrammarNodes& nodes, NodeId root);
@@ -87,7 +87,7 @@ class GrammarAutomaton {
   std::unordered_map<Cell, CellId, CellHash> cell_ids_;
   std::vector<State> states_;
   std::unordered_map<std::vector<CellId>, StateId, CellsHash> state_ids_;
-  std::unordered_map<CellId, CellId> resembling_;
+  std::unordered_map<uint64_t, CellId> resembling_;  // by cell and bytes
   size_t stored_ = 0;
   uint64_t work_ = 0;
 };

@@ -103,15 +103,20 @@ StatusOr<PatternParser::Part> PatternParser::Atom(int depth) {
     return group;
   }
   if (c == '[') {
-    HEARTH_ASSIGN_OR_RETURN(const NodeId node, BracketClass());
-    return Part{node, 1};
+    HEARTH_ASSIGN_OR_RETURN(const CodePointSet set, BracketClass());
+    return Character(set);
   }
-  if (Take('.')) return Part{CharacterNode(nodes_, AllInLine()), 1};
+  if (Take('.')) return Character(AllInLine());
   CodePointSet set;
   uint32_t character;
   bool single;
   HEARTH_RETURN_IF_ERROR(Element(&set, &character, &single));
-  return Part{CharacterNode(nodes_, set), 1};
+  return Character(set);
+}
+
+PatternParser::Part PatternParser::Character(const CodePointSet& set) {
+  const NodeId node = CharacterNode(nodes_, set);
+  return {node, std::max<int64_t>(1, static_cast<int64_t>(nodes_.node(node).children.size()))};
 }
 
 StatusOr<PatternParser::Part> PatternParser::Quantified(const Part& atom) {
@@ -150,7 +155,7 @@ bool PatternParser::Number(int* value) {
   return at_ > begin;
 }
 
-StatusOr<NodeId> PatternParser::BracketClass() {
+StatusOr<CodePointSet> PatternParser::BracketClass() {
   ++at_;
   const bool negated = Take('^');
   CodePointSet set;
@@ -171,7 +176,7 @@ StatusOr<NodeId> PatternParser::BracketClass() {
     set.Add(first, last);
   }
   if (!Take(']')) return Fail("a missing \"]\" before");
-  return CharacterNode(nodes_, negated ? set.Complement() : set);
+  return negated ? set.Complement() : set;
 }
 
 Status PatternParser::Element(CodePointSet* out, uint32_t* character, bool* single) {

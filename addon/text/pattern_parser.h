@@ -22,7 +22,8 @@ class PatternParser {
   StatusOr<NodeId> Parse();
 
  private:
-  // `places`: how many there are when counted repeats are written out.
+  // `places`: how many characters' beginnings there are when counted repeats are written out; the automaton may have to
+  // keep as many stacks.
   struct Part {
     NodeId node;
     int64_t places;
@@ -35,9 +36,10 @@ class PatternParser {
   StatusOr<Part> Alternatives(int depth);
   StatusOr<Part> Terms(int depth);
   StatusOr<Part> Atom(int depth);
+  Part Character(const CodePointSet& set);
   StatusOr<Part> Quantified(const Part& atom);
   bool Number(int* value);
-  StatusOr<NodeId> BracketClass();
+  StatusOr<CodePointSet> BracketClass();
   // One character, maybe escaped, or a class such as \d, of which `out` becomes the whole and *single false.
   Status Element(CodePointSet* out, uint32_t* character, bool* single);
   bool Hex(size_t digits, uint32_t* value);

@@ -22,7 +22,7 @@ class StringGrammar {
   // the start and `$` at the end; without them anything may come before or after. SCHEMA_INVALID names anything else,
   // and patterns of which more than kMaxPatternPlaces places would have to be told apart.
   StatusOr<NodeId> Pattern(std::string_view pattern);
-  static constexpr int64_t kMaxPatternPlaces = 4096;
+  static constexpr int64_t kMaxPatternPlaces = 12'288;
 
  private:
   GrammarNodes& nodes_;

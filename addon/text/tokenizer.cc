@@ -89,8 +89,6 @@ StatusOr<Tokenizer> Tokenizer::FromPieces(std::vector<Piece> pieces) {
   }
   Tokenizer t;
   t.pieces_ = std::move(pieces);
-  t.user_defined_.resize(256);
-  t.control_.resize(256);
   std::vector<int32_t> bytes(256, -1);
   for (int32_t id = 0; id < static_cast<int32_t>(t.pieces_.size()); ++id) {
     Piece& piece = t.pieces_[static_cast<size_t>(id)];
@@ -100,17 +98,21 @@ StatusOr<Tokenizer> Tokenizer::FromPieces(std::vector<Piece> pieces) {
       bytes[static_cast<size_t>(byte)] = id;
     }
     if (piece.type == Type::kUnknown) t.unknown_ = id;
-    // An empty piece can match nothing; of two with the same text the first counts.
-    if (!piece.text.empty() && t.ids_.emplace(piece.text, id).second) {
-      const size_t first = static_cast<unsigned char>(piece.text[0]);
-      if (piece.type == Type::kUserDefined) t.user_defined_[first].push_back(id);
-      if (piece.type == Type::kControl) t.control_[first].push_back(id);
+    if (piece.text.empty()) return Error(Code::MODEL_MISMATCH, "piece %d of the vocabulary is empty", id);
+    if (const auto [it, fresh] = t.ids_.emplace(piece.text, id); !fresh) {
+      return Error(Code::MODEL_MISMATCH, "pieces %d and %d of the vocabulary are the same", it->second, id);
+    }
+    t.longest_ = std::max(t.longest_, piece.text.size());
+    for (Matcher* matcher : {&t.user_defined_, &t.control_}) {
+      if (piece.type != matcher->type) continue;
+      matcher->lengths[static_cast<unsigned char>(piece.text[0])].push_back(static_cast<uint32_t>(piece.text.size()));
     }
     t.decoded_.push_back(DecodedText(piece));
   }
   for (Matcher* matcher : {&t.user_defined_, &t.control_}) {
-    for (std::vector<int32_t>& ids : *matcher) {
-      std::stable_sort(ids.begin(), ids.end(), [&](int32_t a, int32_t b) { return t.piece(a).text.size() > t.piece(b).text.size(); });
+    for (std::vector<uint32_t>& lengths : matcher->lengths) {
+      std::sort(lengths.begin(), lengths.end(), std::greater<>());
+      lengths.erase(std::unique(lengths.begin(), lengths.end()), lengths.end());
     }
   }
   for (int32_t& id : bytes) {
@@ -121,8 +123,10 @@ StatusOr<Tokenizer> Tokenizer::FromPieces(std::vector<Piece> pieces) {
 }
 
 int32_t Tokenizer::MatchAt(const Matcher& matcher, std::string_view text) const {
-  for (const int32_t id : matcher[static_cast<unsigned char>(text[0])]) {
-    if (text.starts_with(piece(id).text)) return id;
+  for (const uint32_t length : matcher.lengths[static_cast<unsigned char>(text[0])]) {
+    if (length > text.size()) continue;
+    const int32_t id = Find(text.substr(0, length));
+    if (id >= 0 && piece(id).type == matcher.type) return id;
   }
   return -1;
 }
@@ -187,6 +191,7 @@ void Tokenizer::EncodePlain(std::string_view raw, std::vector<int32_t>& ids) con
     if (left < 0 || right < 0) return;
     const Symbol& a = symbols[static_cast<size_t>(left)];
     const Symbol& b = symbols[static_cast<size_t>(right)];
+    if (a.size + b.size > longest_) return;
     const auto it = ids_.find(text.substr(a.begin, a.size + b.size));
     if (it == ids_.end() || !merges_to(it->second)) return;
     merges.push({merge_score(it->second), left, right, a.size + b.size});

@@ -9,7 +9,9 @@
 #ifndef HEARTH_TEXT_TOKENIZER_H_
 #define HEARTH_TEXT_TOKENIZER_H_
 
+#include <array>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -58,10 +60,14 @@ class Tokenizer {
   int32_t eos() const { return eos_; }
 
  private:
-  // Ids of pieces matched in the raw text, longest first, by their first byte.
-  using Matcher = std::vector<std::vector<int32_t>>;
+  // Finds pieces of one type in raw text: by first byte, the lengths there are, the longest first.
+  struct Matcher {
+    Type type;
+    std::array<std::vector<uint32_t>, 256> lengths;
+  };
 
   Tokenizer() = default;
+  // The id of the longest piece of the matcher's type that `text` begins with; -1 when there is none.
   int32_t MatchAt(const Matcher& matcher, std::string_view text) const;
   // Appends the ids of text without user-defined or control pieces in it.
   void EncodePlain(std::string_view raw, std::vector<int32_t>& ids) const;
@@ -75,7 +81,8 @@ class Tokenizer {
   std::vector<Piece> pieces_;
   std::vector<std::string> decoded_;  // per id
   std::unordered_map<std::string, int32_t, Hash, std::equal_to<>> ids_;
-  Matcher user_defined_, control_;
+  Matcher user_defined_{Type::kUserDefined, {}}, control_{Type::kControl, {}};
+  size_t longest_ = 0;  // bytes of the longest piece
   std::vector<int32_t> byte_ids_;  // per byte value; the unknown id where there is no piece
   int32_t bos_ = -1, eos_ = -1, unknown_ = 0;
 };

@@ -8,8 +8,11 @@
 #include <string>
 #include <vector>
 
+#include "addon/text/code_points.h"
+#include "addon/text/grammar_automaton.h"
 #include "addon/text/json.h"
 #include "addon/text/schema_compiler.h"
+#include "addon/text/utf8.h"
 #include "test/native/fixtures.h"
 
 namespace hearth {
@@ -76,6 +79,26 @@ std::string RandomReply(const std::shared_ptr<const Grammar>& grammar, const Voc
   return reply;
 }
 
+// What a fresh state makes of it, byte by byte, without tokens.
+bool Fits(const std::string& schema, const std::string& text) {
+  const auto grammar = Compile(schema);
+  GrammarAutomaton automaton(grammar->nodes(), grammar->root());
+  GrammarAutomaton::StateId state = automaton.start();
+  for (const char byte : text) {
+    if (state != GrammarAutomaton::kDead) state = automaton.Step(state, static_cast<unsigned char>(byte));
+  }
+  return state != GrammarAutomaton::kDead && automaton.complete(state);
+}
+
+// Nothing may come next but this byte.
+bool OnlyByte(GrammarState& state, char byte) {
+  const uint64_t* allowed = state.Allowed();
+  for (int32_t id = 0; id < Small().tokenizer.size(); ++id) {
+    if (Bit(allowed, id) && Small().tokenizer.Bytes(id) != std::string_view(&byte, 1)) return false;
+  }
+  return Bit(allowed, Small().tokenizer.Find(std::string_view(&byte, 1)));
+}
+
 constexpr char kCalls[] = R"({"anyOf": [
   {"type": "object", "properties": {"name": {"const": "set_light"}, "arguments": {"type": "object", "properties":
      {"room": {"enum": ["kitchen", "living_room"]}, "on": {"type": "boolean"}}, "required": ["room", "on"], "additionalProperties": false}},
@@ -122,8 +145,14 @@ TEST_CASE("grammar: numbers") {
   CHECK_FALSE(Takes(R"({"type": "number"})", "01"));
   CHECK_FALSE(Takes(R"({"type": "number"})", "1."));
   const std::string range = R"({"type": "number", "minimum": 0.5, "maximum": 2.75})";
-  for (const char* in : {"0.50", "1", "2", "2.75", "1.99", "2.70"}) CHECK_MESSAGE(Takes(range, in), in);
-  for (const char* out : {"0.49", "0", "3", "2.76", "2.8", ".5", "02.5"}) CHECK_FALSE_MESSAGE(Takes(range, out), out);
+  for (const char* in : {"0.5", "0.50", "1", "2", "1.5", "2.75", "1.99", "2.70", "2.749999"}) CHECK_MESSAGE(Takes(range, in), in);
+  for (const char* out : {"0.49", "0.499999", "0", "3", "2.76", "2.750001", "2.8", ".5", "02.5"}) CHECK_FALSE_MESSAGE(Takes(range, out), out);
+  const std::string inside = R"({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1})";
+  for (const char* in : {"0.5", "0.000001", "0.999999"}) CHECK_MESSAGE(Takes(inside, in), in);
+  for (const char* out : {"0", "1", "0.0", "1.0", "0.000000", "-0.5"}) CHECK_FALSE_MESSAGE(Takes(inside, out), out);
+  CHECK(Takes(R"({"type": "number", "minimum": 20})", "999999999999999"));
+  CHECK(Takes(R"({"type": "number", "maximum": -20})", "-20.5"));
+  CHECK_FALSE(Takes(R"({"type": "number", "maximum": -20})", "-19.999999"));
   const std::string around_zero = R"({"type": "number", "minimum": -1, "maximum": 1})";
   for (const char* in : {"-1", "0", "1", "-0.5", "0.9", "-1.0"}) CHECK_MESSAGE(Takes(around_zero, in), in);
   for (const char* out : {"-1.1", "1.1", "2"}) CHECK_FALSE_MESSAGE(Takes(around_zero, out), out);
@@ -160,10 +189,77 @@ TEST_CASE("grammar: patterns") {
   CHECK(matches("^.{3}$", "a\xe2\x82\xac!"));
   CHECK(matches("^\xc3\xa9+$", "\xc3\xa9\xc3\xa9"));
   CHECK(matches("^[\\w.-]+@[a-z]+\\.(de|org)$", "a.b-c@home.de"));
-  for (const char* bad : {"(?=a)", "(?<n>a)", "\\1", "a{2,1}", "a{5000}", "[z-a]", "(a", "[a", "*a", "\\b", "\\p{L}", "^a|b$", "a^b"}) {
+  for (const char* bad : {"(?=a)", "(?<n>a)", "\\1", "a{2,1}", "a{5000}", "[z-a]", "(a", "[a", "*a", "\\b", "\\p{L}", "^a|b$", "a^b", "\\u12", "\\ud83d", "[\\d-z]", "(a{200}){200}",
+                          "^(((a?){0,999}){0,999}){0,999}b$"}) {
     const Status status = CompileError(R"({"type": "string", "pattern": )" + QuoteJson(bad) + "}");
     CHECK_MESSAGE(status.code() == Code::SCHEMA_INVALID, bad);
   }
+}
+
+TEST_CASE("grammar: patterns mean what ECMAScript means, beyond ASCII too") {
+  const auto matches = [](const std::string& pattern, const std::string& text) {
+    return Fits(R"({"type": "string", "pattern": )" + QuoteJson(pattern) + "}", QuoteJson(text));
+  };
+  CHECK(matches("^[\xc3\xa0-\xc3\xbf]+$", "\xc3\xa9\xc3\xbc"));
+  CHECK_FALSE(matches("^[\xc3\xa0-\xc3\xbf]+$", "\xc3\x9f"));
+  CHECK(matches("^[^\xc3\xa9]$", "\xc3\xa8"));
+  CHECK_FALSE(matches("^[^\xc3\xa9]$", "\xc3\xa9"));
+  CHECK(matches("^\\u00e9\\x41\\/$", "\xc3\xa9" "A/"));
+  CHECK_FALSE(matches("^.$", "\xe2\x80\xa8"));  // U+2028 ends a line
+  CHECK(matches("^\\s$", "\xc2\xa0"));         // U+00A0 is a space
+  CHECK_FALSE(matches("^\\S$", "\xc2\xa0"));
+  CHECK(matches("^[\\S\\s]$", "\xc2\xa0"));
+  CHECK_FALSE(matches("^\\w$", "\xc3\xa9"));
+  CHECK(matches("^\\W$", "\xc3\xa9"));
+  CHECK_FALSE(matches("^[^\\W_]$", "_"));
+}
+
+TEST_CASE("grammar: repeats of what may be empty") {
+  const auto matches = [](const std::string& pattern, const std::string& text) {
+    return Fits(R"({"type": "string", "pattern": )" + QuoteJson(pattern) + "}", QuoteJson(text));
+  };
+  for (const char* text : {"b", "ab", "aaaab"}) CHECK_MESSAGE(matches("^(((a*)*)*)*b$", text), text);
+  for (const char* text : {"xy", "xxy", "xz", "xyz", "xxyxzxyz"}) CHECK_MESSAGE(matches("^(x+y?z?){1,3}$", text), text);
+  for (const char* text : {"", "z", "y", "yz", "zyzyz"}) CHECK_MESSAGE(matches("^(y?z?){3}$", text), text);
+  CHECK_FALSE(matches("^(y?z?){3}$", "zzzz"));
+  CHECK(matches("^(|a|b?){2}$", "ab"));
+  CHECK_FALSE(matches("^(|a|b?){2}$", "abb"));
+}
+
+TEST_CASE("grammar: a class is exactly its characters, whatever bytes they take") {
+  using Range = CodePointSet::Range;
+  const std::vector<std::vector<Range>> sets = {{{0x80, 0x10ffff}}, {{0, 0x7f}}, {{0x7f, 0x80}}, {{0x7ff, 0x800}, {0xfffe, 0x10001}},
+                                                {{0xd000, 0xf000}}, {{0xe9, 0xe9}, {0x100, 0x3fe}}, {{0x12345, 0x54321}}};
+  for (const std::vector<Range>& ranges : sets) {
+    for (const bool complement : {false, true}) {
+      const CodePointSet set(ranges);
+      GrammarNodes nodes;
+      const NodeId root = CharacterNode(nodes, complement ? set.Complement() : set);
+      REQUIRE(nodes.Finish(root).ok());
+      GrammarAutomaton automaton(nodes, root);
+      int wrong = 0;
+      for (uint32_t code = 0x20; code <= 0x10ffff; code = code == 0xd7ff ? 0xe000 : code + 1) {
+        if (code == '"' || code == '\\') continue;
+        std::string bytes;
+        AppendUtf8(code, bytes);
+        GrammarAutomaton::StateId state = automaton.start();
+        for (const char byte : bytes) state = state < 0 ? state : automaton.Step(state, static_cast<unsigned char>(byte));
+        const bool in = std::any_of(ranges.begin(), ranges.end(), [&](const Range& r) { return code >= r.first && code <= r.last; });
+        wrong += (state >= 0 && automaton.complete(state)) != (in != complement);
+      }
+      CHECK(wrong == 0);
+    }
+  }
+}
+
+TEST_CASE("grammar: values of an enumeration that begin alike") {
+  const std::string schema = R"({"enum": ["on", "off", "off now", "", 1, 10, 100, -1, 1.5, true, null, [1], [1, 2], {"a": "on"}, "on", 1]})";
+  for (const char* in : {"\"on\"", "\"off\"", "\"off now\"", "\"\"", "1", "10", "100", "-1", "1.5", "true", "null", "[1]", "[1, 2]", "{\"a\": \"on\"}"}) {
+    CHECK_MESSAGE(Takes(schema, in), in);
+  }
+  for (const char* out : {"\"o\"", "\"off \"", "1000", "1.", "-", "[1", "false", "tru"}) CHECK_FALSE_MESSAGE(Takes(schema, out), out);
+  CHECK(Takes(R"({"type": ["string", "integer"], "enum": ["a", 1, 1.5, null]})", "1"));
+  CHECK_FALSE(Takes(R"({"type": ["string", "integer"], "enum": ["a", 1, 1.5, null]})", "1.5"));
 }
 
 TEST_CASE("grammar: arrays") {
@@ -187,6 +283,9 @@ TEST_CASE("grammar: objects, optional members and maps") {
   const std::string schema = R"({"type": "object", "properties": {"a": {"type": "null"}, "b": {"const": 1}, "c": {"const": "x"}}, "required": ["b"]})";
   for (const char* in : {R"({"b": 1})", R"({"a": null, "b": 1})", R"({"b": 1, "c": "x"})", R"({"a":null,"b":1,"c":"x"})"}) CHECK_MESSAGE(Takes(schema, in), in);
   for (const char* out : {"{}", R"({"a": null})", R"({, "b": 1})", R"({"b": 1,})", R"({"b": 1, "d": 2})", R"({"b": 1, "b": 1})"}) CHECK_FALSE_MESSAGE(Takes(schema, out), out);
+  CHECK(Takes(R"({"type": "object", "properties": {}})", "{}"));
+  CHECK_FALSE(Takes(R"({"type": "object", "properties": {}})", R"({"a": 1})"));
+  CHECK(Takes(R"({"properties": {"\"q\\": {"const": 1}}})", R"({"\"q\\": 1})"));
   const std::string map = R"({"type": "object", "additionalProperties": {"type": "boolean"}, "maxProperties": 2})";
   CHECK(Takes(map, "{}"));
   CHECK(Takes(map, R"({"x": true, "y": false})"));
@@ -200,6 +299,175 @@ TEST_CASE("grammar: recursion by reference") {
       "v": {"type": "integer", "minimum": 0, "maximum": 9}, "kids": {"type": "array", "items": {"$ref": "#/$defs/node"}, "maxItems": 2}}, "required": ["v"]}}})";
   CHECK(Takes(tree, R"({"v": 1, "kids": [{"v": 2}, {"v": 3, "kids": []}]})"));
   CHECK_FALSE(Takes(tree, R"({"v": 1, "kids": [{"v": 2}, {"v": 3}, {"v": 4}]})"));
+}
+
+TEST_CASE("grammar: what no value fits is never begun") {
+  // `a` fits nothing and is optional; `x` would never end and is optional.
+  const std::string impossible = R"({"properties": {"a": false, "b": {"type": "null"}}})";
+  CHECK(Fits(impossible, R"({"b": null})"));
+  GrammarState state(Compile(impossible));
+  REQUIRE(state.Accept(Small().tokenizer.Find("{")).ok());
+  REQUIRE(state.Accept(Small().tokenizer.Find("\"")).ok());
+  CHECK_FALSE(Bit(state.Allowed(), Small().tokenizer.Find("a")));
+  const std::string endless = R"({"$defs": {"i": {"type": "object", "properties": {"a": {"$ref": "#/$defs/i"}}, "required": ["a"]}},
+                                  "type": "object", "properties": {"x": {"$ref": "#/$defs/i"}}})";
+  CHECK(Takes(endless, "{}"));
+  CHECK_FALSE(Fits(endless, R"({"x": {"a": {}}})"));
+  GrammarState object(Compile(endless));
+  REQUIRE(object.Accept(Small().tokenizer.Find("{")).ok());
+  CHECK(OnlyByte(object, '}'));
+  // A choice between what ends and what does not.
+  CHECK(Takes(R"({"anyOf": [{"type": "null"}, false, {"type": "array", "items": false, "prefixItems": [false], "minItems": 1}]})", "null"));
+}
+
+TEST_CASE("grammar: values nest 64 levels deep and no deeper") {
+  const auto nested = [](int levels) { return std::string(static_cast<size_t>(levels), '[') + std::string(static_cast<size_t>(levels), ']'); };
+  CHECK(Fits("true", nested(64)));
+  CHECK_FALSE(Fits("true", nested(65)));
+  const std::string list = R"({"$ref": "#/$defs/n", "$defs": {"n": {"properties": {"next": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/n"}]}}, "required": ["next"]}}})";
+  const auto chain = [](int links) {
+    std::string text = "null";
+    for (int i = 0; i < links; ++i) text = "{\"next\": " + text + "}";
+    return text;
+  };
+  CHECK(Fits(list, chain(64)));
+  CHECK_FALSE(Fits(list, chain(65)));
+  // Whoever opens as long as it is allowed can close.
+  GrammarState state(Compile(list));
+  std::string text;
+  for (int i = 0; i < 3000 && !state.complete(); ++i) {
+    const uint64_t* allowed = state.Allowed();
+    int32_t token = -1;
+    for (int32_t id = Small().tokenizer.size() - 1; id >= 0; --id) {
+      if (Bit(allowed, id) && (token < 0 || Small().tokenizer.Bytes(id)[0] == '{')) token = id;
+    }
+    REQUIRE(token >= 0);
+    REQUIRE(state.Accept(token).ok());
+    text += Small().tokenizer.Bytes(token);
+  }
+  CHECK(state.complete());
+  CHECK(text.find("null") != std::string::npos);
+}
+
+TEST_CASE("grammar: the mask is exactly the tokens that can be taken") {
+  const char* schemas[] = {
+      kCalls,
+      R"({"type": "string", "minLength": 3, "maxLength": 20})",
+      R"({"type": "array", "items": {"type": "string", "maxLength": 30}, "minItems": 2, "maxItems": 3})",
+      R"({"type": "string", "pattern": "(ab|a){2,40}c"})",
+      R"({"type": "number", "minimum": -5, "maximum": 120.5})",
+      "true",
+  };
+  std::mt19937 random(9);
+  const Tokenizer& tokenizer = Small().tokenizer;
+  for (const char* schema : schemas) {
+    CAPTURE(schema);
+    const auto grammar = Compile(schema);
+    for (int walk = 0; walk < 4; ++walk) {
+      GrammarState state(grammar);
+      GrammarAutomaton plain(grammar->nodes(), grammar->root());
+      GrammarAutomaton::StateId at = plain.start();
+      for (int step = 0; step < 40; ++step) {
+        const uint64_t* allowed = state.Allowed();
+        std::vector<int32_t> tokens;
+        int wrong = 0;
+        for (int32_t id = 0; id < tokenizer.size(); ++id) {
+          GrammarAutomaton::StateId to = Small().trie->Bytes(id).empty() ? GrammarAutomaton::kDead : at;
+          for (const char byte : Small().trie->Bytes(id)) to = to < 0 ? to : plain.Step(to, static_cast<unsigned char>(byte));
+          const bool end = plain.complete(at) && (id == tokenizer.eos() || id == tokenizer.Find("<end_of_turn>"));
+          wrong += Bit(allowed, id) != (to >= 0 || end);
+          if (to >= 0) tokens.push_back(id);
+        }
+        REQUIRE(wrong == 0);
+        if (tokens.empty()) break;
+        const int32_t token = tokens[random() % tokens.size()];
+        REQUIRE(state.Accept(token).ok());
+        for (const char byte : tokenizer.Bytes(token)) at = plain.Step(at, static_cast<unsigned char>(byte));
+      }
+    }
+  }
+}
+
+TEST_CASE("grammar: schemas made to be expensive") {
+  // Twice as many stacks with every bracket: some are left out, and what is written still fits.
+  const std::string twins = R"({"$ref": "#/$defs/x", "$defs": {"x": {"anyOf": [{"type": "array", "items": {"$ref": "#/$defs/x"}},
+      {"type": "array", "items": {"$ref": "#/$defs/x"}, "minItems": 1}, {"type": "null"}]}}})";
+  CHECK(Takes(twins, std::string(24, '[') + "null" + std::string(24, ']')));
+  // Any of 500 places may be the one that counts.
+  const std::string places = R"({"type": "string", "pattern": "a.{500}z"})";
+  std::string text(700, 'a');
+  text += 'z';
+  CHECK(Takes(places, "\"" + text + "\""));
+  CHECK_FALSE(Takes(places, "\"" + text.substr(300) + "\""));
+  // References that lie in each other further than the stack would carry, and properties and choices by the thousand.
+  std::string chain = "{\"$ref\": \"#/$defs/0\", \"$defs\": {";
+  for (int i = 0; i < 5000; ++i) chain += "\"" + std::to_string(i) + "\":{\"items\":{\"$ref\":\"#/$defs/" + std::to_string(i + 1) + "\"}},";
+  CHECK(CompileError(chain + "\"5000\": {}}}").message().find("nested too deeply") != std::string::npos);
+  std::string properties = "{\"properties\": {", choices = "{\"anyOf\": [";
+  for (int i = 0; i < 3000; ++i) {
+    properties += (i ? ",\"p" : "\"p") + std::to_string(i) + "\":true";
+    choices += i ? ",true" : "true";
+  }
+  CHECK(CompileError(properties + "}}").message().find("#/properties: more than 1024") != std::string::npos);
+  CHECK(CompileError(choices + "]}").message().find("#/anyOf: more than 1024") != std::string::npos);
+  std::string words = "{\"enum\": [";
+  for (int i = 0; i < 12'000; ++i) words += (i ? ",\"" : "\"") + std::to_string(i * 7919LL % 100'000) + "\"";
+  CHECK(Takes(words + "]}", "\"7919\""));
+}
+
+TEST_CASE("grammar: a long reply of unbounded parts stays small") {
+  GrammarState state(Compile(R"({"type": "array", "items": {"type": "object", "additionalProperties": {"type": "string", "maxLength": 200000}}})"));
+  const Tokenizer& tokenizer = Small().tokenizer;
+  const auto feed = [&](const std::string& text) {
+    const std::vector<int32_t> tokens = tokenizer.Encode(text, false).value();
+    for (const int32_t token : tokens) {
+      CAPTURE(std::string(tokenizer.Bytes(token)));
+      REQUIRE(Bit(state.Allowed(), token));
+      REQUIRE(state.Accept(token).ok());
+    }
+  };
+  feed("[{\"k\": \"");
+  for (int i = 0; i < 2000; ++i) feed("kitchen ");
+  feed("\"}, {}]");
+  CHECK(state.complete());
+}
+
+TEST_CASE("grammar: broken schemas are refused, and none of them breaks anything") {
+  std::mt19937 random(11);
+  const std::string seeds[] = {kCalls, R"({"type": "string", "pattern": "^[a-z]{2,5}(x|\\d+)?$"})", R"({"$ref": "#/$defs/a", "$defs": {"a": {"items": {"$ref": "#/$defs/a"}, "maxItems": 3}}})",
+                               R"({"type": ["number", "null"], "minimum": -1.5, "exclusiveMaximum": 100})"};
+  const std::string alphabet = "{}[]\",:0123456789.-eE\\u$#/^*+?|()tfn aA\x80\xff";
+  int compiled = 0;
+  for (int round = 0; round < 3000; ++round) {
+    std::string schema = seeds[random() % 4];
+    for (uint32_t edits = 1 + random() % 3; edits > 0; --edits) {
+      const size_t at = random() % schema.size();
+      const uint32_t kind = random() % 3;
+      if (kind == 0) schema[at] = alphabet[random() % alphabet.size()];
+      if (kind == 1) schema.insert(at, 1, alphabet[random() % alphabet.size()]);
+      if (kind == 2) schema.erase(at, 1 + random() % 4);
+    }
+    const auto grammar = Grammar::Compile(schema, Small().trie);
+    if (!grammar.ok()) {
+      CHECK(grammar.status().code() == Code::SCHEMA_INVALID);
+      continue;
+    }
+    ++compiled;
+    CAPTURE(schema);
+    GrammarState state(*grammar);
+    for (int step = 0; step < 8; ++step) {
+      const uint64_t* allowed = state.Allowed();
+      std::vector<int32_t> tokens;
+      for (int32_t id = 0; id < Small().tokenizer.size(); ++id) {
+        if (Bit(allowed, id)) tokens.push_back(id);
+      }
+      REQUIRE(!tokens.empty());
+      const int32_t token = tokens[random() % tokens.size()];
+      if (Small().tokenizer.Bytes(token).empty()) break;
+      REQUIRE(state.Accept(token).ok());
+    }
+  }
+  CHECK(compiled > 100);
 }
 
 TEST_CASE("grammar: what cannot be enforced is refused by name and place") {
@@ -217,6 +485,9 @@ TEST_CASE("grammar: what cannot be enforced is refused by name and place") {
         "{\"type\": \"integer\", \"minimum\": 1.2, \"maximum\": 1.8}", "{\"type\": \"string\", \"minLength\": 3, \"maxLength\": 2}",
         "{\"type\": \"string\", \"minLength\": -1}", "{\"type\": \"object\", \"properties\": {}, \"required\": [\"x\"]}",
         "{\"type\": \"integer\", \"multipleOf\": 3}", "{\"type\": \"array\", \"minItems\": 2, \"items\": false}", "{\"const\": 1, \"unknown\": 2}",
+        "{\"const\": 15, \"maximum\": 10}", "{\"const\": 5, \"type\": \"string\"}", "{\"const\": 1, \"enum\": [1]}", "{\"allOf\": [false, {\"properties\": {}}]}",
+        "{\"properties\": {}, \"additionalProperties\": {\"type\": \"null\"}}", "{\"type\": \"number\", \"minimum\": 1e400}",
+        "{\"type\": \"number\", \"minimum\": 1e3}", "{\"type\": \"integer\", \"exclusiveMinimum\": true}",
         // Requires itself: no finite value.
         "{\"type\": \"object\", \"properties\": {\"a\": {\"$ref\": \"#\"}}, \"required\": [\"a\"]}"}) {
     message(bad);

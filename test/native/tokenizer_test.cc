@@ -97,16 +97,35 @@ TEST_CASE("tokenizer: a long text takes long, not forever, and has an end") {
   const Tokenizer tokenizer = Load("test/fixtures/models/e2b-narrow.gguf");
   const std::string million(1'000'000, 'a');
   CHECK(tokenizer.Decode(tokenizer.Encode(million, false).value()).value() == million);
+  if (std::filesystem::exists("build/gemma-vocabulary.gguf")) {
+    // Thousands of Gemma's pieces begin with this character.
+    const std::string tags(1'000'000, '<');
+    const Tokenizer gemma = Load("build/gemma-vocabulary.gguf");
+    CHECK(gemma.Decode(gemma.Encode(tags, true).value()).value() == tags);
+  }
   CHECK(tokenizer.Encode(std::string(Tokenizer::kMaxTextBytes + 1, 'a'), false).status().code() == Code::PROMPT_INVALID);
 }
 
 TEST_CASE("tokenizer: vocabularies that are none") {
   CHECK(Tokenizer::FromPieces({}).status().code() == Code::MODEL_MISMATCH);
   CHECK(Tokenizer::FromPieces({{"<0xZZ>", 0, Type::kByte}}).status().code() == Code::MODEL_MISMATCH);
-  const Tokenizer odd = Tokenizer::FromPieces({{"", 0, Type::kNormal}, {"x", 0, Type::kNormal}, {"x", 0, Type::kNormal}, {"", 0, Type::kUserDefined}}).value();
-  CHECK(odd.Encode("xy", false).value() == std::vector<int32_t>{1, 0});
-  CHECK(odd.Decode(std::vector<int32_t>{4}).status().code() == Code::TOKEN_INVALID);
+  CHECK(Tokenizer::FromPieces({{"", 0, Type::kNormal}}).status().message() == "piece 0 of the vocabulary is empty");
+  CHECK(Tokenizer::FromPieces({{"x", 0, Type::kNormal}, {"y", 0, Type::kNormal}, {"x", 0, Type::kControl}}).status().message() ==
+        "pieces 0 and 2 of the vocabulary are the same");
+  // Without byte pieces the unknown piece stands in.
+  const Tokenizer odd = Tokenizer::FromPieces({{"x", 0, Type::kNormal}, {"<unk>", 0, Type::kUnknown}}).value();
+  CHECK(odd.Encode("xy", false).value() == std::vector<int32_t>{0, 1});
+  CHECK(odd.Decode(std::vector<int32_t>{2}).status().code() == Code::TOKEN_INVALID);
   CHECK(odd.Decode(std::vector<int32_t>{-1}).status().code() == Code::TOKEN_INVALID);
+}
+
+TEST_CASE("tokenizer: user-defined pieces are taken first, the longest at each place; control pieces only when asked for") {
+  const Tokenizer t = Make({{"<unk>", 0, Type::kUnknown}, {"<b>", 0, Type::kUserDefined}, {"<b>!", 0, Type::kUserDefined}, {"<b", 0, Type::kControl},
+                            {"<b>!!", 0, Type::kControl}, {"b>", -1, Type::kNormal}, {"!", -2, Type::kNormal}});
+  CHECK(t.Encode("<b>!!", false).value() == std::vector<int32_t>{2, 6});
+  CHECK(t.Encode("<b>!!", true).value() == std::vector<int32_t>{4});
+  CHECK(t.Encode("<b!", true).value() == std::vector<int32_t>{3, 6});
+  CHECK(t.Encode("b><b>", false).value() == std::vector<int32_t>{5, 1});
 }
 
 TEST_CASE("detokenizer: holds back what may become a character, replaces what cannot") {
