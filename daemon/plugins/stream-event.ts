@@ -1,7 +1,7 @@
 /** The event a plugin's result becomes: what the plugin said, completed from the item and the job behind it. */
 import type { StreamEvent } from '../events';
+import { summarise } from '../summary';
 import type { EmitFields, FrameItem, GenerateResult, SegmentItem } from './api';
-import { summarise } from './summary';
 
 /** What the host remembers of a job that has ended. */
 export interface JobRecord {

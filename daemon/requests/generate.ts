@@ -6,10 +6,9 @@ import { HearthError } from '../errors';
 import type { StreamEvent } from '../events';
 import type { Engine } from '../inference/engine';
 import type { GenerateRequest, GenerateResult, JsonSchema, Part, SliceRequest } from '../inference/types';
-import { decodeImage } from '../media/image';
-import { toModelRate } from '../media/resample';
-import { decodeWav } from '../media/wav';
 import type { JobQueue } from '../streams/job-queue';
+import { summarise } from '../summary';
+import { takeMedia } from './media';
 
 /** The JSON a `generate` request holds, beside `id`. */
 interface GeneratePayload {
@@ -84,17 +83,9 @@ function parsePayload(payload: Readonly<Record<string, unknown>>): GeneratePaylo
   throw new HearthError('REQUEST_INVALID', `generate: ${problems.join('; ')}`);
 }
 
-async function mediaParts(payload: GeneratePayload, maxAudioMs: number): Promise<Part[]> {
-  const parts: Part[] = [];
-  if (payload.image !== undefined) {
-    const { image } = await decodeImage(Buffer.from(JSON.stringify({ image: payload.image })));
-    parts.push({ type: 'image', image });
-  }
-  if (payload.audio !== undefined) {
-    const audio = await toModelRate(decodeWav(Buffer.from(payload.audio, 'base64'), maxAudioMs));
-    parts.push({ type: 'audio', audio });
-  }
-  return parts;
+async function mediaParts({ image, audio }: GeneratePayload, maxAudioSeconds: number): Promise<Part[]> {
+  const media = await takeMedia({ image, audio }, maxAudioSeconds);
+  return [media.image, media.audio].filter((part) => part !== undefined);
 }
 
 /** `exactOptionalPropertyTypes`: a member that is absent stays absent. */
@@ -139,7 +130,7 @@ export class GenerateRequests {
     this.running.set(request.id, abort);
     try {
       const parts: Part[] = [
-        ...(await mediaParts(payload, this.options.maxAudioSeconds * 1000)),
+        ...(await mediaParts(payload, this.options.maxAudioSeconds)),
         { type: 'text', text: payload.prompt },
       ];
       const { result, firstTokenTs } = await this.run(payload, parts, abort.signal);
@@ -209,7 +200,7 @@ export class GenerateRequests {
       latency_ms: Math.round((ts - request.receivedTs) * 1000),
       ...(firstTokenTs > 0 && { first_token_ms: Math.round((firstTokenTs - request.receivedTs) * 1000) }),
       text: result.text,
-      summary: result.text.slice(0, 250),
+      summary: summarise(result.text),
       source: { topic: request.topic },
       ...(model !== undefined && { model }),
       slice: result.slice,

@@ -1,14 +1,14 @@
-/** The picture and the sound of a request, decoded on the host's side: a plugin gets references. */
+/** The picture and the sound of a request. */
 import { HearthError } from '../errors';
 import { decodeImage } from '../media/image';
 import { toModelRate } from '../media/resample';
 import { decodeWav } from '../media/wav';
-import type { MediaPart } from './protocol';
+import type { DecodedMedia } from '../streams/media-store';
 
 export interface RequestMedia {
-  readonly image?: MediaPart;
-  readonly audio?: MediaPart;
-  /** The members that are the plugin's to read. */
+  readonly image?: DecodedMedia;
+  readonly audio?: DecodedMedia;
+  /** The other members but `id`. */
   readonly payload: Readonly<Record<string, unknown>>;
 }
 
