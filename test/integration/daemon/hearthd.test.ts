@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { receiveDatagrams } from '../../helpers/datagram-receiver';
 import { type Mosquitto, startMosquitto } from '../../helpers/mosquitto';
 import { connectPeer, type Peer } from '../../helpers/mqtt-peer';
 
@@ -35,7 +36,7 @@ afterEach(async () => {
   rmSync(stateDirectory, { recursive: true, force: true });
 });
 
-async function start(args: readonly string[] = ['--mqtt-url', broker.url]): Promise<void> {
+async function start(env: Readonly<Record<string, string>> = {}): Promise<void> {
   child = spawn(
     process.execPath,
     [
@@ -48,10 +49,11 @@ async function start(args: readonly string[] = ['--mqtt-url', broker.url]): Prom
       '1',
       '--state-directory',
       stateDirectory,
-      ...args,
+      '--mqtt-url',
+      broker.url,
     ],
     {
-      env: {},
+      env,
       stdio: ['ignore', 'pipe', 'pipe'],
     },
   );
@@ -135,6 +137,23 @@ test('the built-in plugins run, and a frame of a model without an encoder is ski
     data: { minIntervalMs: 5 },
   });
   expect(await ask('plugin/restart', { id: 'p', plugin: 'captions' })).toMatchObject({ ok: true });
+});
+
+test('the service manager hears that it starts, is ready, lives and stops', async () => {
+  const manager = await receiveDatagrams(join(stateDirectory, 'notify'));
+  await start({ NOTIFY_SOCKET: join(stateDirectory, 'notify'), WATCHDOG_USEC: '300000' });
+  const is = (prefix: string) => (message: string) => message.startsWith(prefix);
+  await manager.next(is('READY=1\n'));
+  await manager.next(is('WATCHDOG=1'));
+  const fed = manager.messages.filter(is('WATCHDOG=1')).length;
+  expect(manager.messages[0]).toMatch(/^EXTEND_TIMEOUT_USEC=\d+\nSTATUS=model: /);
+  expect(manager.messages.findIndex(is('WATCHDOG=1'))).toBeGreaterThan(manager.messages.findIndex(is('READY=1')));
+  expect(fed).toBeGreaterThan(0);
+  child.kill('SIGTERM');
+  await manager.next(is('STOPPING=1'));
+  expect(await exit()).toEqual({ code: 0, signal: null });
+  expect(manager.messages.at(-1)).toBe('STOPPING=1');
+  await manager.close();
 });
 
 test('killed outright, it is offline by its last will', async () => {
