@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
+#include <cstddef>
 
 namespace hearth {
 
@@ -46,40 +46,53 @@ StatusOr<int32_t> Sampler::Sample(std::span<const float> logits, const SamplingO
     if (options.temperature > 0) candidates_.push_back(candidate);
   }
   if (best.token < 0) return Error(Code::GRAMMAR_DEAD_END, "no token of the vocabulary continues the reply under its schema");
-  if (options.temperature == 0) return best.token;
+  // Where the largest is infinite there are no probabilities.
+  if (options.temperature == 0 || std::isinf(best.logit)) return best.token;
   if (!seeded_ || options.seed != seed_) {
     random_ = Random(options.seed);
     seed_ = options.seed;
     seeded_ = true;
   }
-  return Draw(options);
+  return Draw(options, best.logit);
 }
 
-int32_t Sampler::Draw(const SamplingOptions& options) {
-  const auto larger = [](const Candidate& a, const Candidate& b) { return a.logit != b.logit ? a.logit > b.logit : a.token < b.token; };
+int32_t Sampler::Draw(const SamplingOptions& options, float largest) {
+  const auto less = [](const Candidate& a, const Candidate& b) { return a.logit != b.logit ? a.logit < b.logit : a.token > b.token; };
   if (options.top_k > 0 && static_cast<size_t>(options.top_k) < candidates_.size()) {
-    std::nth_element(candidates_.begin(), candidates_.begin() + options.top_k, candidates_.end(), larger);
-    candidates_.resize(static_cast<size_t>(options.top_k));
+    const auto end = candidates_.begin() + options.top_k;
+    std::nth_element(candidates_.begin(), end, candidates_.end(), [&](const Candidate& a, const Candidate& b) { return less(b, a); });
+    candidates_.erase(end, candidates_.end());
   }
-  std::sort(candidates_.begin(), candidates_.end(), larger);
-  const double largest = candidates_.front().logit;
-  const auto weigh = [&](double temperature) {
-    weights_.clear();
-    for (const Candidate& candidate : candidates_) weights_.push_back(std::exp((candidate.logit - largest) / temperature));
-    return std::accumulate(weights_.begin(), weights_.end(), 0.0);
+  const auto weight = [&](const Candidate& candidate, double temperature) {
+    return std::exp((static_cast<double>(candidate.logit) - largest) / temperature);
   };
-  const double total = weigh(1.0);
-  size_t keep = 0;
-  for (double sum = 0; keep < candidates_.size() && (keep == 0 || sum < options.top_p * total); ++keep) sum += weights_[keep];
-  while (keep > 1 && weights_[keep - 1] < options.min_p) --keep;
-  candidates_.resize(keep);
-
-  double left = random_.Uniform() * weigh(options.temperature);
-  for (size_t i = 0; i < keep; ++i) {
-    left -= weights_[i];
-    if (left < 0) return candidates_[i].token;
+  size_t first = 0;  // of the candidates that are kept, which are the last
+  if (options.top_p < 1 || options.min_p > 0) {
+    double total = 0;
+    for (const Candidate& candidate : candidates_) total += weight(candidate, 1);
+    // Takes the likeliest off a heap until there are enough; a few of a large vocabulary, as a rule.
+    std::make_heap(candidates_.begin(), candidates_.end(), less);
+    first = candidates_.size();
+    for (double sum = 0; first > 0; --first) {
+      const double next = weight(candidates_.front(), 1);
+      if (first < candidates_.size() && (sum >= options.top_p * total || next < options.min_p)) break;
+      sum += next;
+      std::pop_heap(candidates_.begin(), candidates_.begin() + static_cast<std::ptrdiff_t>(first), less);
+    }
   }
-  return candidates_.back().token;
+  const std::span<const Candidate> kept = std::span<const Candidate>(candidates_).subspan(first);
+  double left = 0;
+  for (const Candidate& candidate : kept) left += weight(candidate, options.temperature);
+  left *= random_.Uniform();
+  for (const Candidate& candidate : kept) {
+    left -= weight(candidate, options.temperature);
+    if (left < 0) return candidate.token;
+  }
+  // Rounding left something over: the last that can be drawn at all.
+  for (size_t i = kept.size(); i-- > 0;) {
+    if (weight(kept[i], options.temperature) > 0) return kept[i].token;
+  }
+  return kept.back().token;
 }
 
 }  // namespace hearth

@@ -49,10 +49,9 @@ class Sampler {
     int32_t token;
   };
 
-  int32_t Draw(const SamplingOptions& options);
+  int32_t Draw(const SamplingOptions& options, float largest);
 
   std::vector<Candidate> candidates_;
-  std::vector<double> weights_;
   Random random_{0};
   uint64_t seed_ = 0;
   bool seeded_ = false;

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -65,6 +66,36 @@ TEST_CASE("draws follow the distribution") {
   const uint64_t first_two = 0b0011;
   const std::vector<int> masked = Histogram(logits, options, 2000, &first_two);
   CHECK(masked[2] + masked[3] == 0);
+}
+
+TEST_CASE("sampler: filters in turn, ties by id, infinities") {
+  // Eight equals: top-k keeps the lowest ids, and so does top-p.
+  const std::vector<float> equal(8, 1.5f);
+  SamplingOptions options;
+  options.temperature = 1;
+  options.seed = 3;
+  options.top_k = 3;
+  std::vector<int> counts = Histogram(equal, options, 600);
+  CHECK(counts[0] + counts[1] + counts[2] == 600);
+  CHECK(std::min({counts[0], counts[1], counts[2]}) > 100);
+  options.top_p = 0.5f;  // of the three that are left: two
+  counts = Histogram(equal, options, 600);
+  CHECK(counts[0] + counts[1] == 600);
+  CHECK(counts[1] > 100);
+
+  options = {};
+  options.temperature = 1;
+  const std::vector<float> impossible = {-INFINITY, 0, -INFINITY, 0};
+  counts = Histogram(impossible, options, 400);
+  CHECK(counts[1] + counts[3] == 400);
+  Sampler sampler;
+  CHECK(sampler.Sample(std::vector<float>{-INFINITY, -INFINITY}, options, nullptr).value() == 0);
+  CHECK(sampler.Sample(std::vector<float>{0, INFINITY, INFINITY}, options, nullptr).value() == 1);
+  options.temperature = 1e-30f;
+  CHECK(sampler.Sample(std::vector<float>{0, 1, 0.999f}, options, nullptr).value() == 1);
+  options.temperature = 1e30f;
+  counts = Histogram(std::vector<float>{0, 50}, options, 1000);
+  CHECK(counts[0] > 400);
 }
 
 TEST_CASE("a seed gives the same sequence on every machine") {
