@@ -101,7 +101,9 @@ StatusOr<int64_t> Session::Advance(int64_t max_tokens) {
 StatusOr<Sampled> Session::Sample(const SamplingOptions& options) {
   if (!impl_->has_logits || pending() > 0) return Error(Code::PROMPT_INVALID, "there is no computed token to go on from");
   const uint64_t* allowed = impl_->grammar_state ? impl_->grammar_state->Allowed() : nullptr;
-  const std::span<const float> text_logits(impl_->logits.data(), static_cast<size_t>(impl_->config().text_vocab));
+  // Ids of soft tokens are never sampled, nor rows of the embedding that have no piece (and no bit in a grammar's mask).
+  const int64_t sampled_ids = std::min(impl_->config().text_vocab, impl_->engine->tokenizer->size());
+  const std::span<const float> text_logits(impl_->logits.data(), static_cast<size_t>(sampled_ids));
   HEARTH_ASSIGN_OR_RETURN(const int32_t token, impl_->sampler.Sample(text_logits, options, allowed));
   const SpecialTokens& special = impl_->engine->info.special;
   Sampled sampled;
