@@ -1,5 +1,5 @@
 /** Which C++ file may include what. */
-import type { Source } from './sources';
+import type { SourceFile } from './repository';
 
 /** Folder of addon/ to what its files may include: folders, or single files where a folder would be too much. */
 const mayInclude: Readonly<Record<string, readonly string[]>> = {
@@ -25,11 +25,11 @@ const kernelHeaders = [
 ];
 
 /** One sentence for each violation, sorted. */
-export function nativeViolations(files: readonly Source[]): string[] {
+export function nativeViolations(files: readonly SourceFile[]): string[] {
   return files.flatMap(violationsOf).sort();
 }
 
-function violationsOf({ path, text }: Source): string[] {
+function violationsOf({ path, text }: SourceFile): string[] {
   const folder = /^addon\/(\w+)\//.exec(path)?.[1];
   return includesOf(text).flatMap(({ header, quoted }) => {
     if (quoted && !header.startsWith('addon/')) return [`${path} includes "${header}": paths start at the root`];

@@ -1,7 +1,7 @@
 /** Which TypeScript file may use what: read from the syntax tree, so that a comment or a string is no violation. */
 import { posix } from 'node:path';
 import ts from 'typescript';
-import type { Source } from './sources';
+import type { SourceFile } from './repository';
 
 interface Import {
   readonly from: string;
@@ -19,7 +19,7 @@ interface Facts {
 }
 
 /** One sentence for each violation, sorted. */
-export function typescriptViolations(files: readonly Source[]): string[] {
+export function typescriptViolations(files: readonly SourceFile[]): string[] {
   const all = files.map(({ path, text }) => ({ path, ...factsOf(path, text) }));
   const services = new Set(
     (all.find(({ path }) => path === 'daemon/main.ts')?.constructs ?? []).filter(
