@@ -16,7 +16,10 @@ const base64 = /^[A-Za-z0-9+/_\-\r\n]*={0,2}[\r\n]*$/;
 
 function textOf(value: unknown, member: string): string {
   if (typeof value === 'string' && value !== '') return value;
-  throw new HearthError('REQUEST_INVALID', `${member}: expected base64, received ${value === null ? 'null' : typeof value}`);
+  throw new HearthError(
+    'REQUEST_INVALID',
+    `${member}: expected base64, received ${value === null ? 'null' : typeof value}`,
+  );
 }
 
 function bytesOf(text: string, member: string): Buffer {
@@ -26,15 +29,24 @@ function bytesOf(text: string, member: string): Buffer {
 }
 
 /** Rejects with `REQUEST_INVALID` or a `MEDIA_` code. */
-export async function takeMedia(request: Readonly<Record<string, unknown>>, maxAudioSeconds: number): Promise<RequestMedia> {
+export async function takeMedia(
+  request: Readonly<Record<string, unknown>>,
+  maxAudioSeconds: number,
+): Promise<RequestMedia> {
   const { id: _id, image, audio, ...payload } = request;
   return {
     payload,
     ...(image !== undefined && {
-      image: { type: 'image', image: (await decodeImage(Buffer.from(JSON.stringify({ image: textOf(image, 'image') })))).image } as const,
+      image: {
+        type: 'image',
+        image: (await decodeImage(Buffer.from(JSON.stringify({ image: textOf(image, 'image') })))).image,
+      } as const,
     }),
     ...(audio !== undefined && {
-      audio: { type: 'audio', audio: await toModelRate(decodeWav(bytesOf(textOf(audio, 'audio'), 'audio'), maxAudioSeconds * 1000)) } as const,
+      audio: {
+        type: 'audio',
+        audio: await toModelRate(decodeWav(bytesOf(textOf(audio, 'audio'), 'audio'), maxAudioSeconds * 1000)),
+      } as const,
     }),
   };
 }

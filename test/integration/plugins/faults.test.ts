@@ -6,15 +6,23 @@ import { make, source, until, withTest, write } from './support';
 const frames = { consumes: ['frame'], emits: ['caption'] };
 const echo = `ctx.onFrame((item) => ctx.emit({ kind: 'caption', item, text: 'seen' }));`;
 
-/** Crashes by \`how\` at the first frame after each start while \`dying\` frames are offered; otherwise answers. */
+/** Does `how` with a frame of the stream `bad`, and sees every other. */
 const diesOf = (how: string): string => `start(ctx) { ctx.onFrame(async (item) => {
   if (item.stream === 'bad') { ${how} }
   await ctx.emit({ kind: 'caption', item, text: 'seen' });
 }); }`;
 
 test.each([
-  ['a throw outside a handler', `setImmediate(() => { throw new Error('out of nowhere'); }); await new Promise(() => undefined);`, 'out of nowhere'],
-  ['an unhandled rejection', `Promise.reject(new Error('forgotten')); await new Promise(() => undefined);`, 'forgotten'],
+  [
+    'a throw outside a handler',
+    `setImmediate(() => { throw new Error('out of nowhere'); }); await new Promise(() => undefined);`,
+    'out of nowhere',
+  ],
+  [
+    'an unhandled rejection',
+    `Promise.reject(new Error('forgotten')); await new Promise(() => undefined);`,
+    'forgotten',
+  ],
   ['process.exit', 'process.exit(3);', 'exit code 3'],
   ['a full heap', `const held = []; for (;;) held.push(new Array(1e5).fill({}));`, 'heap'],
 ])('%s ends the item in hand in an error event, and the plugin starts again', async (_name, how, reason) => {
@@ -30,7 +38,12 @@ test.each([
   });
   const good = made.frame('good');
   expect(await made.eventOf(good)).toMatchObject({ kind: 'caption', text: 'seen' });
-  expect(made.bus.states.get('test')?.map(({ state }) => state)).toEqual(['starting', 'running', 'restarting', 'running']);
+  expect(made.bus.states.get('test')?.map(({ state }) => state)).toEqual([
+    'starting',
+    'running',
+    'restarting',
+    'running',
+  ]);
   expect(made.bus.states.get('test')?.at(-1)?.restarts).toBe(1);
   expect(made.store.count).toBe(0);
 });
@@ -39,7 +52,10 @@ test('an endless loop is ended; what it had in hand is an error', async () => {
   const made = withTest(diesOf('for (;;);'), frames, { hangTimeoutMs: 400 });
   await made.start('test');
   const bad = made.frame('bad');
-  expect(await made.eventOf(bad)).toMatchObject({ kind: 'error', error: { code: 'PLUGIN_CRASHED', message: expect.stringContaining('blocked') } });
+  expect(await made.eventOf(bad)).toMatchObject({
+    kind: 'error',
+    error: { code: 'PLUGIN_CRASHED', message: expect.stringContaining('blocked') },
+  });
   await until(() => made.bus.state('test') === 'running');
 });
 
@@ -47,7 +63,10 @@ test('buffers outside the heap count, too', async () => {
   const hoard = `globalThis.held = Array.from({ length: 100 }, () => new Uint8Array(1 << 20)); await new Promise(() => undefined);`;
   const made = withTest(diesOf(hoard), frames, { hangTimeoutMs: 2000, memoryMb: 32 });
   await made.start('test');
-  expect(await made.eventOf(made.frame('bad'))).toMatchObject({ kind: 'error', error: { code: 'PLUGIN_CRASHED', message: expect.stringContaining('buffers') } });
+  expect(await made.eventOf(made.frame('bad'))).toMatchObject({
+    kind: 'error',
+    error: { code: 'PLUGIN_CRASHED', message: expect.stringContaining('buffers') },
+  });
 });
 
 test('a handler that never ends is ended with its plugin', async () => {
@@ -67,8 +86,13 @@ test('after too many crashes it is quarantined: streams are without it, requests
   }
   expect(made.bus.reason('test')).toContain('exit code 1');
   expect(made.dispatcher.wants('frame', 'front')).toBe(false);
-  await expect(made.bus.request('ping')).rejects.toMatchObject({ code: 'PLUGIN_UNAVAILABLE', message: expect.stringContaining('quarantined') });
-  await expect(made.bus.request('plugin/restart', { plugin: 'tset' })).rejects.toMatchObject({ code: 'REQUEST_INVALID' });
+  await expect(made.bus.request('ping')).rejects.toMatchObject({
+    code: 'PLUGIN_UNAVAILABLE',
+    message: expect.stringContaining('quarantined'),
+  });
+  await expect(made.bus.request('plugin/restart', { plugin: 'tset' })).rejects.toMatchObject({
+    code: 'REQUEST_INVALID',
+  });
   expect(await made.bus.request('plugin/restart', { plugin: 'test' })).toMatchObject({ state: 'running' });
   expect(await made.bus.request('ping')).toBe('pong');
 });
@@ -90,7 +114,9 @@ test('a plugin that dies in the middle of a job: the job is aborted, item and re
   expect(await made.eventOf(id)).toMatchObject({ kind: 'error', error: { code: 'PLUGIN_CRASHED' } });
   await waiting;
   await until(() => made.engine.aborted.length === 1);
-  expect(made.engine.aborted[0]?.messages[0]?.parts).toEqual([{ type: 'image', image: { width: 1, height: 1, data: Uint8Array.of(255, 0, 0) } }]);
+  expect(made.engine.aborted[0]?.messages[0]?.parts).toEqual([
+    { type: 'image', image: { width: 1, height: 1, data: Uint8Array.of(255, 0, 0) } },
+  ]);
   made.engine.reply = 'still here';
   await until(() => made.bus.state('test') === 'running');
   expect(await made.bus.request('ask')).toBe('still here');
@@ -121,7 +147,8 @@ test.each([
 });
 
 test('a missing file and a verb that is taken keep only that plugin from starting', async () => {
-  const answers = (name: string): string => write(source(`start(ctx) { ctx.onRequest('ping', () => '${name}'); }`, { name, verbs: ['ping'] }));
+  const answers = (name: string): string =>
+    write(source(`start(ctx) { ctx.onRequest('ping', () => '${name}'); }`, { name, verbs: ['ping'] }));
   const made = make([
     { name: 'gone', path: '/nowhere/plugin.js' },
     { name: 'one', path: answers('one') },
@@ -132,13 +159,22 @@ test('a missing file and a verb that is taken keep only that plugin from startin
   expect(made.bus.reason('gone')).toContain('/nowhere/plugin.js');
   expect(await made.bus.request('ping')).toBe('one');
 
-  const taken = make([{ name: 'test', path: write(source(`start(ctx) { ctx.onRequest('plugin/restart', () => 1); }`, { verbs: ['plugin/restart'] })) }]);
+  const taken = make([
+    {
+      name: 'test',
+      path: write(source(`start(ctx) { ctx.onRequest('plugin/restart', () => 1); }`, { verbs: ['plugin/restart'] })),
+    },
+  ]);
   await taken.start('test');
   expect(taken.bus.reason('test')).toContain('PLUGIN_MANIFEST_INVALID');
 });
 
 test('a configuration that does not fit names the option', async () => {
-  const configSchema = { type: 'object', additionalProperties: false, properties: { every: { type: 'object', properties: { seconds: { type: 'integer' } } } } };
+  const configSchema = {
+    type: 'object',
+    additionalProperties: false,
+    properties: { every: { type: 'object', properties: { seconds: { type: 'integer' } } } },
+  };
   const made = withTest('start() {}', { configSchema }, { config: { every: { seconds: 'x' } } });
   await made.start('test');
   expect(made.bus.reason('test')).toContain('PLUGIN_CONFIG_INVALID: plugins.test.config.every.seconds');
@@ -152,7 +188,11 @@ test('a start that throws is tried again; one that hangs is ended', async () => 
   expect(throwing.bus.reason('test')).toContain('no sensor');
   expect(throwing.bus.states.get('test')?.filter(({ state }) => state === 'restarting')).toHaveLength(2);
 
-  const hanging = withTest('start() { return new Promise(() => undefined); }', {}, { timing: { startTimeoutMs: 1500, crashLimit: 1 } });
+  const hanging = withTest(
+    'start() { return new Promise(() => undefined); }',
+    {},
+    { timing: { startTimeoutMs: 1500, crashLimit: 1 } },
+  );
   await hanging.start('test');
   expect(hanging.bus.reason('test')).toContain('PLUGIN_TIMEOUT');
 });
@@ -172,7 +212,16 @@ test('only declared topics can be published on and subscribed to', async () => {
   const no = 'PLUGIN_TOPIC_UNDECLARED';
   expect(
     await made.bus.request('try', {
-      publish: ['home/attic/light', 'door/front/bell', 'home/cellar/light', 'home/attic', 'home/attic/a/b', 'hearth/pi5/state', '$SYS/x', ''],
+      publish: [
+        'home/attic/light',
+        'door/front/bell',
+        'home/cellar/light',
+        'home/attic',
+        'home/attic/a/b',
+        'hearth/pi5/state',
+        '$SYS/x',
+        '',
+      ],
       subscribe: ['sensor/a/state', 'sensor/+/state', 'sensor/#', '+/+/state', '#', 'sensor/a/b'],
     }),
   ).toEqual({
@@ -205,12 +254,14 @@ test('what a plugin emits is checked', async () => {
 });
 
 test('media of an item are gone when its handler has ended; made-up references never were', async () => {
-  const body = `let kept; start(ctx) {
+  const body = `start(ctx) {
     ctx.onFrame(async (item) => { kept = item.media; const part = await ctx.read(item.media); await ctx.emit({ kind: 'caption', item, text: [...part.image.data].join() }); });
     ctx.onRequest('again', async () => { try { return await ctx.read(kept); } catch (error) { return error.code; } });
     ctx.onRequest('guess', async () => { try { return await ctx.read({ ref: 'guess' }); } catch (error) { return error.code; } });
-  }`.replace('let kept; ', '');
-  const made = make([{ name: 'test', path: write(`let kept;\n${source(body, { ...frames, verbs: ['again', 'guess'] })}`) }]);
+  }`;
+  const made = make([
+    { name: 'test', path: write(`let kept;\n${source(body, { ...frames, verbs: ['again', 'guess'] })}`) },
+  ]);
   await made.start('test');
   expect(await made.eventOf(made.frame())).toMatchObject({ kind: 'caption', text: '255,0,0' });
   await until(() => made.store.count === 0);
@@ -235,7 +286,12 @@ test('another model restarts it, the same one does not', async () => {
   made.engine.ready(other);
   await made.host.settled();
   expect(await made.bus.request('model')).toBe('bigger');
-  expect(made.bus.states.get('test')?.map(({ state }) => state)).toEqual(['starting', 'running', 'starting', 'running']);
+  expect(made.bus.states.get('test')?.map(({ state }) => state)).toEqual([
+    'starting',
+    'running',
+    'starting',
+    'running',
+  ]);
 });
 
 test('a restart by hand in the middle of a restart after a crash is one start, and no crash', async () => {
@@ -259,11 +315,22 @@ test('a restart by hand in the middle of a restart after a crash is one start, a
   await made.bus.request('plugin/restart', { plugin: 'test' });
   await new Promise((resolve) => setTimeout(resolve, 200));
   expect(made.bus.published).toHaveLength(3);
-  expect(made.bus.states.get('test')?.map(({ state }) => state)).toEqual(['starting', 'running', 'restarting', 'running']);
+  expect(made.bus.states.get('test')?.map(({ state }) => state)).toEqual([
+    'starting',
+    'running',
+    'restarting',
+    'running',
+  ]);
 });
 
 test('an ordinary plugin in CommonJS, and messages it subscribed to', async () => {
-  const manifest = { name: 'test', version: '1.0.0', apiVersion: '1.x', description: 'x', topics: { publish: ['out'], subscribe: ['in/+'] } };
+  const manifest = {
+    name: 'test',
+    version: '1.0.0',
+    apiVersion: '1.x',
+    description: 'x',
+    topics: { publish: ['out'], subscribe: ['in/+'] },
+  };
   const text = `module.exports = { manifest: ${JSON.stringify(manifest)}, async start(ctx) {
     await ctx.subscribe('in/+', (topic, payload) => ctx.publish('out', topic + ' ' + new TextDecoder().decode(payload)));
   } };`;

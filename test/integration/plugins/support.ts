@@ -4,13 +4,32 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pino from 'pino';
 import { BehaviorSubject } from 'rxjs';
-import type { MessageHandler, PartialText, PluginState, PublishOptions, Request, RequestHandler } from '../../../daemon/bus/bus';
+import type {
+  MessageHandler,
+  PartialText,
+  PluginState,
+  PublishOptions,
+  Request,
+  RequestHandler,
+} from '../../../daemon/bus/bus';
 import { matchesFilter } from '../../../daemon/bus/topics';
 import { HearthError } from '../../../daemon/errors';
 import type { StreamEvent } from '../../../daemon/events';
-import type { EngineState, GenerateOptions, GenerateRequest, GenerateResult, ModelInfo } from '../../../daemon/inference/types';
+import type {
+  EngineState,
+  GenerateOptions,
+  GenerateRequest,
+  GenerateResult,
+  ModelInfo,
+} from '../../../daemon/inference/types';
 import { PluginHost } from '../../../daemon/plugins/host';
-import { defaultTiming, type PluginHostDependencies, type PluginSettings, type PluginTiming, type StreamPolicy } from '../../../daemon/plugins/ports';
+import {
+  defaultTiming,
+  type PluginHostDependencies,
+  type PluginSettings,
+  type PluginTiming,
+  type StreamPolicy,
+} from '../../../daemon/plugins/ports';
 import { Dispatcher } from '../../../daemon/streams/dispatcher';
 import { JobQueue } from '../../../daemon/streams/job-queue';
 import { type DecodedMedia, MediaStore } from '../../../daemon/streams/media-store';
@@ -70,7 +89,8 @@ export class MemoryBus {
   /** What a message from outside does. */
   receive(topic: string, payload: string): void {
     for (const { filter, handler } of this.subscriptions) {
-      if (matchesFilter(filter, topic)) handler(topic, Buffer.from(payload), { retain: false, receivedTs: Date.now() / 1000, properties: {} });
+      if (matchesFilter(filter, topic))
+        handler(topic, Buffer.from(payload), { retain: false, receivedTs: Date.now() / 1000, properties: {} });
     }
   }
 
@@ -97,7 +117,9 @@ export class MemoryBus {
   }
 }
 
-export type Reply = string | ((request: GenerateRequest, signal: AbortSignal) => Promise<string>);
+export type Reply = string | ((request: GenerateRequest, signal: AbortSignal) => Answer | Promise<Answer>);
+/** A text, or any part of a result. */
+export type Answer = string | Partial<GenerateResult>;
 
 /** An engine that gives set texts; `jobs` are the requests as they arrived. */
 export class SetEngine {
@@ -112,7 +134,8 @@ export class SetEngine {
 
   async generate(request: GenerateRequest, { signal, onText }: GenerateOptions = {}): Promise<GenerateResult> {
     this.jobs.push(request);
-    const text = typeof this.reply === 'string' ? this.reply : await this.reply(request, signal ?? new AbortController().signal);
+    const text =
+      typeof this.reply === 'string' ? this.reply : await this.reply(request, signal ?? new AbortController().signal);
     for (const word of text.split(/(?<= )/)) onText?.(word);
     return {
       text,
@@ -159,7 +182,10 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
-export function make(plugins: readonly (Partial<PluginSettings> & { readonly name: string })[], options: MakeOptions = {}) {
+export function make(
+  plugins: readonly (Partial<PluginSettings> & { readonly name: string })[],
+  options: MakeOptions = {},
+) {
   const bus = new MemoryBus();
   const engine = new SetEngine();
   const store = new MediaStore({ maxBytes: 1 << 20 });
@@ -190,7 +216,14 @@ export function make(plugins: readonly (Partial<PluginSettings> & { readonly nam
   });
 
   const offer = (kind: 'frame' | 'segment', stream: string, media: DecodedMedia, id: string): void => {
-    const base = { id, stream, capturedTs: Date.now() / 1000, topic: `hearth/in/${stream}/${kind}`, sha256: 'c'.repeat(64), media: { ref: store.add(media) } };
+    const base = {
+      id,
+      stream,
+      capturedTs: Date.now() / 1000,
+      topic: `hearth/in/${stream}/${kind}`,
+      sha256: 'c'.repeat(64),
+      media: { ref: store.add(media) },
+    };
     dispatcher.offer(kind === 'frame' ? { ...base, kind, width: 1, height: 1 } : { ...base, kind, durationMs: 1 });
   };
   let nextId = 0;
@@ -243,9 +276,26 @@ export function source(body: string, manifest: Readonly<Record<string, unknown>>
   return `export default { manifest: ${JSON.stringify(full)}, ${body} };`;
 }
 
-export const withTest = (body: string, manifest: Readonly<Record<string, unknown>> = {}, options: MakeOptions & Partial<PluginSettings> = {}): Made =>
-  make([{ name: 'test', path: write(source(body, manifest)), ...settingsOf(options) }], options);
+export const withTest = (
+  body: string,
+  manifest: Readonly<Record<string, unknown>> = {},
+  options: MakeOptions & Partial<PluginSettings> = {},
+): Made => make([{ name: 'test', path: write(source(body, manifest)), ...settingsOf(options) }], options);
 
 function settingsOf({ config, memoryMb, hangTimeoutMs }: Partial<PluginSettings>): Partial<PluginSettings> {
-  return { ...(config && { config }), ...(memoryMb !== undefined && { memoryMb }), ...(hangTimeoutMs !== undefined && { hangTimeoutMs }) };
+  return {
+    ...(config && { config }),
+    ...(memoryMb !== undefined && { memoryMb }),
+    ...(hangTimeoutMs !== undefined && { hangTimeoutMs }),
+  };
+}
+
+/** Code and message of what it rejects with. */
+export async function failureOf(work: Promise<unknown>): Promise<{ readonly code: unknown; readonly message: string }> {
+  try {
+    await work;
+  } catch (error) {
+    return { code: (error as { code?: unknown }).code, message: (error as Error).message };
+  }
+  throw new Error('expected a rejection');
 }

@@ -11,7 +11,13 @@ test('a frame is put before the prompt of the model, and its reply becomes the c
   expect(plugin.jobs[0]).not.toHaveProperty('imageSize');
   expect(plugin.jobs[0]?.messages[0]?.parts.map(({ type }) => type)).toEqual(['media', 'text']);
   expect(plugin.events).toEqual([
-    { kind: 'caption', item: frame, result: expect.objectContaining({ job: 'job-1' }), text: 'A red door.', lang: 'en' },
+    {
+      kind: 'caption',
+      item: frame,
+      result: expect.objectContaining({ job: 'job-1' }),
+      text: 'A red door.',
+      lang: 'en',
+    },
   ]);
 });
 
@@ -60,12 +66,16 @@ test.each([
   expect(plugin.jobs).toEqual([]);
 });
 
-test.each([{ maxTokens: 0 }, { temperature: -1 }, { imageSize: 300 }, { prompt: '' }, { promt: 'x' }, { language: 'German' }])(
-  'the configuration %j is refused',
-  async (config) => {
-    await expect(start(captions, config)).rejects.toMatchObject({
-      code: 'PLUGIN_CONFIG_INVALID',
-      message: expect.stringContaining('plugins.captions.config'),
-    });
-  },
-);
+test.each([
+  { maxTokens: 0 },
+  { temperature: -1 },
+  { imageSize: 300 },
+  { prompt: '' },
+  { promt: 'x' },
+  { language: 'German' },
+])('the configuration %j is refused', async (config) => {
+  await expect(start(captions, config)).rejects.toMatchObject({
+    code: 'PLUGIN_CONFIG_INVALID',
+    message: expect.stringContaining('plugins.captions.config'),
+  });
+});

@@ -41,12 +41,18 @@ test('an event has the fields of the item, of the job and of the plugin', () => 
 test('without a job and a text there is nothing of either; a clock that went back makes no negative latency', () => {
   const event = resultEvent({ kind: 'call', call: null }, frame, undefined, { ...context, ts: frame.capturedTs - 9 });
   expect(event).toMatchObject({ kind: 'call', call: null, latency_ms: 0 });
-  for (const member of ['text', 'summary', 'lang', 'model', 'tokens', 'first_token_ms']) expect(event).not.toHaveProperty(member);
+  for (const member of ['text', 'summary', 'lang', 'model', 'tokens', 'first_token_ms'])
+    expect(event).not.toHaveProperty(member);
 });
 
 test('an error event names the error and the item', () => {
   const error = { code: 'PLUGIN_CRASHED', message: 'x', retryable: true };
-  expect(errorEvent(error, frame, context)).toMatchObject({ kind: 'error', error, stream: 'front', plugin: 'captions' });
+  expect(errorEvent(error, frame, context)).toMatchObject({
+    kind: 'error',
+    error,
+    stream: 'front',
+    plugin: 'captions',
+  });
 });
 
 test.each([

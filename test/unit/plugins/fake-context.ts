@@ -60,7 +60,11 @@ export const segment: SegmentItem = {
   durationMs: 1200,
 };
 
-export function request(verb: string, payload: Readonly<Record<string, unknown>>, media: Pick<RequestItem, 'image' | 'audio'> = {}): RequestItem {
+export function request(
+  verb: string,
+  payload: Readonly<Record<string, unknown>>,
+  media: Pick<RequestItem, 'image' | 'audio'> = {},
+): RequestItem {
   return { kind: 'request', id: 'r1', verb, payload, ...media };
 }
 
@@ -135,7 +139,10 @@ export async function start<Config>(
 }
 
 /** The texts of a job's only message, and the reference in it. */
-export function contentOf(job: PluginGenerateRequest | undefined): { readonly texts: string[]; readonly refs: string[] } {
+export function contentOf(job: PluginGenerateRequest | undefined): {
+  readonly texts: string[];
+  readonly refs: string[];
+} {
   const parts = job?.messages.flatMap((message) => message.parts) ?? [];
   return {
     texts: parts.flatMap((part) => (part.type === 'text' ? [part.text] : [])),
@@ -158,8 +165,16 @@ function demoFunction(name: string, properties: Readonly<Record<string, unknown>
 
 export const demoFunctions = [
   demoFunction('set_light', { room, on }, 'home/{arguments.room}/light/set'),
-  demoFunction('set_temperature', { room, celsius: { type: 'integer', minimum: 15, maximum: 25 } }, 'home/{arguments.room}/heating/set'),
-  demoFunction('set_lock', { door: { enum: ['front', 'back', 'garage'] }, locked: on }, 'home/lock/{arguments.door}/set'),
+  demoFunction(
+    'set_temperature',
+    { room, celsius: { type: 'integer', minimum: 15, maximum: 25 } },
+    'home/{arguments.room}/heating/set',
+  ),
+  demoFunction(
+    'set_lock',
+    { door: { enum: ['front', 'back', 'garage'] }, locked: on },
+    'home/lock/{arguments.door}/set',
+  ),
   demoFunction('set_blinds', { room, open: on }, 'home/{arguments.room}/blinds/set'),
   demoFunction('play_music', { room, on }, 'home/{arguments.room}/music/set'),
   demoFunction('get_temperature', { room }),

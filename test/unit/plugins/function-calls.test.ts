@@ -2,11 +2,16 @@ import functionCalls from '../../../plugins/function-calls';
 import { contentOf, demoFunctions, model, request, segment, start } from './fake-context';
 
 const config = { functions: demoFunctions };
-const call = (name: string, args: Readonly<Record<string, unknown>>): string => JSON.stringify({ name, arguments: args });
+const call = (name: string, args: Readonly<Record<string, unknown>>): string =>
+  JSON.stringify({ name, arguments: args });
 const kitchenLight = call('set_light', { room: 'kitchen', on: true });
 
 /** Starts with one function whose arguments are free text, and answers `text` to everything. */
-async function withFunction(publish: unknown, text: string, properties: object = { where: { type: 'string' }, what: {} }) {
+async function withFunction(
+  publish: unknown,
+  text: string,
+  properties: object = { where: { type: 'string' }, what: {} },
+) {
   const parameters = { type: 'object', properties, required: Object.keys(properties) };
   return await start(functionCalls, { functions: [{ name: 'say', parameters, publish }] }, [{ text }]);
 }
@@ -42,8 +47,8 @@ test('"no call" is an event with null, and no message', async () => {
 test('the reply is constrained to a call of one of the functions, in the order of the configuration, or null', async () => {
   const plugin = await start(functionCalls, config, [{ text: 'null' }]);
   await plugin.request(request('call', { text: 'x' }));
-  const { anyOf } = plugin.jobs[0]?.schema as { anyOf: { properties?: { name: { const: string } } }[] };
-  expect(anyOf.map((branch) => branch.properties?.name.const)).toEqual([
+  const schema = plugin.jobs[0]?.schema as { anyOf: { properties?: { name: { const: string } } }[] } | undefined;
+  expect(schema?.anyOf.map((branch) => branch.properties?.name.const)).toEqual([
     'set_light',
     'set_temperature',
     'set_lock',
@@ -52,13 +57,13 @@ test('the reply is constrained to a call of one of the functions, in the order o
     'get_temperature',
     undefined,
   ]);
-  expect(anyOf[1]).toEqual({
+  expect(schema?.anyOf[1]).toEqual({
     type: 'object',
     properties: { name: { const: 'set_temperature' }, arguments: demoFunctions[1]?.parameters },
     required: ['name', 'arguments'],
     additionalProperties: false,
   });
-  expect(anyOf[6]).toEqual({ type: 'null' });
+  expect(schema?.anyOf[6]).toEqual({ type: 'null' });
   expect(plugin.jobs[0]).toMatchObject({ sampling: { temperature: 0 }, maxTokens: 256 });
 });
 
@@ -67,7 +72,10 @@ test('functions and text are filled into the prompt once, and neither is a templ
   const functions = [{ name: 'say', description: 'Says {text} for $&.' }];
   const plugin = await start(functionCalls, { functions }, [{ text: 'null' }], info);
   await plugin.request(request('call', { text: "{functions} $' {text}" }));
-  const described = JSON.stringify({ ...functions[0], parameters: { type: 'object', properties: {}, additionalProperties: false } });
+  const described = JSON.stringify({
+    ...functions[0],
+    parameters: { type: 'object', properties: {}, additionalProperties: false },
+  });
   expect(contentOf(plugin.jobs[0]).texts).toEqual([`F: ${described}\nT: {functions} $' {text}`]);
 });
 
@@ -81,7 +89,9 @@ test('the verb answers with the call and where it went', async () => {
     tokens: { prompt: 7, completion: 3 },
     slice: 'full',
   });
-  expect(contentOf(plugin.jobs[0]).texts).toEqual(['Answer with one JSON function call, or null.\nlock the front door']);
+  expect(contentOf(plugin.jobs[0]).texts).toEqual([
+    'Answer with one JSON function call, or null.\nlock the front door',
+  ]);
   expect(await plugin.request(request('call', {}, { audio: { ref: 'a' } }))).toMatchObject({
     call: { name: 'get_temperature' },
     topic: null,
@@ -114,24 +124,15 @@ test.each([
   expect(plugin.events).toEqual([]);
 });
 
-test.each([
-  ['../front/lock'],
-  ['a/b'],
-  ['+'],
-  ['#'],
-  ['a+'],
-  ['a\0b'],
-  ['a\nb'],
-  [''],
-  [{ a: 1 }],
-  [['a']],
-  [null],
-])('the argument %j is kept out of a topic', async (where) => {
-  const plugin = await withFunction({ topic: 'home/{arguments.where}/set' }, call('say', { where }), { where: {} });
-  await expect(plugin.segment(segment)).rejects.toMatchObject({ code: 'CALL_TOPIC_UNSAFE' });
-  expect(plugin.published).toEqual([]);
-  expect(plugin.events).toEqual([]);
-});
+test.each([['../front/lock'], ['a/b'], ['+'], ['#'], ['a+'], ['a\0b'], ['a\nb'], [''], [{ a: 1 }], [['a']], [null]])(
+  'the argument %j is kept out of a topic',
+  async (where) => {
+    const plugin = await withFunction({ topic: 'home/{arguments.where}/set' }, call('say', { where }), { where: {} });
+    await expect(plugin.segment(segment)).rejects.toMatchObject({ code: 'CALL_TOPIC_UNSAFE' });
+    expect(plugin.published).toEqual([]);
+    expect(plugin.events).toEqual([]);
+  },
+);
 
 test('an argument cannot make a topic of the broker', async () => {
   const plugin = await withFunction({ topic: '{arguments.where}/x' }, call('say', { where: '$SYS' }), { where: {} });
@@ -140,7 +141,10 @@ test('an argument cannot make a topic of the broker', async () => {
 
 test('a dry run publishes nothing', async () => {
   const plugin = await start(functionCalls, config, [{ text: kitchenLight }]);
-  expect(await plugin.request(request('call', { text: 'x', dryRun: true }))).toMatchObject({ call: { name: 'set_light' }, topic: null });
+  expect(await plugin.request(request('call', { text: 'x', dryRun: true }))).toMatchObject({
+    call: { name: 'set_light' },
+    topic: null,
+  });
   expect(plugin.published).toEqual([]);
 });
 
@@ -150,7 +154,12 @@ test('a reply that was cut short is refused even where it would do', async () =>
 });
 
 test('references within the parameters of a function hold in the schema of the reply', async () => {
-  const parameters = { type: 'object', properties: { a: { $ref: '#/$defs/level' } }, required: ['a'], $defs: { level: { enum: [1, 2] } } };
+  const parameters = {
+    type: 'object',
+    properties: { a: { $ref: '#/$defs/level' } },
+    required: ['a'],
+    $defs: { level: { enum: [1, 2] } },
+  };
   const replies = [call('say', { a: 2 }), call('say', { a: 3 })].map((text) => ({ text }));
   const plugin = await start(functionCalls, { functions: [{ name: 'sing' }, { name: 'say', parameters }] }, replies);
   expect(await plugin.request(request('call', { text: 'x' }))).toMatchObject({ call: { arguments: { a: 2 } } });
@@ -186,7 +195,10 @@ test.each([
   [[{ name: 'say', publish: { topic: 'home/{room}' } }], 'functions.0.publish.topic'],
   [[{ name: 'say', publish: { topic: 'home/{arguments.room' } }], 'functions.0.publish.topic'],
   [[{ name: 'say', publish: { topic: 'home/{arguments.room}' } }], '{arguments.room}'],
-  [[{ name: 'say', parameters: { type: 'object', properties: { x: {} } }, publish: { topic: '{arguments.x}' } }], '{arguments.x}'],
+  [
+    [{ name: 'say', parameters: { type: 'object', properties: { x: {} } }, publish: { topic: '{arguments.x}' } }],
+    '{arguments.x}',
+  ],
   [[{ name: 'say', parameters: { type: 'array' } }], 'parameters'],
   [[{ name: 'say it' }], 'name'],
   [[{ description: 'x' }], 'name'],

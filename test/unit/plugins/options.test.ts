@@ -16,8 +16,15 @@ function optionsOf(yaml: string) {
 }
 
 test('the built-in plugins run without being listed, unless they are switched off', () => {
-  expect(optionsOf('{}').plugins.map(({ name }) => name)).toEqual(['captions', 'transcribe', 'translate', 'function-calls']);
-  const { plugins } = optionsOf('plugins: { transcribe: { enabled: false }, captions: { config: { maxTokens: 9 } }, mine: { path: /opt/mine } }');
+  expect(optionsOf('{}').plugins.map(({ name }) => name)).toEqual([
+    'captions',
+    'transcribe',
+    'translate',
+    'function-calls',
+  ]);
+  const { plugins } = optionsOf(
+    'plugins: { transcribe: { enabled: false }, captions: { config: { maxTokens: 9 } }, mine: { path: /opt/mine } }',
+  );
   expect(plugins).toMatchObject([
     { name: 'captions', config: { maxTokens: 9 } },
     { name: 'translate', config: {} },
@@ -42,5 +49,10 @@ streams:
     partials: true,
   });
   expect(policy('segment', 'mic')).toEqual({ priority: 5, deadlineMs: 7000, settings: {}, partials: false });
-  expect(policy('frame', 'unlisted')).toEqual({ priority: 0, deadlineMs: 7000, settings: { prompt: 'What is there?' }, partials: false });
+  expect(policy('frame', 'unlisted')).toEqual({
+    priority: 0,
+    deadlineMs: 7000,
+    settings: { prompt: 'What is there?' },
+    partials: false,
+  });
 });

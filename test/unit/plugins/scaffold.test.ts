@@ -15,8 +15,13 @@ afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
 /** The diagnostics of the strict compiler for a file that lies where `createPlugin` would put it in this checkout. */
 function diagnose(file: string): string[] {
-  const { config } = ts.readConfigFile(join(process.cwd(), 'tsconfig.json'), ts.sys.readFile) as { config: { compilerOptions: object } };
-  const { options } = ts.convertCompilerOptionsFromJson({ ...config.compilerOptions, incremental: false, tsBuildInfoFile: undefined, noEmit: true, types: ['node'] }, process.cwd());
+  const { config } = ts.readConfigFile(join(process.cwd(), 'tsconfig.json'), ts.sys.readFile) as {
+    config: { compilerOptions: object };
+  };
+  const { options } = ts.convertCompilerOptionsFromJson(
+    { ...config.compilerOptions, incremental: false, tsBuildInfoFile: undefined, noEmit: true, types: ['node'] },
+    process.cwd(),
+  );
   const host = ts.createCompilerHost(options);
   const placed = join(process.cwd(), 'plugins', 'doorbell', 'index.ts');
   const { readFile, fileExists, getSourceFile } = host;
@@ -77,6 +82,9 @@ test('nothing that is there is touched', () => {
 test('a place that cannot be written says so', () => {
   writeFileSync(join(dir, 'file'), '');
   expect(() => createPlugin('door', join(dir, 'file', 'plugins'))).toThrow(
-    expect.objectContaining({ code: 'FILE_WRITE_FAILED', message: expect.stringContaining(join(dir, 'file', 'plugins')) }),
+    expect.objectContaining({
+      code: 'FILE_WRITE_FAILED',
+      message: expect.stringContaining(join(dir, 'file', 'plugins')),
+    }),
   );
 });

@@ -1,6 +1,14 @@
 import { coversFilter, expandDeclared, TopicRules } from '../../../daemon/plugins/topic-rules';
 
-const config = { base: 'home', room: 'attic', deep: { n: 3 }, functions: [{ publish: { topic: 'a/{arguments.room}/set' } }, {}, { publish: { topic: 'b' } }], text: '{config.room}', wild: 'x/#', bad: 'x/#/y' };
+const config = {
+  base: 'home',
+  room: 'attic',
+  deep: { n: 3 },
+  functions: [{ publish: { topic: 'a/{arguments.room}/set' } }, {}, { publish: { topic: 'b' } }],
+  text: '{config.room}',
+  wild: 'x/#',
+  bad: 'x/#/y',
+};
 
 test.each([
   ['plain/+/topic', ['plain/+/topic']],
@@ -18,7 +26,9 @@ test.each([
 });
 
 test('a configuration that makes no filter is the fault of the configuration', () => {
-  expect(() => expandDeclared(['{config.bad}'], config)).toThrow(expect.objectContaining({ code: 'PLUGIN_CONFIG_INVALID' }));
+  expect(() => expandDeclared(['{config.bad}'], config)).toThrow(
+    expect.objectContaining({ code: 'PLUGIN_CONFIG_INVALID' }),
+  );
 });
 
 /** By hand from MQTT 5, section 4.7. */

@@ -10,7 +10,13 @@ test('a segment becomes a transcript in the language of its stream', async () =>
   expect(contentOf(plugin.jobs[0])).toEqual({ texts: ['Transcribe the audio.'], refs: ['segment-ref'] });
   expect(plugin.jobs[0]).toMatchObject({ maxTokens: 512, sampling: { temperature: 0 }, item: { id: '01SEGMENT' } });
   expect(plugin.events).toEqual([
-    { kind: 'transcript', item, result: expect.objectContaining({ job: 'job-1' }), text: 'turn on the light', lang: 'en' },
+    {
+      kind: 'transcript',
+      item,
+      result: expect.objectContaining({ job: 'job-1' }),
+      text: 'turn on the light',
+      lang: 'en',
+    },
   ]);
 });
 
@@ -36,6 +42,8 @@ test.each([
   [{}, { image: audio, audio }],
 ])('the request %j with %j is refused', async (payload, media) => {
   const plugin = await start(transcribe);
-  await expect(plugin.request(request('transcribe', payload, media))).rejects.toMatchObject({ code: 'REQUEST_INVALID' });
+  await expect(plugin.request(request('transcribe', payload, media))).rejects.toMatchObject({
+    code: 'REQUEST_INVALID',
+  });
   expect(plugin.jobs).toEqual([]);
 });

@@ -4,7 +4,10 @@ import { contentOf, request, segment, start } from './fake-context';
 const audio = { ref: 'request-ref' };
 
 test('a segment is translated into every language but its own', async () => {
-  const plugin = await start(translate, { languages: ['en', 'es', 'de'] }, [{ text: 'Good day ' }, { text: 'Guten Tag' }]);
+  const plugin = await start(translate, { languages: ['en', 'es', 'de'] }, [
+    { text: 'Good day ' },
+    { text: 'Guten Tag' },
+  ]);
   await plugin.segment({ ...segment, settings: { language: 'es' } });
   expect(plugin.jobs.map(contentOf)).toEqual([
     { texts: ['Translate the audio into English.'], refs: ['segment-ref'] },
@@ -37,12 +40,15 @@ test('a language the model has no name for keeps it from starting', async () => 
   }
 });
 
-test.each(["Costs $& and {lang}, $' too {text}", 'plain'])('the text %j arrives in the prompt as it is', async (text) => {
-  const plugin = await start(translate, {}, [{ text: 'Gut' }]);
-  const data = await plugin.request(request('translate', { text, target: 'de' }));
-  expect(contentOf(plugin.jobs[0])).toEqual({ texts: [`Translate into German: ${text}`], refs: [] });
-  expect(data).toEqual({ text: 'Gut', lang: 'de', tokens: { prompt: 7, completion: 3 }, slice: 'full' });
-});
+test.each(["Costs $& and {lang}, $' too {text}", 'plain'])(
+  'the text %j arrives in the prompt as it is',
+  async (text) => {
+    const plugin = await start(translate, {}, [{ text: 'Gut' }]);
+    const data = await plugin.request(request('translate', { text, target: 'de' }));
+    expect(contentOf(plugin.jobs[0])).toEqual({ texts: [`Translate into German: ${text}`], refs: [] });
+    expect(data).toEqual({ text: 'Gut', lang: 'de', tokens: { prompt: 7, completion: 3 }, slice: 'full' });
+  },
+);
 
 test('the verb takes a WAV, too', async () => {
   const plugin = await start(translate, {}, [{ text: 'Gut' }]);

@@ -13,7 +13,10 @@ test('a picture as base64 and as a data URL becomes the pixels another decoder s
   const { data, info } = await sharp(png).removeAlpha().raw().toBuffer({ resolveWithObject: true });
   for (const image of [png.toString('base64'), `data:image/png;base64,${png.toString('base64')}`]) {
     const taken = await takeMedia({ image }, 30);
-    expect(taken.image).toEqual({ type: 'image', image: { width: info.width, height: info.height, data: expect.anything() } });
+    expect(taken.image).toEqual({
+      type: 'image',
+      image: { width: info.width, height: info.height, data: expect.anything() },
+    });
     expect(taken.image?.type === 'image' && Buffer.from(taken.image.image.data).equals(data)).toBe(true);
     expect(taken).not.toHaveProperty('audio');
   }
@@ -21,7 +24,11 @@ test('a picture as base64 and as a data URL becomes the pixels another decoder s
 
 test('a WAV as base64 and as a data URL becomes samples at the rate of the model', async () => {
   const { samples } = await toModelRate(decodeWav(wav, 30_000));
-  for (const audio of [wav.toString('base64'), wav.toString('base64url'), `data:audio/wav;base64,${wav.toString('base64')}`]) {
+  for (const audio of [
+    wav.toString('base64'),
+    wav.toString('base64url'),
+    `data:audio/wav;base64,${wav.toString('base64')}`,
+  ]) {
     const taken = await takeMedia({ audio }, 30);
     expect(taken.audio?.type === 'audio' && taken.audio.audio.samples).toEqual(samples);
   }
