@@ -17,7 +17,8 @@ std::string Encode(uint32_t code) {
   return bytes;
 }
 
-// Splits until both ends differ in a run of last bytes that goes over the whole of 80 to BF: then it is one range a byte.
+// Splits until both ends differ in a run of last bytes that goes over the whole of 80 to BF: then it is one range a
+// byte.
 void AddUtf8(GrammarNodes& nodes, uint32_t first, uint32_t last, std::vector<NodeId>& choices) {
   for (const uint32_t longest : {0x7fu, 0x7ffu, 0xffffu}) {
     if (first <= longest && longest < last) {

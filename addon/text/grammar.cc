@@ -22,7 +22,8 @@ void Set(std::vector<uint64_t>& mask, int32_t token) {
 
 }  // namespace
 
-StatusOr<std::shared_ptr<const Grammar>> Grammar::Compile(std::string_view json_schema, std::shared_ptr<const TokenTrie> trie) {
+StatusOr<std::shared_ptr<const Grammar>> Grammar::Compile(std::string_view json_schema,
+                                                          std::shared_ptr<const TokenTrie> trie) {
   std::shared_ptr<Grammar> grammar(new Grammar(std::move(trie)));
   HEARTH_ASSIGN_OR_RETURN(grammar->root_, CompileSchema(json_schema, grammar->nodes_));
   return std::shared_ptr<const Grammar>(std::move(grammar));

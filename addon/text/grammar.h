@@ -1,7 +1,7 @@
 // Constrained decoding: which tokens may come next so that the reply parses as JSON and fits its schema.
 //
-// A compiled schema is a tree of grammar nodes; an automaton runs it over bytes. The tokens allowed in a state are found
-// by running the whole sorted vocabulary through it, and are remembered.
+// A compiled schema is a tree of grammar nodes; an automaton runs it over bytes. The tokens allowed in a state are
+// found by running the whole sorted vocabulary through it, and are remembered.
 #ifndef HEARTH_TEXT_GRAMMAR_H_
 #define HEARTH_TEXT_GRAMMAR_H_
 
@@ -23,7 +23,8 @@ namespace hearth {
 class Grammar {
  public:
   // SCHEMA_INVALID says what cannot be enforced and where.
-  static StatusOr<std::shared_ptr<const Grammar>> Compile(std::string_view json_schema, std::shared_ptr<const TokenTrie> trie);
+  static StatusOr<std::shared_ptr<const Grammar>> Compile(std::string_view json_schema,
+                                                          std::shared_ptr<const TokenTrie> trie);
 
   const GrammarNodes& nodes() const { return nodes_; }
   NodeId root() const { return root_; }

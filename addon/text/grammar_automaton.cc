@@ -52,7 +52,9 @@ void GrammarAutomaton::Expand(CellId top, Frontier& frontier) {
     seen_[static_cast<size_t>(id)] = frontiers_;
     const Cell cell = this->cell(id);
     const GrammarNode& node = nodes_.node(cell.node);
-    const auto fits = [&](NodeId child) { return cell.depth + nodes_.node(child).min_depth <= GrammarNodes::kMaxRuleDepth; };
+    const auto fits = [&](NodeId child) {
+      return cell.depth + nodes_.node(child).min_depth <= GrammarNodes::kMaxRuleDepth;
+    };
     switch (node.kind) {
       case Kind::kEmpty:
         todo_.push_back(cell.rest);
@@ -76,7 +78,8 @@ void GrammarAutomaton::Expand(CellId top, Frontier& frontier) {
         if (cell.count >= node.min) todo_.push_back(cell.rest);
         if (cell.count < node.max && fits(node.children[0])) {
           // Without an upper bound, counting past the lower one would only make new states.
-          const int32_t count = node.max == GrammarNode::kUnbounded ? std::min(cell.count + 1, node.min) : cell.count + 1;
+          const int32_t count =
+              node.max == GrammarNode::kUnbounded ? std::min(cell.count + 1, node.min) : cell.count + 1;
           todo_.push_back(Push({node.children[0], 0, cell.depth, Push({cell.node, count, cell.depth, cell.rest})}));
         }
         break;

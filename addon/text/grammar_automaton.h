@@ -1,8 +1,9 @@
 // Runs a grammar over bytes: a pushdown automaton whose states are sets of stacks, made as they are reached.
 //
-// A stack is a chain of cells, each a node still to be written and what comes after it; equal cells and equal states are
-// stored once, and the steps between states are remembered. Every stack that is kept can be written to its end, so a
-// state that is not dead never leads into a dead end, and leaving stacks out of a state only narrows what may be written.
+// A stack is a chain of cells, each a node still to be written and what comes after it; equal cells and equal states
+// are stored once, and the steps between states are remembered. Every stack that is kept can be written to its end, so
+// a state that is not dead never leads into a dead end, and leaving stacks out of a state only narrows what may be
+// written.
 #ifndef HEARTH_TEXT_GRAMMAR_AUTOMATON_H_
 #define HEARTH_TEXT_GRAMMAR_AUTOMATON_H_
 

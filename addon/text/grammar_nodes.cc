@@ -178,7 +178,9 @@ Status GrammarNodes::Finish(NodeId root) {
     }
   }
   if (node(root).min_depth <= kMaxRuleDepth) return Status();
-  return Error(Code::SCHEMA_INVALID, "the schema: no value that is nested less than %d levels deep fits (something required contains itself, or a choice is empty)",
+  return Error(Code::SCHEMA_INVALID,
+               "the schema: no value that is nested less than %d levels deep fits (something required contains itself, "
+               "or a choice is empty)",
                kMaxRuleDepth);
 }
 
@@ -197,7 +199,8 @@ Status GrammarNodes::CheckLeftRecursion() const {
     while (!path.empty()) {
       Visit& visit = path.back();
       const GrammarNode& node = this->node(visit.node);
-      const bool blocked = node.kind == Kind::kSequence && visit.next > 0 && !this->node(node.children[visit.next - 1]).nullable;
+      const bool blocked =
+          node.kind == Kind::kSequence && visit.next > 0 && !this->node(node.children[visit.next - 1]).nullable;
       if (blocked || visit.next == node.children.size()) {
         marks[static_cast<size_t>(visit.node)] = Mark::kDone;
         path.pop_back();
@@ -205,7 +208,9 @@ Status GrammarNodes::CheckLeftRecursion() const {
       }
       const NodeId child = node.children[visit.next++];
       Mark& mark = marks[static_cast<size_t>(child)];
-      if (mark == Mark::kOpen) return Error(Code::SCHEMA_INVALID, "the schema: a $ref leads back to itself before anything of the value is written");
+      if (mark == Mark::kOpen)
+        return Error(Code::SCHEMA_INVALID,
+                     "the schema: a $ref leads back to itself before anything of the value is written");
       if (mark == Mark::kNew) {
         mark = Mark::kOpen;
         path.push_back({child, 0});

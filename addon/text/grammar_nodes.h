@@ -1,5 +1,5 @@
-// The language a reply must be in, as a tree (with references back, for recursive schemas) over bytes. Built once by the
-// schema compiler, then only read.
+// The language a reply must be in, as a tree (with references back, for recursive schemas) over bytes. Built once by
+// the schema compiler, then only read.
 //
 // A node's children are made before it, except a rule's; so one pass over the nodes in order meets children first.
 #ifndef HEARTH_TEXT_GRAMMAR_NODES_H_

@@ -31,7 +31,8 @@ class Parser {
   }
 
   void SkipSpace() {
-    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\n' || text_[at_] == '\r')) ++at_;
+    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\n' || text_[at_] == '\r'))
+      ++at_;
   }
 
   bool Take(char c) {
@@ -48,7 +49,8 @@ class Parser {
   }
 
   Status ParseValue(int depth, Json& value) {
-    if (depth > kMaxDepth) return Error(Code::SCHEMA_INVALID, "the schema is nested more than %d levels deep", kMaxDepth);
+    if (depth > kMaxDepth)
+      return Error(Code::SCHEMA_INVALID, "the schema is nested more than %d levels deep", kMaxDepth);
     SkipSpace();
     if (at_ >= text_.size()) return Fail("a value");
     switch (text_[at_]) {
@@ -83,7 +85,8 @@ class Parser {
       std::string name;
       if (at_ >= text_.size() || text_[at_] != '"') return Fail("a member's name");
       HEARTH_RETURN_IF_ERROR(ParseString(name));
-      if (!seen.insert(name).second) return Error(Code::SCHEMA_INVALID, "the schema names \"%s\" twice in one object", name.substr(0, 80).c_str());
+      if (!seen.insert(name).second)
+        return Error(Code::SCHEMA_INVALID, "the schema names \"%s\" twice in one object", name.substr(0, 80).c_str());
       if (!Take(':')) return Fail("\":\"");
       value.members.emplace_back(std::move(name), Json());
       HEARTH_RETURN_IF_ERROR(ParseValue(depth + 1, value.members.back().second));
@@ -108,10 +111,14 @@ class Parser {
     for (int i = 0; i < 4; ++i) {
       const char c = text_[at_++];
       uint32_t digit;
-      if (IsDigit(c)) digit = static_cast<uint32_t>(c - '0');
-      else if (c >= 'a' && c <= 'f') digit = static_cast<uint32_t>(c - 'a' + 10);
-      else if (c >= 'A' && c <= 'F') digit = static_cast<uint32_t>(c - 'A' + 10);
-      else return false;
+      if (IsDigit(c))
+        digit = static_cast<uint32_t>(c - '0');
+      else if (c >= 'a' && c <= 'f')
+        digit = static_cast<uint32_t>(c - 'a' + 10);
+      else if (c >= 'A' && c <= 'F')
+        digit = static_cast<uint32_t>(c - 'A' + 10);
+      else
+        return false;
       *code = *code * 16 + digit;
     }
     return true;
@@ -141,7 +148,8 @@ class Parser {
       uint32_t code, low;
       if (escape != 'u' || !Hex4(&code)) return Fail("an escape");
       if (code >= 0xd800 && code < 0xdc00) {
-        if (!TakeWord("\\u") || !Hex4(&low) || low < 0xdc00 || low > 0xdfff) return Fail("the second half of a surrogate pair");
+        if (!TakeWord("\\u") || !Hex4(&low) || low < 0xdc00 || low > 0xdfff)
+          return Fail("the second half of a surrogate pair");
         code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
       } else if (code >= 0xdc00 && code < 0xe000) {
         return Fail("the first half of a surrogate pair");
@@ -227,7 +235,8 @@ std::string Json::Dump() const {
     }
     case Kind::kObject: {
       std::string out = "{";
-      for (const auto& [name, value] : members) out += (out.size() > 1 ? ", " : "") + QuoteJson(name) + ": " + value.Dump();
+      for (const auto& [name, value] : members)
+        out += (out.size() > 1 ? ", " : "") + QuoteJson(name) + ": " + value.Dump();
       return out + "}";
     }
   }
@@ -235,7 +244,8 @@ std::string Json::Dump() const {
 }
 
 StatusOr<Json> ParseJson(std::string_view text) {
-  if (text.size() > kMaxBytes) return Error(Code::SCHEMA_INVALID, "a schema of %zu bytes; at most %zu are read", text.size(), kMaxBytes);
+  if (text.size() > kMaxBytes)
+    return Error(Code::SCHEMA_INVALID, "a schema of %zu bytes; at most %zu are read", text.size(), kMaxBytes);
   return Parser(text).ParseAll();
 }
 

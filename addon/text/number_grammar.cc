@@ -25,7 +25,9 @@ class FixedRange {
     std::vector<NodeId> choices;
     const auto add = [&](char from, char to, bool low, bool high) {
       if (from > to) return;
-      choices.push_back(nodes_.Sequence({Point(at), nodes_.Range(static_cast<unsigned char>(from), static_cast<unsigned char>(to)), From(at + 1, low, high)}));
+      choices.push_back(
+          nodes_.Sequence({Point(at), nodes_.Range(static_cast<unsigned char>(from), static_cast<unsigned char>(to)),
+                           From(at + 1, low, high)}));
     };
     if (first == last) {
       add(first, last, on_low, on_high);
@@ -40,7 +42,9 @@ class FixedRange {
 
   // Any digits for the rest.
   NodeId Free(size_t at) {
-    const auto digits = [&](size_t count) { return nodes_.Repeat(nodes_.Range('0', '9'), static_cast<int32_t>(count), static_cast<int32_t>(count)); };
+    const auto digits = [&](size_t count) {
+      return nodes_.Repeat(nodes_.Range('0', '9'), static_cast<int32_t>(count), static_cast<int32_t>(count));
+    };
     if (at > point_ || point_ == low_.size()) return digits(low_.size() - at);
     return nodes_.Sequence({digits(point_ - at), nodes_.Byte('.'), digits(low_.size() - point_)});
   }
@@ -53,7 +57,8 @@ class FixedRange {
 };
 
 // Magnitudes from low to high, both at least 0.
-void AddMagnitudes(GrammarNodes& nodes, int64_t low, int64_t high, int point, bool negative, std::vector<NodeId>& choices) {
+void AddMagnitudes(GrammarNodes& nodes, int64_t low, int64_t high, int point, bool negative,
+                   std::vector<NodeId>& choices) {
   int64_t largest = 9;
   for (int i = 0; i < point; ++i) largest = largest * 10 + 9;
   // Each length by itself; with a point the shortest has one digit before it, which may be 0.
@@ -85,12 +90,14 @@ NodeId IntegerRange(GrammarNodes& nodes, int64_t low, int64_t high, int point) {
 
 NodeId AnyNumber(GrammarNodes& nodes) {
   const NodeId digit = nodes.Range('0', '9');
-  const NodeId whole = nodes.Choice({nodes.Byte('0'), nodes.Sequence({nodes.Range('1', '9'), nodes.Repeat(digit, 0, kMaxDigits - 1)})});
+  const NodeId whole =
+      nodes.Choice({nodes.Byte('0'), nodes.Sequence({nodes.Range('1', '9'), nodes.Repeat(digit, 0, kMaxDigits - 1)})});
   const NodeId fraction = nodes.Sequence({nodes.Byte('.'), nodes.Repeat(digit, 1, kMaxDigits)});
   ByteSet e, sign;
   e.set('e').set('E');
   sign.set('+').set('-');
-  const NodeId exponent = nodes.Sequence({nodes.Bytes(e), nodes.Optional(nodes.Bytes(sign)), nodes.Repeat(digit, 1, 2)});
+  const NodeId exponent =
+      nodes.Sequence({nodes.Bytes(e), nodes.Optional(nodes.Bytes(sign)), nodes.Repeat(digit, 1, 2)});
   return nodes.Sequence({nodes.Optional(nodes.Byte('-')), whole, nodes.Optional(fraction), nodes.Optional(exponent)});
 }
 

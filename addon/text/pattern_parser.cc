@@ -26,8 +26,16 @@ bool NamedClass(char letter, CodePointSet* out) {
       *out = CodePointSet({{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}});
       break;
     case 's':
-      *out = CodePointSet({{'\t', '\r'}, {' ', ' '}, {0xa0, 0xa0}, {0x1680, 0x1680}, {0x2000, 0x200a}, {0x2028, 0x2029},
-                           {0x202f, 0x202f}, {0x205f, 0x205f}, {0x3000, 0x3000}, {0xfeff, 0xfeff}});
+      *out = CodePointSet({{'\t', '\r'},
+                           {' ', ' '},
+                           {0xa0, 0xa0},
+                           {0x1680, 0x1680},
+                           {0x2000, 0x200a},
+                           {0x2028, 0x2029},
+                           {0x202f, 0x202f},
+                           {0x205f, 0x205f},
+                           {0x3000, 0x3000},
+                           {0xfeff, 0xfeff}});
       break;
     default:
       return false;
@@ -49,14 +57,16 @@ StatusOr<NodeId> PatternParser::Parse() {
   const bool to_end = Take('$');
   if (More()) return Fail("unexpected");
   if (body.places > StringGrammar::kMaxPatternPlaces) return Fail("so many repeats");
-  if ((from_start || to_end) && top_level_choice_) return Fail("^ or $ beside a top-level | (put the choice into a group)");
-  return nodes_.Sequence({from_start ? GrammarNodes::kEmptyNode : anything_, body.node, to_end ? GrammarNodes::kEmptyNode : anything_});
+  if ((from_start || to_end) && top_level_choice_)
+    return Fail("^ or $ beside a top-level | (put the choice into a group)");
+  return nodes_.Sequence(
+      {from_start ? GrammarNodes::kEmptyNode : anything_, body.node, to_end ? GrammarNodes::kEmptyNode : anything_});
 }
 
 Status PatternParser::Fail(const std::string& what) const {
   std::string shown(pattern_.substr(0, 80)), rest(pattern_.substr(std::min(at_, pattern_.size()), 8));
-  return Error(Code::SCHEMA_INVALID, "in the pattern \"%s\": %s \"%s\" is not enforced", TakeUtf8(shown, true).c_str(), what.c_str(),
-               TakeUtf8(rest, true).c_str());
+  return Error(Code::SCHEMA_INVALID, "in the pattern \"%s\": %s \"%s\" is not enforced", TakeUtf8(shown, true).c_str(),
+               what.c_str(), TakeUtf8(rest, true).c_str());
 }
 
 bool PatternParser::Take(char c) {
@@ -216,7 +226,8 @@ bool PatternParser::Hex(size_t digits, uint32_t* value) {
   const std::string_view text = pattern_.substr(at_ + 2, digits);
   *value = 0;
   for (const char c : text) {
-    const size_t digit = std::string_view("0123456789abcdef").find(static_cast<char>(c >= 'A' && c <= 'F' ? c | 0x20 : c));
+    const size_t digit =
+        std::string_view("0123456789abcdef").find(static_cast<char>(c >= 'A' && c <= 'F' ? c | 0x20 : c));
     if (digit == std::string_view::npos) return false;
     *value = *value * 16 + static_cast<uint32_t>(digit);
   }

@@ -30,11 +30,12 @@ uint64_t Random::Next() {
   return result;
 }
 
-StatusOr<int32_t> Sampler::Sample(std::span<const float> logits, const SamplingOptions& options, const uint64_t* allowed) {
+StatusOr<int32_t> Sampler::Sample(std::span<const float> logits, const SamplingOptions& options,
+                                  const uint64_t* allowed) {
   if (!(options.temperature >= 0) || options.top_k < 0 || !(options.top_p >= 0 && options.top_p <= 1) ||
       !(options.min_p >= 0 && options.min_p <= 1)) {
-    return Error(Code::OPTION_INVALID, "temperature %g, topK %d, topP %g, minP %g: not all are in range", options.temperature,
-                 options.top_k, options.top_p, options.min_p);
+    return Error(Code::OPTION_INVALID, "temperature %g, topK %d, topP %g, minP %g: not all are in range",
+                 options.temperature, options.top_k, options.top_p, options.min_p);
   }
   candidates_.clear();
   Candidate best{-INFINITY, -1};
@@ -45,7 +46,8 @@ StatusOr<int32_t> Sampler::Sample(std::span<const float> logits, const SamplingO
     if (best.token < 0 || candidate.logit > best.logit) best = candidate;
     if (options.temperature > 0) candidates_.push_back(candidate);
   }
-  if (best.token < 0) return Error(Code::GRAMMAR_DEAD_END, "no token of the vocabulary continues the reply under its schema");
+  if (best.token < 0)
+    return Error(Code::GRAMMAR_DEAD_END, "no token of the vocabulary continues the reply under its schema");
   // Where the largest is infinite there are no probabilities.
   if (options.temperature == 0 || std::isinf(best.logit)) return best.token;
   if (!seeded_ || options.seed != seed_) {
@@ -57,10 +59,13 @@ StatusOr<int32_t> Sampler::Sample(std::span<const float> logits, const SamplingO
 }
 
 int32_t Sampler::Draw(const SamplingOptions& options, float largest) {
-  const auto less = [](const Candidate& a, const Candidate& b) { return a.logit != b.logit ? a.logit < b.logit : a.token > b.token; };
+  const auto less = [](const Candidate& a, const Candidate& b) {
+    return a.logit != b.logit ? a.logit < b.logit : a.token > b.token;
+  };
   if (options.top_k > 0 && static_cast<size_t>(options.top_k) < candidates_.size()) {
     const auto end = candidates_.begin() + options.top_k;
-    std::nth_element(candidates_.begin(), end, candidates_.end(), [&](const Candidate& a, const Candidate& b) { return less(b, a); });
+    std::nth_element(candidates_.begin(), end, candidates_.end(),
+                     [&](const Candidate& a, const Candidate& b) { return less(b, a); });
     candidates_.erase(end, candidates_.end());
   }
   const auto weight = [&](const Candidate& candidate, double temperature) {

@@ -18,9 +18,9 @@ class StringGrammar {
   NodeId AnyCharacter();
 
   // The inside of a string that matches an ECMAScript regular expression (as with the flag u). What is enforced:
-  // literals, `.`, classes, \d \w \s and their opposites, \t \n \r \f \v \xHH \uHHHH, groups, `|`, `* + ? {m,n}`, `^` at
-  // the start and `$` at the end; without them anything may come before or after. SCHEMA_INVALID names anything else,
-  // and patterns of which more than kMaxPatternPlaces places would have to be told apart.
+  // literals, `.`, classes, \d \w \s and their opposites, \t \n \r \f \v \xHH \uHHHH, groups, `|`, `* + ? {m,n}`, `^`
+  // at the start and `$` at the end; without them anything may come before or after. SCHEMA_INVALID names anything
+  // else, and patterns of which more than kMaxPatternPlaces places would have to be told apart.
   StatusOr<NodeId> Pattern(std::string_view pattern);
   static constexpr int64_t kMaxPatternPlaces = 12'288;
 

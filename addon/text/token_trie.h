@@ -1,5 +1,5 @@
-// The vocabulary sorted by bytes, so that all tokens can be run through an automaton together: what two neighbours share
-// is run once, and where a prefix dies everything below it is skipped.
+// The vocabulary sorted by bytes, so that all tokens can be run through an automaton together: what two neighbours
+// share is run once, and where a prefix dies everything below it is skipped.
 #ifndef HEARTH_TEXT_TOKEN_TRIE_H_
 #define HEARTH_TEXT_TOKEN_TRIE_H_
 
@@ -21,8 +21,8 @@ class TokenTrie {
     int32_t token;
     uint32_t shared;  // bytes in common with the entry before
   };
-  // The few long tokens are kept apart: the less far an automaton has to be looked ahead into, the more of its states look
-  // the same.
+  // The few long tokens are kept apart: the less far an automaton has to be looked ahead into, the more of its states
+  // look the same.
   static constexpr size_t kShortBytes = 16;
   const std::vector<Entry>& short_entries() const { return short_; }
   const std::vector<Entry>& long_entries() const { return long_; }

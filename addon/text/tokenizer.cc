@@ -57,19 +57,22 @@ std::string DecodedText(const Tokenizer::Piece& piece) {
 StatusOr<Tokenizer> Tokenizer::Load(const GgufFile& file) {
   HEARTH_ASSIGN_OR_RETURN(const std::string model, file.StringOr("tokenizer.ggml.model", "llama"));
   if (model != "llama") {
-    return Error(Code::MODEL_UNSUPPORTED, "the tokenizer is \"%s\"; \"llama\" (SentencePiece BPE) is read", model.substr(0, 64).c_str());
+    return Error(Code::MODEL_UNSUPPORTED, "the tokenizer is \"%s\"; \"llama\" (SentencePiece BPE) is read",
+                 model.substr(0, 64).c_str());
   }
   HEARTH_ASSIGN_OR_RETURN(const std::vector<std::string_view> tokens, file.Strings("tokenizer.ggml.tokens"));
   HEARTH_ASSIGN_OR_RETURN(const std::vector<double> scores, file.Floats("tokenizer.ggml.scores"));
   HEARTH_ASSIGN_OR_RETURN(const std::vector<int64_t> types, file.Ints("tokenizer.ggml.token_type"));
   if (scores.size() != tokens.size() || types.size() != tokens.size()) {
-    return Error(Code::MODEL_MISMATCH, "%zu pieces with %zu scores and %zu types", tokens.size(), scores.size(), types.size());
+    return Error(Code::MODEL_MISMATCH, "%zu pieces with %zu scores and %zu types", tokens.size(), scores.size(),
+                 types.size());
   }
   std::vector<Piece> pieces;
   pieces.reserve(tokens.size());
   for (size_t i = 0; i < tokens.size(); ++i) {
     if (types[i] < 1 || types[i] > 6) {
-      return Error(Code::MODEL_MISMATCH, "piece %zu has type %lld; 1 to 6 are known", i, static_cast<long long>(types[i]));
+      return Error(Code::MODEL_MISMATCH, "piece %zu has type %lld; 1 to 6 are known", i,
+                   static_cast<long long>(types[i]));
     }
     if (std::isnan(scores[i])) return Error(Code::MODEL_MISMATCH, "piece %zu has no number for a score", i);
     pieces.push_back({std::string(tokens[i]), static_cast<float>(scores[i]), static_cast<Type>(types[i])});
@@ -85,7 +88,8 @@ StatusOr<Tokenizer> Tokenizer::Load(const GgufFile& file) {
 
 StatusOr<Tokenizer> Tokenizer::FromPieces(std::vector<Piece> pieces) {
   if (pieces.empty() || static_cast<int64_t>(pieces.size()) > kMaxPieces) {
-    return Error(Code::MODEL_MISMATCH, "a vocabulary of %zu pieces; 1 to %lld are allowed", pieces.size(), static_cast<long long>(kMaxPieces));
+    return Error(Code::MODEL_MISMATCH, "a vocabulary of %zu pieces; 1 to %lld are allowed", pieces.size(),
+                 static_cast<long long>(kMaxPieces));
   }
   Tokenizer t;
   t.pieces_ = std::move(pieces);
@@ -160,11 +164,14 @@ StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view text, bool par
 void Tokenizer::EncodePlain(std::string_view raw, std::vector<int32_t>& ids) const {
   const std::string spaced = ReplaceAll(raw, " ", kSpace);
   const std::string_view text = spaced;
-  const auto merges_to = [&](int32_t id) { return piece(id).type == Type::kNormal || piece(id).type == Type::kUserDefined; };
-  // Gemma's runs of spaces are user-defined pieces that merges lead to as well: before all others, the longest first, so
-  // that a run grows from the left to the longest piece there is.
+  const auto merges_to = [&](int32_t id) {
+    return piece(id).type == Type::kNormal || piece(id).type == Type::kUserDefined;
+  };
+  // Gemma's runs of spaces are user-defined pieces that merges lead to as well: before all others, the longest first,
+  // so that a run grows from the left to the longest piece there is.
   const auto merge_score = [&](int32_t id) {
-    return piece(id).type == Type::kUserDefined ? 1e9f + 1024.0f * static_cast<float>(piece(id).text.size()) : piece(id).score;
+    return piece(id).type == Type::kUserDefined ? 1e9f + 1024.0f * static_cast<float>(piece(id).text.size())
+                                                : piece(id).score;
   };
   struct Symbol {
     uint32_t begin, size;  // size 0: merged into the one before it
@@ -211,7 +218,8 @@ void Tokenizer::EncodePlain(std::string_view raw, std::vector<int32_t>& ids) con
     consider(merge.left, left.next);
   }
   for (int32_t i = 0; i >= 0; i = symbols[static_cast<size_t>(i)].next) {
-    const std::string_view symbol = text.substr(symbols[static_cast<size_t>(i)].begin, symbols[static_cast<size_t>(i)].size);
+    const std::string_view symbol =
+        text.substr(symbols[static_cast<size_t>(i)].begin, symbols[static_cast<size_t>(i)].size);
     const auto it = ids_.find(symbol);
     if (it != ids_.end() && merges_to(it->second)) {
       ids.push_back(it->second);
@@ -228,7 +236,8 @@ void Tokenizer::AppendBytes(std::string_view text, std::vector<int32_t>& ids) co
 StatusOr<std::string> Tokenizer::Decode(std::span<const int32_t> ids, bool show_control) const {
   std::string text;
   for (const int32_t id : ids) {
-    if (id < 0 || id >= size()) return Error(Code::TOKEN_INVALID, "token %d of a vocabulary of %lld", id, static_cast<long long>(size()));
+    if (id < 0 || id >= size())
+      return Error(Code::TOKEN_INVALID, "token %d of a vocabulary of %lld", id, static_cast<long long>(size()));
     const bool control = piece(id).type == Type::kControl;
     text += control && show_control ? piece(id).text : decoded_[static_cast<size_t>(id)];
   }

@@ -82,7 +82,7 @@ class Tokenizer {
   std::vector<std::string> decoded_;  // per id
   std::unordered_map<std::string, int32_t, Hash, std::equal_to<>> ids_;
   Matcher user_defined_{Type::kUserDefined, {}}, control_{Type::kControl, {}};
-  size_t longest_ = 0;  // bytes of the longest piece
+  size_t longest_ = 0;             // bytes of the longest piece
   std::vector<int32_t> byte_ids_;  // per byte value; the unknown id where there is no piece
   int32_t bos_ = -1, eos_ = -1, unknown_ = 0;
 };

@@ -22,7 +22,8 @@ struct Vocabulary {
   Tokenizer tokenizer;
   std::shared_ptr<const TokenTrie> trie;
 
-  explicit Vocabulary(const std::string& path) : tokenizer(std::move(*Tokenizer::Load(*test::OpenGguf(path)))), trie(std::make_shared<TokenTrie>(tokenizer)) {}
+  explicit Vocabulary(const std::string& path)
+      : tokenizer(std::move(*Tokenizer::Load(*test::OpenGguf(path)))), trie(std::make_shared<TokenTrie>(tokenizer)) {}
 };
 
 const Vocabulary& Small() {
@@ -52,7 +53,8 @@ bool Takes(const std::string& schema, const std::string& text, const Vocabulary&
 }
 
 // A reply of random tokens; short ones are likelier to end, so that strings do.
-std::string RandomReply(const std::shared_ptr<const Grammar>& grammar, const Vocabulary& vocabulary, std::mt19937& random) {
+std::string RandomReply(const std::shared_ptr<const Grammar>& grammar, const Vocabulary& vocabulary,
+                        std::mt19937& random) {
   GrammarState state(grammar);
   std::string reply;
   for (int i = 0; i < 400; ++i) {
@@ -124,8 +126,10 @@ TEST_CASE("grammar: function calls, and the agreed no call") {
 }
 
 TEST_CASE("grammar: integers within bounds, each and every one") {
-  for (const auto& [low, high] : std::vector<std::pair<int, int>>{{15, 25}, {-3, 12}, {0, 0}, {7, 7}, {98, 1002}, {-120, -7}, {-1, 1}, {0, 255}}) {
-    const std::string schema = R"({"type": "integer", "minimum": )" + std::to_string(low) + R"(, "maximum": )" + std::to_string(high) + "}";
+  for (const auto& [low, high] : std::vector<std::pair<int, int>>{
+           {15, 25}, {-3, 12}, {0, 0}, {7, 7}, {98, 1002}, {-120, -7}, {-1, 1}, {0, 255}}) {
+    const std::string schema =
+        R"({"type": "integer", "minimum": )" + std::to_string(low) + R"(, "maximum": )" + std::to_string(high) + "}";
     CAPTURE(schema);
     for (int n = low - 30; n <= high + 30; ++n) CHECK(Takes(schema, std::to_string(n)) == (n >= low && n <= high));
     CHECK_FALSE(Takes(schema, "-0"));
@@ -145,8 +149,10 @@ TEST_CASE("grammar: numbers") {
   CHECK_FALSE(Takes(R"({"type": "number"})", "01"));
   CHECK_FALSE(Takes(R"({"type": "number"})", "1."));
   const std::string range = R"({"type": "number", "minimum": 0.5, "maximum": 2.75})";
-  for (const char* in : {"0.5", "0.50", "1", "2", "1.5", "2.75", "1.99", "2.70", "2.749999"}) CHECK_MESSAGE(Takes(range, in), in);
-  for (const char* out : {"0.49", "0.499999", "0", "3", "2.76", "2.750001", "2.8", ".5", "02.5"}) CHECK_FALSE_MESSAGE(Takes(range, out), out);
+  for (const char* in : {"0.5", "0.50", "1", "2", "1.5", "2.75", "1.99", "2.70", "2.749999"})
+    CHECK_MESSAGE(Takes(range, in), in);
+  for (const char* out : {"0.49", "0.499999", "0", "3", "2.76", "2.750001", "2.8", ".5", "02.5"})
+    CHECK_FALSE_MESSAGE(Takes(range, out), out);
   const std::string inside = R"({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1})";
   for (const char* in : {"0.5", "0.000001", "0.999999"}) CHECK_MESSAGE(Takes(inside, in), in);
   for (const char* out : {"0", "1", "0.0", "1.0", "0.000000", "-0.5"}) CHECK_FALSE_MESSAGE(Takes(inside, out), out);
@@ -189,8 +195,9 @@ TEST_CASE("grammar: patterns") {
   CHECK(matches("^.{3}$", "a\xe2\x82\xac!"));
   CHECK(matches("^\xc3\xa9+$", "\xc3\xa9\xc3\xa9"));
   CHECK(matches("^[\\w.-]+@[a-z]+\\.(de|org)$", "a.b-c@home.de"));
-  for (const char* bad : {"(?=a)", "(?<n>a)", "\\1", "a{2,1}", "a{5000}", "[z-a]", "(a", "[a", "*a", "\\b", "\\p{L}", "^a|b$", "a^b", "\\u12", "\\ud83d", "[\\d-z]", "(a{200}){200}",
-                          "^(((a?){0,999}){0,999}){0,999}b$"}) {
+  for (const char* bad :
+       {"(?=a)", "(?<n>a)", "\\1", "a{2,1}", "a{5000}", "[z-a]", "(a", "[a", "*a", "\\b", "\\p{L}", "^a|b$", "a^b",
+        "\\u12", "\\ud83d", "[\\d-z]", "(a{200}){200}", "^(((a?){0,999}){0,999}){0,999}b$"}) {
     const Status status = CompileError(R"({"type": "string", "pattern": )" + QuoteJson(bad) + "}");
     CHECK_MESSAGE(status.code() == Code::SCHEMA_INVALID, bad);
   }
@@ -204,9 +211,11 @@ TEST_CASE("grammar: patterns mean what ECMAScript means, beyond ASCII too") {
   CHECK_FALSE(matches("^[\xc3\xa0-\xc3\xbf]+$", "\xc3\x9f"));
   CHECK(matches("^[^\xc3\xa9]$", "\xc3\xa8"));
   CHECK_FALSE(matches("^[^\xc3\xa9]$", "\xc3\xa9"));
-  CHECK(matches("^\\u00e9\\x41\\/$", "\xc3\xa9" "A/"));
+  CHECK(matches("^\\u00e9\\x41\\/$",
+                "\xc3\xa9"
+                "A/"));
   CHECK_FALSE(matches("^.$", "\xe2\x80\xa8"));  // U+2028 ends a line
-  CHECK(matches("^\\s$", "\xc2\xa0"));         // U+00A0 is a space
+  CHECK(matches("^\\s$", "\xc2\xa0"));          // U+00A0 is a space
   CHECK_FALSE(matches("^\\S$", "\xc2\xa0"));
   CHECK(matches("^[\\S\\s]$", "\xc2\xa0"));
   CHECK_FALSE(matches("^\\w$", "\xc3\xa9"));
@@ -228,8 +237,10 @@ TEST_CASE("grammar: repeats of what may be empty") {
 
 TEST_CASE("grammar: a class is exactly its characters, whatever bytes they take") {
   using Range = CodePointSet::Range;
-  const std::vector<std::vector<Range>> sets = {{{0x80, 0x10ffff}}, {{0, 0x7f}}, {{0x7f, 0x80}}, {{0x7ff, 0x800}, {0xfffe, 0x10001}},
-                                                {{0xd000, 0xf000}}, {{0xe9, 0xe9}, {0x100, 0x3fe}}, {{0x12345, 0x54321}}};
+  const std::vector<std::vector<Range>> sets = {{{0x80, 0x10ffff}},  {{0, 0x7f}},
+                                                {{0x7f, 0x80}},      {{0x7ff, 0x800}, {0xfffe, 0x10001}},
+                                                {{0xd000, 0xf000}},  {{0xe9, 0xe9}, {0x100, 0x3fe}},
+                                                {{0x12345, 0x54321}}};
   for (const std::vector<Range>& ranges : sets) {
     for (const bool complement : {false, true}) {
       const CodePointSet set(ranges);
@@ -243,8 +254,10 @@ TEST_CASE("grammar: a class is exactly its characters, whatever bytes they take"
         std::string bytes;
         AppendUtf8(code, bytes);
         GrammarAutomaton::StateId state = automaton.start();
-        for (const char byte : bytes) state = state < 0 ? state : automaton.Step(state, static_cast<unsigned char>(byte));
-        const bool in = std::any_of(ranges.begin(), ranges.end(), [&](const Range& r) { return code >= r.first && code <= r.last; });
+        for (const char byte : bytes)
+          state = state < 0 ? state : automaton.Step(state, static_cast<unsigned char>(byte));
+        const bool in = std::any_of(ranges.begin(), ranges.end(),
+                                    [&](const Range& r) { return code >= r.first && code <= r.last; });
         wrong += (state >= 0 && automaton.complete(state)) != (in != complement);
       }
       CHECK(wrong == 0);
@@ -253,36 +266,47 @@ TEST_CASE("grammar: a class is exactly its characters, whatever bytes they take"
 }
 
 TEST_CASE("grammar: values of an enumeration that begin alike") {
-  const std::string schema = R"({"enum": ["on", "off", "off now", "", 1, 10, 100, -1, 1.5, true, null, [1], [1, 2], {"a": "on"}, "on", 1]})";
-  for (const char* in : {"\"on\"", "\"off\"", "\"off now\"", "\"\"", "1", "10", "100", "-1", "1.5", "true", "null", "[1]", "[1, 2]", "{\"a\": \"on\"}"}) {
+  const std::string schema =
+      R"({"enum": ["on", "off", "off now", "", 1, 10, 100, -1, 1.5, true, null, [1], [1, 2], {"a": "on"}, "on", 1]})";
+  for (const char* in : {"\"on\"", "\"off\"", "\"off now\"", "\"\"", "1", "10", "100", "-1", "1.5", "true", "null",
+                         "[1]", "[1, 2]", "{\"a\": \"on\"}"}) {
     CHECK_MESSAGE(Takes(schema, in), in);
   }
-  for (const char* out : {"\"o\"", "\"off \"", "1000", "1.", "-", "[1", "false", "tru"}) CHECK_FALSE_MESSAGE(Takes(schema, out), out);
+  for (const char* out : {"\"o\"", "\"off \"", "1000", "1.", "-", "[1", "false", "tru"})
+    CHECK_FALSE_MESSAGE(Takes(schema, out), out);
   CHECK(Takes(R"({"type": ["string", "integer"], "enum": ["a", 1, 1.5, null]})", "1"));
   CHECK_FALSE(Takes(R"({"type": ["string", "integer"], "enum": ["a", 1, 1.5, null]})", "1.5"));
 }
 
 TEST_CASE("grammar: arrays") {
-  const std::string three = R"({"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 9}, "minItems": 1, "maxItems": 3})";
+  const std::string three =
+      R"({"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 9}, "minItems": 1, "maxItems": 3})";
   CHECK(Takes(three, "[1]"));
   CHECK(Takes(three, "[1, 2,3]"));
   CHECK_FALSE(Takes(three, "[]"));
   CHECK_FALSE(Takes(three, "[1, 2, 3, 4]"));
   CHECK_FALSE(Takes(three, "[1,]"));
-  const std::string tuple = R"({"type": "array", "prefixItems": [{"type": "string"}, {"type": "boolean"}], "items": false, "minItems": 1})";
+  const std::string tuple =
+      R"({"type": "array", "prefixItems": [{"type": "string"}, {"type": "boolean"}], "items": false, "minItems": 1})";
   CHECK(Takes(tuple, R"(["a"])"));
   CHECK(Takes(tuple, R"(["a", true])"));
   CHECK_FALSE(Takes(tuple, R"(["a", true, 1])"));
   CHECK_FALSE(Takes(tuple, "[]"));
-  const std::string open = R"({"type": "array", "prefixItems": [{"type": "null"}], "items": {"const": 5}, "minItems": 2})";
+  const std::string open =
+      R"({"type": "array", "prefixItems": [{"type": "null"}], "items": {"const": 5}, "minItems": 2})";
   CHECK(Takes(open, "[null, 5, 5]"));
   CHECK_FALSE(Takes(open, "[null]"));
 }
 
 TEST_CASE("grammar: objects, optional members and maps") {
-  const std::string schema = R"({"type": "object", "properties": {"a": {"type": "null"}, "b": {"const": 1}, "c": {"const": "x"}}, "required": ["b"]})";
-  for (const char* in : {R"({"b": 1})", R"({"a": null, "b": 1})", R"({"b": 1, "c": "x"})", R"({"a":null,"b":1,"c":"x"})"}) CHECK_MESSAGE(Takes(schema, in), in);
-  for (const char* out : {"{}", R"({"a": null})", R"({, "b": 1})", R"({"b": 1,})", R"({"b": 1, "d": 2})", R"({"b": 1, "b": 1})"}) CHECK_FALSE_MESSAGE(Takes(schema, out), out);
+  const std::string schema =
+      R"({"type": "object", "properties": {"a": {"type": "null"}, "b": {"const": 1}, "c": {"const": "x"}}, "required": ["b"]})";
+  for (const char* in :
+       {R"({"b": 1})", R"({"a": null, "b": 1})", R"({"b": 1, "c": "x"})", R"({"a":null,"b":1,"c":"x"})"})
+    CHECK_MESSAGE(Takes(schema, in), in);
+  for (const char* out :
+       {"{}", R"({"a": null})", R"({, "b": 1})", R"({"b": 1,})", R"({"b": 1, "d": 2})", R"({"b": 1, "b": 1})"})
+    CHECK_FALSE_MESSAGE(Takes(schema, out), out);
   CHECK(Takes(R"({"type": "object", "properties": {}})", "{}"));
   CHECK_FALSE(Takes(R"({"type": "object", "properties": {}})", R"({"a": 1})"));
   CHECK(Takes(R"({"properties": {"\"q\\": {"const": 1}}})", R"({"\"q\\": 1})"));
@@ -291,7 +315,9 @@ TEST_CASE("grammar: objects, optional members and maps") {
   CHECK(Takes(map, R"({"x": true, "y": false})"));
   CHECK_FALSE(Takes(map, R"({"x": true, "y": false, "z": true})"));
   CHECK(Takes("true", R"({"deep": [1, {"er": null}], "s": "t"})"));
-  CHECK(Takes(R"({"allOf": [{"properties": {"a": {"const": 1}}, "required": ["a"]}, {"type": "object", "properties": {"b": {"const": 2}}}]})", R"({"a": 1, "b": 2})"));
+  CHECK(Takes(
+      R"({"allOf": [{"properties": {"a": {"const": 1}}, "required": ["a"]}, {"type": "object", "properties": {"b": {"const": 2}}}]})",
+      R"({"a": 1, "b": 2})"));
 }
 
 TEST_CASE("grammar: recursion by reference") {
@@ -309,7 +335,8 @@ TEST_CASE("grammar: what no value fits is never begun") {
   REQUIRE(state.Accept(Small().tokenizer.Find("{")).ok());
   REQUIRE(state.Accept(Small().tokenizer.Find("\"")).ok());
   CHECK_FALSE(Bit(state.Allowed(), Small().tokenizer.Find("a")));
-  const std::string endless = R"({"$defs": {"i": {"type": "object", "properties": {"a": {"$ref": "#/$defs/i"}}, "required": ["a"]}},
+  const std::string endless =
+      R"({"$defs": {"i": {"type": "object", "properties": {"a": {"$ref": "#/$defs/i"}}, "required": ["a"]}},
                                   "type": "object", "properties": {"x": {"$ref": "#/$defs/i"}}})";
   CHECK(Takes(endless, "{}"));
   CHECK_FALSE(Fits(endless, R"({"x": {"a": {}}})"));
@@ -317,14 +344,19 @@ TEST_CASE("grammar: what no value fits is never begun") {
   REQUIRE(object.Accept(Small().tokenizer.Find("{")).ok());
   CHECK(OnlyByte(object, '}'));
   // A choice between what ends and what does not.
-  CHECK(Takes(R"({"anyOf": [{"type": "null"}, false, {"type": "array", "items": false, "prefixItems": [false], "minItems": 1}]})", "null"));
+  CHECK(Takes(
+      R"({"anyOf": [{"type": "null"}, false, {"type": "array", "items": false, "prefixItems": [false], "minItems": 1}]})",
+      "null"));
 }
 
 TEST_CASE("grammar: values nest 64 levels deep and no deeper") {
-  const auto nested = [](int levels) { return std::string(static_cast<size_t>(levels), '[') + std::string(static_cast<size_t>(levels), ']'); };
+  const auto nested = [](int levels) {
+    return std::string(static_cast<size_t>(levels), '[') + std::string(static_cast<size_t>(levels), ']');
+  };
   CHECK(Fits("true", nested(64)));
   CHECK_FALSE(Fits("true", nested(65)));
-  const std::string list = R"({"$ref": "#/$defs/n", "$defs": {"n": {"properties": {"next": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/n"}]}}, "required": ["next"]}}})";
+  const std::string list =
+      R"({"$ref": "#/$defs/n", "$defs": {"n": {"properties": {"next": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/n"}]}}, "required": ["next"]}}})";
   const auto chain = [](int links) {
     std::string text = "null";
     for (int i = 0; i < links; ++i) text = "{\"next\": " + text + "}";
@@ -373,7 +405,8 @@ TEST_CASE("grammar: the mask is exactly the tokens that can be taken") {
         int wrong = 0;
         for (int32_t id = 0; id < tokenizer.size(); ++id) {
           GrammarAutomaton::StateId to = Small().trie->Bytes(id).empty() ? GrammarAutomaton::kDead : at;
-          for (const char byte : Small().trie->Bytes(id)) to = to < 0 ? to : plain.Step(to, static_cast<unsigned char>(byte));
+          for (const char byte : Small().trie->Bytes(id))
+            to = to < 0 ? to : plain.Step(to, static_cast<unsigned char>(byte));
           const bool end = plain.complete(at) && (id == tokenizer.eos() || id == tokenizer.Find("<end_of_turn>"));
           wrong += Bit(allowed, id) != (to >= 0 || end);
           if (to >= 0) tokens.push_back(id);
@@ -390,7 +423,8 @@ TEST_CASE("grammar: the mask is exactly the tokens that can be taken") {
 
 TEST_CASE("grammar: schemas made to be expensive") {
   // Twice as many stacks with every bracket: some are left out, and what is written still fits.
-  const std::string twins = R"({"$ref": "#/$defs/x", "$defs": {"x": {"anyOf": [{"type": "array", "items": {"$ref": "#/$defs/x"}},
+  const std::string twins =
+      R"({"$ref": "#/$defs/x", "$defs": {"x": {"anyOf": [{"type": "array", "items": {"$ref": "#/$defs/x"}},
       {"type": "array", "items": {"$ref": "#/$defs/x"}, "minItems": 1}, {"type": "null"}]}}})";
   CHECK(Takes(twins, std::string(24, '[') + "null" + std::string(24, ']')));
   // Any of 500 places may be the one that counts.
@@ -401,7 +435,8 @@ TEST_CASE("grammar: schemas made to be expensive") {
   CHECK_FALSE(Takes(places, "\"" + text.substr(300) + "\""));
   // References that lie in each other further than the stack would carry, and properties and choices by the thousand.
   std::string chain = "{\"$ref\": \"#/$defs/0\", \"$defs\": {";
-  for (int i = 0; i < 5000; ++i) chain += "\"" + std::to_string(i) + "\":{\"items\":{\"$ref\":\"#/$defs/" + std::to_string(i + 1) + "\"}},";
+  for (int i = 0; i < 5000; ++i)
+    chain += "\"" + std::to_string(i) + "\":{\"items\":{\"$ref\":\"#/$defs/" + std::to_string(i + 1) + "\"}},";
   CHECK(CompileError(chain + "\"5000\": {}}}").message().find("nested too deeply") != std::string::npos);
   std::string properties = "{\"properties\": {", choices = "{\"anyOf\": [";
   for (int i = 0; i < 3000; ++i) {
@@ -416,7 +451,8 @@ TEST_CASE("grammar: schemas made to be expensive") {
 }
 
 TEST_CASE("grammar: a long reply of unbounded parts stays small") {
-  GrammarState state(Compile(R"({"type": "array", "items": {"type": "object", "additionalProperties": {"type": "string", "maxLength": 200000}}})"));
+  GrammarState state(Compile(
+      R"({"type": "array", "items": {"type": "object", "additionalProperties": {"type": "string", "maxLength": 200000}}})"));
   const Tokenizer& tokenizer = Small().tokenizer;
   const auto feed = [&](const std::string& text) {
     const std::vector<int32_t> tokens = tokenizer.Encode(text, false).value();
@@ -434,8 +470,10 @@ TEST_CASE("grammar: a long reply of unbounded parts stays small") {
 
 TEST_CASE("grammar: broken schemas are refused, and none of them breaks anything") {
   std::mt19937 random(11);
-  const std::string seeds[] = {kCalls, R"({"type": "string", "pattern": "^[a-z]{2,5}(x|\\d+)?$"})", R"({"$ref": "#/$defs/a", "$defs": {"a": {"items": {"$ref": "#/$defs/a"}, "maxItems": 3}}})",
-                               R"({"type": ["number", "null"], "minimum": -1.5, "exclusiveMaximum": 100})"};
+  const std::string seeds[] = {
+      kCalls, R"({"type": "string", "pattern": "^[a-z]{2,5}(x|\\d+)?$"})",
+      R"({"$ref": "#/$defs/a", "$defs": {"a": {"items": {"$ref": "#/$defs/a"}, "maxItems": 3}}})",
+      R"({"type": ["number", "null"], "minimum": -1.5, "exclusiveMaximum": 100})"};
   const std::string alphabet = "{}[]\",:0123456789.-eE\\u$#/^*+?|()tfn aA\x80\xff";
   int compiled = 0;
   for (int round = 0; round < 3000; ++round) {
@@ -476,18 +514,23 @@ TEST_CASE("grammar: what cannot be enforced is refused by name and place") {
     CHECK_MESSAGE(status.code() == Code::SCHEMA_INVALID, schema);
     return status.message();
   };
-  CHECK(message(R"({"type": "object", "properties": {"a": {"type": "string", "format": "date"}}})").find("#/properties/a: the keyword \"format\"") != std::string::npos);
+  CHECK(message(R"({"type": "object", "properties": {"a": {"type": "string", "format": "date"}}})")
+            .find("#/properties/a: the keyword \"format\"") != std::string::npos);
   CHECK(message(R"({"not": {}})").find("\"not\"") != std::string::npos);
   CHECK(message(R"({"type": "date"})").find("#/type") != std::string::npos);
   for (const char* bad :
-       {"", "{", "nul", "[]", "5", "{\"a\": 1, \"a\": 2}", "{\"type\": []}", "{\"enum\": []}", "{\"anyOf\": []}", "false", "{\"$ref\": \"#/nowhere\"}",
-        "{\"$ref\": \"#\"}", "{\"$ref\": \"http://x\"}", "{\"anyOf\": [{\"$ref\": \"#\"}]}", "{\"type\": \"integer\", \"minimum\": 5, \"maximum\": 4}",
-        "{\"type\": \"integer\", \"minimum\": 1.2, \"maximum\": 1.8}", "{\"type\": \"string\", \"minLength\": 3, \"maxLength\": 2}",
-        "{\"type\": \"string\", \"minLength\": -1}", "{\"type\": \"object\", \"properties\": {}, \"required\": [\"x\"]}",
-        "{\"type\": \"integer\", \"multipleOf\": 3}", "{\"type\": \"array\", \"minItems\": 2, \"items\": false}", "{\"const\": 1, \"unknown\": 2}",
-        "{\"const\": 15, \"maximum\": 10}", "{\"const\": 5, \"type\": \"string\"}", "{\"const\": 1, \"enum\": [1]}", "{\"allOf\": [false, {\"properties\": {}}]}",
-        "{\"properties\": {}, \"additionalProperties\": {\"type\": \"null\"}}", "{\"type\": \"number\", \"minimum\": 1e400}",
-        "{\"type\": \"number\", \"minimum\": 1e3}", "{\"type\": \"integer\", \"exclusiveMinimum\": true}",
+       {"", "{", "nul", "[]", "5", "{\"a\": 1, \"a\": 2}", "{\"type\": []}", "{\"enum\": []}", "{\"anyOf\": []}",
+        "false", "{\"$ref\": \"#/nowhere\"}", "{\"$ref\": \"#\"}", "{\"$ref\": \"http://x\"}",
+        "{\"anyOf\": [{\"$ref\": \"#\"}]}", "{\"type\": \"integer\", \"minimum\": 5, \"maximum\": 4}",
+        "{\"type\": \"integer\", \"minimum\": 1.2, \"maximum\": 1.8}",
+        "{\"type\": \"string\", \"minLength\": 3, \"maxLength\": 2}", "{\"type\": \"string\", \"minLength\": -1}",
+        "{\"type\": \"object\", \"properties\": {}, \"required\": [\"x\"]}",
+        "{\"type\": \"integer\", \"multipleOf\": 3}", "{\"type\": \"array\", \"minItems\": 2, \"items\": false}",
+        "{\"const\": 1, \"unknown\": 2}", "{\"const\": 15, \"maximum\": 10}", "{\"const\": 5, \"type\": \"string\"}",
+        "{\"const\": 1, \"enum\": [1]}", "{\"allOf\": [false, {\"properties\": {}}]}",
+        "{\"properties\": {}, \"additionalProperties\": {\"type\": \"null\"}}",
+        "{\"type\": \"number\", \"minimum\": 1e400}", "{\"type\": \"number\", \"minimum\": 1e3}",
+        "{\"type\": \"integer\", \"exclusiveMinimum\": true}",
         // Requires itself: no finite value.
         "{\"type\": \"object\", \"properties\": {\"a\": {\"$ref\": \"#\"}}, \"required\": [\"a\"]}"}) {
     message(bad);
@@ -518,7 +561,10 @@ TEST_CASE("grammar: random replies always parse, end, and are taken again by ano
     for (int i = 0; i < 30; ++i) {
       const std::string reply = RandomReply(grammar, Small(), random);
       CAPTURE(reply);
-      CHECK(ParseJson(reply[0] == '{' || reply[0] == '[' ? "[" + reply + "]" : "{\"v\": " + reply + "}").status().message().find("no JSON") == std::string::npos);
+      CHECK(ParseJson(reply[0] == '{' || reply[0] == '[' ? "[" + reply + "]" : "{\"v\": " + reply + "}")
+                .status()
+                .message()
+                .find("no JSON") == std::string::npos);
       CHECK(Takes(schema, reply));
     }
   }
@@ -538,7 +584,8 @@ TEST_CASE("grammar: a token that is not allowed changes nothing") {
 TEST_CASE("grammar: Gemma's own vocabulary") {
   const Vocabulary gemma("build/gemma-vocabulary.gguf");
   CHECK(Takes(kCalls, R"({"name": "set_temperature", "arguments": {"room": "living_room", "celsius": 21}})", gemma));
-  CHECK_FALSE(Takes(kCalls, R"({"name": "set_temperature", "arguments": {"room": "living_room", "celsius": 31}})", gemma));
+  CHECK_FALSE(
+      Takes(kCalls, R"({"name": "set_temperature", "arguments": {"room": "living_room", "celsius": 31}})", gemma));
   std::mt19937 random(6);
   const auto grammar = Compile(kCalls, gemma);
   for (int i = 0; i < 3; ++i) CHECK(Takes(kCalls, RandomReply(grammar, gemma, random), gemma));

@@ -9,7 +9,8 @@
 namespace hearth {
 namespace {
 
-std::vector<int> Histogram(std::span<const float> logits, SamplingOptions options, int draws, const uint64_t* allowed = nullptr) {
+std::vector<int> Histogram(std::span<const float> logits, SamplingOptions options, int draws,
+                           const uint64_t* allowed = nullptr) {
   Sampler sampler;
   std::vector<int> counts(logits.size());
   for (int i = 0; i < draws; ++i) {
