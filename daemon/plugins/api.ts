@@ -175,7 +175,11 @@ export interface PluginContext<Config = Readonly<Record<string, unknown>>> {
   /** Publishes an event of a declared kind. Rejects with `PLUGIN_EMIT_INVALID` or as `publish` does. */
   emit(fields: EmitFields): Promise<void>;
   /** Resolves when the broker (QoS 1) or the socket (QoS 0, the default) has it. Rejects with `PLUGIN_TOPIC_UNDECLARED` or a `BUS_` code. */
-  publish(topic: string, payload: string | Uint8Array, options?: { readonly qos?: 0 | 1; readonly retain?: boolean }): Promise<void>;
+  publish(
+    topic: string,
+    payload: string | Uint8Array,
+    options?: { readonly qos?: 0 | 1; readonly retain?: boolean },
+  ): Promise<void>;
   /** Messages a handler has no time for are dropped and counted in the log. Retained replays are handed on. */
   subscribe(filter: string, handler: (topic: string, payload: Uint8Array) => void | Promise<void>): Promise<void>;
   /** A copy of the pixels or samples behind a reference, while the handler of its item runs; `MEDIA_GONE` afterwards. */

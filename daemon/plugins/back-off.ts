@@ -5,7 +5,10 @@ export class BackOff {
   readonly #crashes: number[] = [];
 
   constructor(
-    private readonly timing: Pick<PluginTiming, 'restartDelayMs' | 'maxRestartDelayMs' | 'crashLimit' | 'crashWindowMs'>,
+    private readonly timing: Pick<
+      PluginTiming,
+      'restartDelayMs' | 'maxRestartDelayMs' | 'crashLimit' | 'crashWindowMs'
+    >,
     private readonly now: () => number = () => performance.now(),
     private readonly random: () => number = Math.random,
   ) {}

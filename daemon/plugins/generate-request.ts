@@ -14,7 +14,12 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 function isImage(value: unknown): boolean {
   if (!isRecord(value)) return false;
   const { width, height, data } = value;
-  return Number.isInteger(width) && Number.isInteger(height) && data instanceof Uint8Array && data.length === 3 * Number(width) * Number(height);
+  return (
+    Number.isInteger(width) &&
+    Number.isInteger(height) &&
+    data instanceof Uint8Array &&
+    data.length === 3 * Number(width) * Number(height)
+  );
 }
 
 function isAudio(value: unknown): boolean {
@@ -22,7 +27,9 @@ function isAudio(value: unknown): boolean {
 }
 
 function isVideo({ frames, audio }: Record<string, unknown>): boolean {
-  const pictures = Array.isArray(frames) && frames.every((frame) => isRecord(frame) && typeof frame['timeMs'] === 'number' && isImage(frame['image']));
+  const pictures =
+    Array.isArray(frames) &&
+    frames.every((frame) => isRecord(frame) && typeof frame['timeMs'] === 'number' && isImage(frame['image']));
   return pictures && (audio === undefined || isAudio(audio));
 }
 
@@ -47,7 +54,9 @@ function resolvePart(part: unknown, where: string, media: (ref: string) => Part)
       if (isVideo(part)) return part as Part;
       throw invalid(`${where}: expected frames of { image, timeMs } and no audio or { samples }`);
     default:
-      throw invalid(`${where}.type: expected text, image, audio, video or media, received ${JSON.stringify(part['type'] ?? null)?.slice(0, 40)}`);
+      throw invalid(
+        `${where}.type: expected text, image, audio, video or media, received ${JSON.stringify(part['type'] ?? null)?.slice(0, 40)}`,
+      );
   }
 }
 

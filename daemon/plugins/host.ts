@@ -24,7 +24,9 @@ export class PluginHost {
 
   constructor(dependencies: PluginHostDependencies) {
     this.#dependencies = dependencies;
-    this.#plugins = new Map(dependencies.options.plugins.map((settings) => [settings.name, new Supervisor(settings, dependencies)]));
+    this.#plugins = new Map(
+      dependencies.options.plugins.map((settings) => [settings.name, new Supervisor(settings, dependencies)]),
+    );
   }
 
   /** What each plugin is doing, for `info` and `health`. */
@@ -66,7 +68,11 @@ export class PluginHost {
   }
 
   #change(work: () => Promise<void>): Promise<void> {
-    this.#changes = this.#changes.then(work).catch((error: unknown) => this.#dependencies.log.error({ reason: messageOf(error) }, 'plugins: a change failed'));
+    this.#changes = this.#changes
+      .then(work)
+      .catch((error: unknown) =>
+        this.#dependencies.log.error({ reason: messageOf(error) }, 'plugins: a change failed'),
+      );
     return this.#changes;
   }
 

@@ -52,7 +52,8 @@ export function checkManifest(value: unknown, expectedName: string): PluginManif
       `manifest.apiVersion: expected a semver range with ${apiVersion} in it, received ${JSON.stringify(value.apiVersion)}`,
     );
   }
-  for (const template of [...(value.topics?.publish ?? []), ...(value.topics?.subscribe ?? [])]) checkTemplate(template);
+  for (const template of [...(value.topics?.publish ?? []), ...(value.topics?.subscribe ?? [])])
+    checkTemplate(template);
   return value;
 }
 

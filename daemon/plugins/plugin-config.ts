@@ -14,7 +14,9 @@ function compile(schema: JsonSchema): ValidateFunction {
     addFormats(ajv);
     return ajv.compile(schema);
   } catch (cause) {
-    throw new HearthError('PLUGIN_MANIFEST_INVALID', `manifest.configSchema: ${messageOf(cause).slice(0, 300)}`, { cause });
+    throw new HearthError('PLUGIN_MANIFEST_INVALID', `manifest.configSchema: ${messageOf(cause).slice(0, 300)}`, {
+      cause,
+    });
   }
 }
 

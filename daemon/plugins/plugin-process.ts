@@ -57,10 +57,17 @@ export class PluginProcess {
       execArgv: ['--no-addons', '--enable-source-maps'],
       stdout: true,
       stderr: true,
-      resourceLimits: { maxOldGenerationSizeMb: limits.memoryMb, maxYoungGenerationSizeMb: Math.min(16, limits.memoryMb) },
+      resourceLimits: {
+        maxOldGenerationSizeMb: limits.memoryMb,
+        maxYoungGenerationSizeMb: Math.min(16, limits.memoryMb),
+      },
       name: `plugin ${name}`,
     });
-    for (const [stream, severity] of [[this.#worker.stdout, 'info'], [this.#worker.stderr, 'warn']] as const) this.#forward(stream, severity);
+    for (const [stream, severity] of [
+      [this.#worker.stdout, 'info'],
+      [this.#worker.stderr, 'warn'],
+    ] as const)
+      this.#forward(stream, severity);
     const notices: HostNotices = {
       pong: (externalBytes) => this.#pong(externalBytes),
       log: (severity, message, fields) => log[severity]({ fields }, message.slice(0, maxLogCharacters)),
@@ -110,7 +117,11 @@ export class PluginProcess {
       timer = setTimeout(resolve, graceMs);
     });
     await Promise.race([
-      this.rpc.call('stop', []).catch((error: unknown) => this.#options.log.warn({ reason: messageOf(error) }, 'the plugin did not stop well')),
+      this.rpc
+        .call('stop', [])
+        .catch((error: unknown) =>
+          this.#options.log.warn({ reason: messageOf(error) }, 'the plugin did not stop well'),
+        ),
       late,
     ]);
     clearTimeout(timer);
@@ -126,12 +137,16 @@ export class PluginProcess {
     this.#missed = 0;
     const { memoryMb } = this.#options.limits;
     if (externalBytes > memoryMb * 2 ** 20) {
-      this.fail(this.#crash(`its buffers took ${Math.round(externalBytes / 2 ** 20)} MB, expected at most ${memoryMb}`));
+      this.fail(
+        this.#crash(`its buffers took ${Math.round(externalBytes / 2 ** 20)} MB, expected at most ${memoryMb}`),
+      );
     }
   }
 
   #forward(stream: Readable, severity: 'info' | 'warn'): void {
-    createInterface({ input: stream }).on('line', (line) => this.#options.log[severity](line.slice(0, maxLogCharacters)));
+    createInterface({ input: stream }).on('line', (line) =>
+      this.#options.log[severity](line.slice(0, maxLogCharacters)),
+    );
   }
 }
 

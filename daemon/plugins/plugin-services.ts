@@ -94,7 +94,10 @@ export class PluginServices {
   #task(id: unknown): Task {
     const task = this.tasks.find(String(id));
     if (task !== undefined) return task;
-    throw new HearthError('PLUGIN_EMIT_INVALID', `item: expected one whose handler runs, received ${JSON.stringify(String(id).slice(0, 40))}`);
+    throw new HearthError(
+      'PLUGIN_EMIT_INVALID',
+      `item: expected one whose handler runs, received ${JSON.stringify(String(id).slice(0, 40))}`,
+    );
   }
 
   async #generate(request: PluginGenerateRequest): Promise<PluginResult> {
@@ -102,7 +105,8 @@ export class PluginServices {
     const resolved = resolveRequest(request, (ref) => this.tasks.media(ref));
     const task = request.item === undefined ? undefined : this.#task(request.item.id);
     const stream = task?.stream;
-    const partials = stream?.policy.partials === true ? new Partials(bus, stream.item.stream, stream.item.id) : undefined;
+    const partials =
+      stream?.policy.partials === true ? new Partials(bus, stream.item.stream, stream.item.id) : undefined;
     let firstTokenTs: number | undefined;
     const result = await queue.submit<GenerateResult>({
       priority: task?.priority ?? 0,
@@ -131,20 +135,30 @@ export class PluginServices {
 
   async #emit(fields: EmitFields): Promise<void> {
     const { bus, options, manifest } = this.#options;
-    if (!isEmit(fields)) throw new HearthError('PLUGIN_EMIT_INVALID', `emit: ${describeErrors(isEmit.errors, 'event')}`);
+    if (!isEmit(fields))
+      throw new HearthError('PLUGIN_EMIT_INVALID', `emit: ${describeErrors(isEmit.errors, 'event')}`);
     const { name, emits = [] } = manifest();
     if (!emits.includes(fields.kind)) {
-      throw new HearthError('PLUGIN_EMIT_INVALID', `emit: expected a kind of ${emits.join(' ') || 'none'}, received ${JSON.stringify(fields.kind.slice(0, 40))}`);
+      throw new HearthError(
+        'PLUGIN_EMIT_INVALID',
+        `emit: expected a kind of ${emits.join(' ') || 'none'}, received ${JSON.stringify(fields.kind.slice(0, 40))}`,
+      );
     }
     const { stream } = this.#task(fields.item.id);
-    if (stream === undefined) throw new HearthError('PLUGIN_EMIT_INVALID', 'emit: expected an item of a stream, received a request');
+    if (stream === undefined)
+      throw new HearthError('PLUGIN_EMIT_INVALID', 'emit: expected an item of a stream, received a request');
     const job = fields.result === undefined ? undefined : this.#jobs.get(fields.result.job);
     if (fields.result !== undefined && job === undefined) {
-      throw new HearthError('PLUGIN_EMIT_INVALID', `emit: expected the result of one of the last ${maxJobRecords} jobs`);
+      throw new HearthError(
+        'PLUGIN_EMIT_INVALID',
+        `emit: expected the result of one of the last ${maxJobRecords} jobs`,
+      );
     }
     const { item, emitted } = stream;
     const id = emitted.has(fields.kind) ? ulid() : item.id;
     emitted.add(fields.kind);
-    await bus.publishEvent(resultEvent(fields, item, job, { id, node: options.node, plugin: name, ts: Date.now() / 1000 }));
+    await bus.publishEvent(
+      resultEvent(fields, item, job, { id, node: options.node, plugin: name, ts: Date.now() / 1000 }),
+    );
   }
 }

@@ -68,7 +68,10 @@ export const defaultTiming: PluginTiming = {
 
 export interface PluginHostDependencies {
   readonly options: PluginHostOptions;
-  readonly bus: Pick<Bus, 'publish' | 'publishEvent' | 'publishPartial' | 'publishPluginState' | 'subscribe' | 'onRequest'>;
+  readonly bus: Pick<
+    Bus,
+    'publish' | 'publishEvent' | 'publishPartial' | 'publishPluginState' | 'subscribe' | 'onRequest'
+  >;
   readonly engine: Pick<Engine, 'generate' | 'state$'>;
   readonly queue: Pick<JobQueue, 'submit'>;
   readonly dispatcher: Pick<Dispatcher, 'register'>;

@@ -42,7 +42,11 @@ export interface WorkerNotices {
 export interface HostMethods {
   generate(request: PluginGenerateRequest): Promise<PluginResult>;
   emit(fields: EmitFields): Promise<void>;
-  publish(topic: string, payload: string | Uint8Array, options?: { readonly qos?: 0 | 1; readonly retain?: boolean }): Promise<void>;
+  publish(
+    topic: string,
+    payload: string | Uint8Array,
+    options?: { readonly qos?: 0 | 1; readonly retain?: boolean },
+  ): Promise<void>;
   subscribe(filter: string): Promise<void>;
   read(ref: string): Transferred<MediaPart>;
 }

@@ -33,13 +33,20 @@ export class Transferred<T> {
   ) {}
 }
 
-type Result<F> = F extends (...args: never[]) => infer R ? (Awaited<R> extends Transferred<infer T> ? T : Awaited<R>) : never;
+type Result<F> = F extends (...args: never[]) => infer R
+  ? Awaited<R> extends Transferred<infer T>
+    ? T
+    : Awaited<R>
+  : never;
 type Args<F> = F extends (...args: infer A) => unknown ? A : never;
 
 const maxMessageCharacters = 500;
 
 export function toWireError(error: unknown): WireError {
-  const thrown = typeof error === 'object' && error !== null ? (error as { code?: unknown; message?: unknown; retryable?: unknown }) : undefined;
+  const thrown =
+    typeof error === 'object' && error !== null
+      ? (error as { code?: unknown; message?: unknown; retryable?: unknown })
+      : undefined;
   return {
     code: typeof thrown?.code === 'string' ? thrown.code : undefined,
     message: String(thrown?.message ?? error).slice(0, maxMessageCharacters),
@@ -73,7 +80,11 @@ export class Rpc<Remote, RemoteNotices> {
   }
 
   /** Rejects with the other side's error, or with `DataCloneError` for arguments that cannot cross. */
-  call<K extends keyof Remote & string>(method: K, args: Args<Remote[K]>, transfer: readonly Transferable[] = []): Promise<Result<Remote[K]>> {
+  call<K extends keyof Remote & string>(
+    method: K,
+    args: Args<Remote[K]>,
+    transfer: readonly Transferable[] = [],
+  ): Promise<Result<Remote[K]>> {
     return new Promise((resolve, reject) => {
       if (this.#closed !== undefined) {
         reject(this.#closed);
@@ -107,7 +118,8 @@ export class Rpc<Remote, RemoteNotices> {
         void this.#answer(message.id, message.method, message.args);
         break;
       case 'notice':
-        if (Object.hasOwn(this.#options.notices, message.method)) this.#options.notices[message.method]?.(...message.args);
+        if (Object.hasOwn(this.#options.notices, message.method))
+          this.#options.notices[message.method]?.(...message.args);
         break;
       case 'result':
         this.#take(message.id)?.resolve(message.value as never);

@@ -47,7 +47,12 @@ function ofJob({ result, model, firstTokenTs }: JobRecord, capturedTs: number) {
   };
 }
 
-export function resultEvent(fields: Omit<EmitFields, 'item' | 'result'>, item: Item, job: JobRecord | undefined, context: EventContext): StreamEvent {
+export function resultEvent(
+  fields: Omit<EmitFields, 'item' | 'result'>,
+  item: Item,
+  job: JobRecord | undefined,
+  context: EventContext,
+): StreamEvent {
   const { kind, text, lang, call } = fields;
   const summary = fields.summary ?? text;
   return {

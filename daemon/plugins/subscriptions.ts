@@ -57,6 +57,9 @@ export class Subscriptions {
     const now = performance.now();
     if (now - this.#reportedAt < reportIntervalMs) return;
     this.#reportedAt = now;
-    this.options.log.warn({ dropped: this.#dropped }, `messages came faster than the plugin takes them; ${this.#dropped} dropped so far`);
+    this.options.log.warn(
+      { dropped: this.#dropped },
+      `messages came faster than the plugin takes them; ${this.#dropped} dropped so far`,
+    );
   }
 }

@@ -146,7 +146,8 @@ export class Supervisor {
     let manifest: PluginManifest | undefined;
     let rules: TopicRules | undefined;
     const checked = <T>(value: T | undefined): T => {
-      if (value === undefined) throw new HearthError('PLUGIN_FAILED', `plugin ${name}: expected nothing to be asked for before start`);
+      if (value === undefined)
+        throw new HearthError('PLUGIN_FAILED', `plugin ${name}: expected nothing to be asked for before start`);
       return value;
     };
     const services: PluginServices = new PluginServices({
@@ -175,7 +176,13 @@ export class Supervisor {
       if (this.#process === process) this.#process = undefined;
     });
     const timer = setTimeout(
-      () => process.fail(new HearthError('PLUGIN_TIMEOUT', `plugin ${name}: its start took more than ${options.timing.startTimeoutMs} ms`)),
+      () =>
+        process.fail(
+          new HearthError(
+            'PLUGIN_TIMEOUT',
+            `plugin ${name}: its start took more than ${options.timing.startTimeoutMs} ms`,
+          ),
+        ),
       options.timing.startTimeoutMs,
     );
     try {
@@ -223,7 +230,10 @@ export class Supervisor {
 
   #unavailable(): HearthError {
     const { state, reason } = this.#state;
-    return new HearthError('PLUGIN_UNAVAILABLE', `plugin ${this.name} is ${state}${reason === undefined ? '' : ` (${reason})`}`);
+    return new HearthError(
+      'PLUGIN_UNAVAILABLE',
+      `plugin ${this.name} is ${state}${reason === undefined ? '' : ` (${reason})`}`,
+    );
   }
 
   #register(registered: Registered): void {
@@ -233,7 +243,8 @@ export class Supervisor {
     const { bus, dispatcher, options } = this.#dependencies;
     const { name } = this;
     try {
-      for (const verb of registered.verbs) this.#endVerbs.push(bus.onRequest(verb, (request) => this.#request(request)));
+      for (const verb of registered.verbs)
+        this.#endVerbs.push(bus.onRequest(verb, (request) => this.#request(request)));
     } catch (cause) {
       this.#unregister();
       throw new HearthError('PLUGIN_MANIFEST_INVALID', `verbs: ${messageOf(cause)}`, { cause });
@@ -273,7 +284,12 @@ export class Supervisor {
       this.#waiting.add(resolve);
       const late = (): void => {
         this.#waiting.delete(resolve);
-        resolve(new HearthError('JOB_DEADLINE', `plugin ${this.name} was still ${this.#state.state} at the deadline of the item`));
+        resolve(
+          new HearthError(
+            'JOB_DEADLINE',
+            `plugin ${this.name} was still ${this.#state.state} at the deadline of the item`,
+          ),
+        );
       };
       timer = setTimeout(late, Math.max(0, deadlineAt - Date.now()));
     });
@@ -313,7 +329,12 @@ export class Supervisor {
       ...(audio !== undefined && { audio: { ref: ulid() } }),
     };
     const parts = { ...(image !== undefined && { image }), ...(audio !== undefined && { audio }) };
-    const task = requestTask(item, parts, options.requestPriority, request.receivedTs * 1000 + options.defaultDeadlineMs);
+    const task = requestTask(
+      item,
+      parts,
+      options.requestPriority,
+      request.receivedTs * 1000 + options.defaultDeadlineMs,
+    );
     return await this.#perform(run, task, () => run.process.rpc.call('request', [item]));
   }
 
@@ -321,7 +342,10 @@ export class Supervisor {
     const { handlerTimeoutMs } = this.#dependencies.options.timing;
     const end = services.tasks.add(task);
     const timer = setTimeout(
-      () => process.fail(new HearthError('PLUGIN_TIMEOUT', `plugin ${this.name}: a handler took more than ${handlerTimeoutMs} ms`)),
+      () =>
+        process.fail(
+          new HearthError('PLUGIN_TIMEOUT', `plugin ${this.name}: a handler took more than ${handlerTimeoutMs} ms`),
+        ),
       handlerTimeoutMs,
     );
     try {
@@ -334,8 +358,20 @@ export class Supervisor {
 
   #publishError(item: StreamItem, error: HearthError): void {
     const { bus, options } = this.#dependencies;
-    this.#log.warn({ stream: item.stream, item: item.id, reason: `${error.code}: ${error.message}` }, 'an item ended in an error');
-    const event = errorEvent(error.toJSON(), item, { id: item.id, node: options.node, plugin: this.name, ts: Date.now() / 1000 });
-    bus.publishEvent(event).catch((reason: unknown) => this.#log.error({ item: item.id, reason: messageOf(reason) }, 'an error event did not get out'));
+    this.#log.warn(
+      { stream: item.stream, item: item.id, reason: `${error.code}: ${error.message}` },
+      'an item ended in an error',
+    );
+    const event = errorEvent(error.toJSON(), item, {
+      id: item.id,
+      node: options.node,
+      plugin: this.name,
+      ts: Date.now() / 1000,
+    });
+    bus
+      .publishEvent(event)
+      .catch((reason: unknown) =>
+        this.#log.error({ item: item.id, reason: messageOf(reason) }, 'an error event did not get out'),
+      );
   }
 }

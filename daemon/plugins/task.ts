@@ -24,7 +24,12 @@ export function itemTask(item: StreamItem, media: MediaPart, policy: StreamPolic
   };
 }
 
-export function requestTask({ id, image, audio }: RequestItem, parts: { readonly image?: MediaPart; readonly audio?: MediaPart }, priority: number, deadlineAt: number): Task {
+export function requestTask(
+  { id, image, audio }: RequestItem,
+  parts: { readonly image?: MediaPart; readonly audio?: MediaPart },
+  priority: number,
+  deadlineAt: number,
+): Task {
   const media = new Map<string, MediaPart>();
   if (image !== undefined && parts.image !== undefined) media.set(image.ref, parts.image);
   if (audio !== undefined && parts.audio !== undefined) media.set(audio.ref, parts.audio);
@@ -55,6 +60,9 @@ export class Tasks {
       const part = media.get(ref);
       if (part !== undefined) return part;
     }
-    throw new HearthError('MEDIA_GONE', `media: expected that of an item or a request in hand, received ${JSON.stringify(String(ref).slice(0, 40))}`);
+    throw new HearthError(
+      'MEDIA_GONE',
+      `media: expected that of an item or a request in hand, received ${JSON.stringify(String(ref).slice(0, 40))}`,
+    );
   }
 }

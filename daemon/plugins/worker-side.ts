@@ -1,13 +1,5 @@
 /** One plugin inside its worker: the context it is started with, and the handlers it registers there. */
-import type {
-  FrameItem,
-  MediaRef,
-  Plugin,
-  PluginContext,
-  PluginManifest,
-  RequestItem,
-  SegmentItem,
-} from './api';
+import type { FrameItem, MediaRef, Plugin, PluginContext, PluginManifest, RequestItem, SegmentItem } from './api';
 import { PluginError } from './api';
 import { loadModule } from './load-module';
 import type { HostMethods, HostNotices, LogSeverity, Registered, StartSetup, WorkerMethods } from './protocol';
@@ -62,9 +54,13 @@ export class WorkerSide {
   }
 
   #checkDeclared(what: string, declared: readonly string[] | undefined, wanted: string): void {
-    if (this.#started) throw new PluginError('PLUGIN_MANIFEST_INVALID', `${wanted}: expected handlers to be registered in start`);
+    if (this.#started)
+      throw new PluginError('PLUGIN_MANIFEST_INVALID', `${wanted}: expected handlers to be registered in start`);
     if (declared?.includes(wanted) === true) return;
-    throw new PluginError('PLUGIN_MANIFEST_INVALID', `expected "${wanted}" under ${what} of the manifest, since a handler was registered for it`);
+    throw new PluginError(
+      'PLUGIN_MANIFEST_INVALID',
+      `expected "${wanted}" under ${what} of the manifest, since a handler was registered for it`,
+    );
   }
 
   #log(severity: LogSeverity): (message: string, fields?: Readonly<Record<string, unknown>>) => void {

@@ -19,10 +19,17 @@ const maxPromptCharacters = 4096;
 function parseRequest(payload: Readonly<Record<string, unknown>>): CaptionRequest {
   const { prompt, ...rest } = payload;
   const [unknown] = Object.keys(rest);
-  if (unknown !== undefined) throw new PluginError('REQUEST_INVALID', `caption: expected image and prompt, received ${JSON.stringify(unknown.slice(0, 60))}`);
+  if (unknown !== undefined)
+    throw new PluginError(
+      'REQUEST_INVALID',
+      `caption: expected image and prompt, received ${JSON.stringify(unknown.slice(0, 60))}`,
+    );
   if (prompt === undefined) return {};
   if (typeof prompt !== 'string' || prompt === '' || prompt.length > maxPromptCharacters) {
-    throw new PluginError('REQUEST_INVALID', `caption: prompt: expected text of 1 to ${maxPromptCharacters} characters`);
+    throw new PluginError(
+      'REQUEST_INVALID',
+      `caption: prompt: expected text of 1 to ${maxPromptCharacters} characters`,
+    );
   }
   return { prompt };
 }
@@ -45,16 +52,30 @@ export default definePlugin<Config>({
           minLength: 1,
           maxLength: maxPromptCharacters,
           default: null,
-          description: "Question about the picture instead of the model's own prompt; a stream's `prompt` goes before it.",
+          description:
+            "Question about the picture instead of the model's own prompt; a stream's `prompt` goes before it.",
         },
         language: {
           type: 'string',
           pattern: '^[a-z]{2,3}$',
           default: 'en',
-          description: "`lang` of the events: the language the prompt makes the model answer in. A stream's `language` goes before it.",
+          description:
+            "`lang` of the events: the language the prompt makes the model answer in. A stream's `language` goes before it.",
         },
-        maxTokens: { type: 'integer', minimum: 1, maximum: 1024, default: 96, description: 'Longest caption, in tokens.' },
-        temperature: { type: 'number', minimum: 0, maximum: 2, default: 0, description: '0 always takes the likeliest token.' },
+        maxTokens: {
+          type: 'integer',
+          minimum: 1,
+          maximum: 1024,
+          default: 96,
+          description: 'Longest caption, in tokens.',
+        },
+        temperature: {
+          type: 'number',
+          minimum: 0,
+          maximum: 2,
+          default: 0,
+          description: '0 always takes the likeliest token.',
+        },
         imageSize: {
           enum: [256, 512, 768, null],
           default: null,
@@ -93,7 +114,8 @@ export default definePlugin<Config>({
 
     ctx.onRequest('caption', async ({ id, payload, image, audio }) => {
       const { prompt } = parseRequest(payload);
-      if (image === undefined || audio !== undefined) throw new PluginError('REQUEST_INVALID', 'caption: expected an image and no audio');
+      if (image === undefined || audio !== undefined)
+        throw new PluginError('REQUEST_INVALID', 'caption: expected an image and no audio');
       const { text, tokens, slice } = await caption(image, prompt ?? config.prompt ?? model.prompts.caption, id);
       return { text: text.trim(), lang: config.language, tokens, slice };
     });

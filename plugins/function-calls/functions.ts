@@ -29,7 +29,9 @@ function rebase(value: unknown, root: string): unknown {
   return Object.fromEntries(
     Object.entries(value).map(([key, child]: [string, unknown]) => [
       key,
-      key === '$ref' && typeof child === 'string' && child.startsWith('#') ? root + child.slice(1) : rebase(child, root),
+      key === '$ref' && typeof child === 'string' && child.startsWith('#')
+        ? root + child.slice(1)
+        : rebase(child, root),
     ]),
   );
 }
@@ -52,7 +54,9 @@ export function replySchema(functions: readonly FunctionDeclaration[]): JsonSche
 /** The functions as a prompt shows them to a model that was not trained on them: one JSON object a line. */
 export function describeFunctions(functions: readonly FunctionDeclaration[]): string {
   return functions
-    .map(({ name, description, parameters }) => JSON.stringify({ name, ...(description !== undefined && { description }), parameters }))
+    .map(({ name, description, parameters }) =>
+      JSON.stringify({ name, ...(description !== undefined && { description }), parameters }),
+    )
     .join('\n');
 }
 
@@ -61,10 +65,17 @@ export function checkFunctions(functions: readonly FunctionDeclaration[]): void 
   const names = new Set<string>();
   for (const [index, { name, parameters, publish }] of functions.entries()) {
     const where = `plugins.function-calls.config.functions.${index}`;
-    if (names.has(name)) throw new PluginError('PLUGIN_CONFIG_INVALID', `${where}.name: expected a name of its own, received ${name} again`);
+    if (names.has(name))
+      throw new PluginError(
+        'PLUGIN_CONFIG_INVALID',
+        `${where}.name: expected a name of its own, received ${name} again`,
+      );
     names.add(name);
     if (parameters['type'] !== 'object') {
-      throw new PluginError('PLUGIN_CONFIG_INVALID', `${where}.parameters: expected a JSON Schema with "type": "object"`);
+      throw new PluginError(
+        'PLUGIN_CONFIG_INVALID',
+        `${where}.parameters: expected a JSON Schema with "type": "object"`,
+      );
     }
     if (publish !== undefined) checkTopicTemplate(publish.topic, parameters, `${where}.publish.topic`);
   }

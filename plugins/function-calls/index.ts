@@ -1,6 +1,13 @@
 /** Turns what is said or written into a call of one of the declared functions, and the call into an MQTT message. */
 import { definePlugin, PluginError, type PluginPart, type PluginResult } from '../../daemon/plugins/api';
-import { type Call, checkFunctions, describeFunctions, type FunctionDeclaration, noParameters, replySchema } from './functions';
+import {
+  type Call,
+  checkFunctions,
+  describeFunctions,
+  type FunctionDeclaration,
+  noParameters,
+  replySchema,
+} from './functions';
 import { replyParser } from './reply';
 import { fillPayload, fillTopic } from './templates';
 
@@ -66,9 +73,16 @@ export default definePlugin<Config>({
           minLength: 1,
           maxLength: 16_384,
           default: null,
-          description: "Instead of the model's own prompt. `{functions}` stands for the functions' JSON Schemas, `{text}` for what was written; empty for speech.",
+          description:
+            "Instead of the model's own prompt. `{functions}` stands for the functions' JSON Schemas, `{text}` for what was written; empty for speech.",
         },
-        maxTokens: { type: 'integer', minimum: 1, maximum: 4096, default: 256, description: 'Longest call, in tokens.' },
+        maxTokens: {
+          type: 'integer',
+          minimum: 1,
+          maximum: 4096,
+          default: 256,
+          description: 'Longest call, in tokens.',
+        },
       },
     },
   },
@@ -82,9 +96,14 @@ export default definePlugin<Config>({
     const described = describeFunctions(functions);
 
     const promptFor = (text: string): string =>
-      (config.prompt ?? model.prompts.call).replace(/\{(functions|text)\}/g, (_match, slot: string) => (slot === 'text' ? text : described)).trim();
+      (config.prompt ?? model.prompts.call)
+        .replace(/\{(functions|text)\}/g, (_match, slot: string) => (slot === 'text' ? text : described))
+        .trim();
 
-    const ask = async (parts: readonly PluginPart[], id: string): Promise<{ readonly call: Call | null; readonly result: PluginResult }> => {
+    const ask = async (
+      parts: readonly PluginPart[],
+      id: string,
+    ): Promise<{ readonly call: Call | null; readonly result: PluginResult }> => {
       const result = await ctx.generate({
         item: { id },
         messages: [{ role: 'user', parts }],
@@ -122,15 +141,23 @@ export default definePlugin<Config>({
     ctx.onRequest('call', async ({ id, payload, image, audio }) => {
       const unknown = Object.keys(payload).find((member) => !knownMembers.includes(member));
       if (unknown !== undefined || image !== undefined) {
-        throw new PluginError('REQUEST_INVALID', `call: expected text or audio, and dryRun, received ${JSON.stringify((unknown ?? 'image').slice(0, 60))}`);
+        throw new PluginError(
+          'REQUEST_INVALID',
+          `call: expected text or audio, and dryRun, received ${JSON.stringify((unknown ?? 'image').slice(0, 60))}`,
+        );
       }
       const { text, dryRun = false } = payload;
       if (typeof dryRun !== 'boolean') throw new PluginError('REQUEST_INVALID', 'call: dryRun: expected true or false');
-      if ((text === undefined) === (audio === undefined)) throw new PluginError('REQUEST_INVALID', 'call: expected either text or audio');
+      if ((text === undefined) === (audio === undefined))
+        throw new PluginError('REQUEST_INVALID', 'call: expected either text or audio');
       if (text !== undefined && (typeof text !== 'string' || text.trim() === '' || text.length > maxTextCharacters)) {
         throw new PluginError('REQUEST_INVALID', `call: text: expected 1 to ${maxTextCharacters} characters`);
       }
-      if (functions.length === 0) throw new PluginError('REQUEST_INVALID', 'call: expected functions to be declared under plugins.function-calls.config');
+      if (functions.length === 0)
+        throw new PluginError(
+          'REQUEST_INVALID',
+          'call: expected functions to be declared under plugins.function-calls.config',
+        );
       const parts: PluginPart[] =
         audio === undefined
           ? [{ type: 'text', text: promptFor(String(text)) }]

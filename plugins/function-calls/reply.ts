@@ -18,17 +18,25 @@ export function replyParser(schema: JsonSchema): ReplyParser {
     validate = ajv.compile<Call | null>(schema);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message.slice(0, 300) : 'not a JSON Schema';
-    throw new PluginError('PLUGIN_CONFIG_INVALID', `plugins.function-calls.config.functions: parameters: ${reason}`, { cause });
+    throw new PluginError('PLUGIN_CONFIG_INVALID', `plugins.function-calls.config.functions: parameters: ${reason}`, {
+      cause,
+    });
   }
   return (text, truncated) => {
-    if (truncated) throw new PluginError('PLUGIN_REPLY_INVALID', `expected a whole call within maxTokens, received ${quote(text)}`);
+    if (truncated)
+      throw new PluginError('PLUGIN_REPLY_INVALID', `expected a whole call within maxTokens, received ${quote(text)}`);
     let value: unknown;
     try {
       value = JSON.parse(text);
     } catch (cause) {
-      throw new PluginError('PLUGIN_REPLY_INVALID', `expected a call as JSON or null, received ${quote(text)}`, { cause });
+      throw new PluginError('PLUGIN_REPLY_INVALID', `expected a call as JSON or null, received ${quote(text)}`, {
+        cause,
+      });
     }
     if (validate(value)) return value;
-    throw new PluginError('PLUGIN_REPLY_INVALID', `expected a call of a declared function or null, received ${quote(text)}`);
+    throw new PluginError(
+      'PLUGIN_REPLY_INVALID',
+      `expected a call of a declared function or null, received ${quote(text)}`,
+    );
   };
 }

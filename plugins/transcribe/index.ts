@@ -26,7 +26,13 @@ export default definePlugin<Config>({
           default: null,
           description: "Instead of the model's own prompt.",
         },
-        maxTokens: { type: 'integer', minimum: 1, maximum: 4096, default: 512, description: 'Longest transcript, in tokens.' },
+        maxTokens: {
+          type: 'integer',
+          minimum: 1,
+          maximum: 4096,
+          default: 512,
+          description: 'Longest transcript, in tokens.',
+        },
       },
     },
   },
@@ -53,13 +59,24 @@ export default definePlugin<Config>({
     ctx.onSegment(async (segment) => {
       const result = await transcribe(segment.media, segment.id);
       const lang = segment.settings?.language;
-      await ctx.emit({ kind: 'transcript', item: segment, result, text: result.text.trim(), ...(lang !== undefined && { lang }) });
+      await ctx.emit({
+        kind: 'transcript',
+        item: segment,
+        result,
+        text: result.text.trim(),
+        ...(lang !== undefined && { lang }),
+      });
     });
 
     ctx.onRequest('transcribe', async ({ id, payload, image, audio }) => {
       const [unknown] = Object.keys(payload);
-      if (unknown !== undefined) throw new PluginError('REQUEST_INVALID', `transcribe: expected audio, received ${JSON.stringify(unknown.slice(0, 60))}`);
-      if (audio === undefined || image !== undefined) throw new PluginError('REQUEST_INVALID', 'transcribe: expected audio and no image');
+      if (unknown !== undefined)
+        throw new PluginError(
+          'REQUEST_INVALID',
+          `transcribe: expected audio, received ${JSON.stringify(unknown.slice(0, 60))}`,
+        );
+      if (audio === undefined || image !== undefined)
+        throw new PluginError('REQUEST_INVALID', 'transcribe: expected audio and no image');
       const { text, tokens, slice } = await transcribe(audio, id);
       return { text: text.trim(), tokens, slice };
     });

@@ -31,7 +31,13 @@ export default definePlugin<Config>({
           description:
             'ISO 639-1 codes of the languages every segment is translated into, one job each; the language of the stream itself is left out. With none, only requests are answered.',
         },
-        maxTokens: { type: 'integer', minimum: 1, maximum: 4096, default: 512, description: 'Longest translation, in tokens.' },
+        maxTokens: {
+          type: 'integer',
+          minimum: 1,
+          maximum: 4096,
+          default: 512,
+          description: 'Longest translation, in tokens.',
+        },
       },
     },
   },
@@ -48,7 +54,10 @@ export default definePlugin<Config>({
 
     for (const code of config.languages) {
       if (nameOf(code) !== undefined) continue;
-      throw new PluginError('PLUGIN_CONFIG_INVALID', `plugins.translate.config.languages: expected what ${model.name} knows (${known}), received ${code}`);
+      throw new PluginError(
+        'PLUGIN_CONFIG_INVALID',
+        `plugins.translate.config.languages: expected what ${model.name} knows (${known}), received ${code}`,
+      );
     }
 
     const generate = async (parts: readonly PluginPart[], id: string): Promise<PluginResult> =>
@@ -86,14 +95,21 @@ export default definePlugin<Config>({
     ctx.onRequest('translate', async ({ id, payload, image, audio }) => {
       const unknown = Object.keys(payload).find((member) => !knownMembers.includes(member));
       if (unknown !== undefined || image !== undefined) {
-        throw new PluginError('REQUEST_INVALID', `translate: expected text or audio, and target, received ${JSON.stringify((unknown ?? 'image').slice(0, 60))}`);
+        throw new PluginError(
+          'REQUEST_INVALID',
+          `translate: expected text or audio, and target, received ${JSON.stringify((unknown ?? 'image').slice(0, 60))}`,
+        );
       }
       const { text, target } = payload;
       const name = typeof target === 'string' ? nameOf(target) : undefined;
       if (name === undefined) {
-        throw new PluginError('REQUEST_INVALID', `translate: target: expected one of ${known}, received ${JSON.stringify(target ?? null).slice(0, 60)}`);
+        throw new PluginError(
+          'REQUEST_INVALID',
+          `translate: target: expected one of ${known}, received ${JSON.stringify(target ?? null).slice(0, 60)}`,
+        );
       }
-      if ((text === undefined) === (audio === undefined)) throw new PluginError('REQUEST_INVALID', 'translate: expected either text or audio');
+      if ((text === undefined) === (audio === undefined))
+        throw new PluginError('REQUEST_INVALID', 'translate: expected either text or audio');
       if (text !== undefined && (typeof text !== 'string' || text.trim() === '' || text.length > maxTextCharacters)) {
         throw new PluginError('REQUEST_INVALID', `translate: text: expected 1 to ${maxTextCharacters} characters`);
       }

@@ -1,24 +1,20 @@
 /** What a plugin can ask of the daemon, through a real worker: media, jobs, events, topics. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { StreamPolicy } from '../../../daemon/plugins/ports';
-import { failureOf, type Host, makeHost, model, pluginDirectory, pluginSource, resultOf, until } from '../../helpers/plugin-host';
+import { HearthError } from '../../../daemon/errors';
+import { model } from '../../unit/plugins/fake-context';
+import { failureOf, type Made, make, source, until, withTest, write } from './support';
 
-const directory = pluginDirectory();
-let host: Host;
-let fileNumber = 0;
+let made: Made;
 
-afterEach(async () => {
-  await host.stop();
-});
-afterAll(() => directory.remove());
-
-async function start(manifest: Readonly<Record<string, unknown>>, body: string, config: Record<string, unknown> = {}, policy?: StreamPolicy): Promise<void> {
-  const path = directory.write(`probe-${fileNumber++}.cjs`, pluginSource(manifest, body));
-  host = makeHost([{ name: 'probe', path, config }], policy === undefined ? {} : { policy: () => policy });
-  host.host.start();
-  await host.host.settled();
-  expect(host.bus.lastState('probe')).toEqual({ state: 'running', restarts: 0 });
+async function start(
+  manifest: Readonly<Record<string, unknown>>,
+  body: string,
+  options: Parameters<typeof withTest>[2] = {},
+): Promise<void> {
+  made = withTest(`async start(ctx) { ${body} }`, manifest, options);
+  await made.start('test');
+  expect(made.bus.states.get('test')?.at(-1)).toEqual({ state: 'running', restarts: 0 });
 }
 
 test('what start is given: configuration with defaults, node and model', async () => {
@@ -28,13 +24,16 @@ test('what start is given: configuration with defaults, node and model', async (
       configSchema: {
         type: 'object',
         additionalProperties: false,
-        properties: { a: { type: 'integer', default: 3 }, list: { type: 'array', items: { type: 'object', properties: { b: { default: true } } } } },
+        properties: {
+          a: { type: 'integer', default: 3 },
+          list: { type: 'array', items: { type: 'object', properties: { b: { default: true } } } },
+        },
       },
     },
     'ctx.onRequest("look", () => ({ config: ctx.config, node: ctx.node, model: ctx.model }))',
-    { list: [{}] },
+    { config: { list: [{}] } },
   );
-  expect(await host.bus.ask('look', {})).toEqual({ config: { a: 3, list: [{ b: true }] }, node: 'pi5', model });
+  expect(await made.bus.request('look', {})).toEqual({ config: { a: 3, list: [{ b: true }] }, node: 'pi5', model });
 });
 
 test('a frame by reference: the pixels reach the engine, the event is completed from the item and the job', async () => {
@@ -45,20 +44,19 @@ test('a frame by reference: the pixels reach the engine, the event is completed 
       await ctx.emit({ kind: 'caption', item, result, text: result.text, lang: 'de' });
       await ctx.emit({ kind: 'caption', item, text: 'again' });
     })`,
-    {},
-    { priority: 3, deadlineMs: 30_000, settings: { prompt: 'Was siehst du?' }, partials: true },
+    { streams: { front: { priority: 3, settings: { prompt: 'Was siehst du?' }, partials: true } } },
   );
   const long = `${'word '.repeat(60)}end`;
-  host.engine.reply = () => resultOf(long, { finishReason: 'length', slice: 'e2b' });
-  const id = host.frame();
-  await until(() => host.bus.events.length === 2);
-  expect(host.engine.asked).toEqual([
+  made.engine.reply = () => ({ text: long, finishReason: 'length', slice: 'e4b' });
+  const id = made.frame();
+  await until(() => made.bus.events.length === 2);
+  expect(made.engine.jobs).toEqual([
     {
       messages: [
         {
           role: 'user',
           parts: [
-            { type: 'image', image: { width: 2, height: 1, data: Uint8Array.of(1, 2, 3, 4, 5, 6) } },
+            { type: 'image', image: { width: 1, height: 1, data: Uint8Array.of(255, 0, 0) } },
             { type: 'text', text: 'Was siehst du?' },
           ],
         },
@@ -67,19 +65,19 @@ test('a frame by reference: the pixels reach the engine, the event is completed 
       sampling: { temperature: 0 },
     },
   ]);
-  const [event, again] = host.bus.events;
+  const [event, again] = made.bus.events;
   const { ts, captured_ts, latency_ms, first_token_ms, ...rest } = event!;
   expect(rest).toEqual({
     v: 1,
     id,
     kind: 'caption',
     node: 'pi5',
-    stream: 'door',
-    source: { topic: 'hearth/in/door/x', sha256: 'ab'.repeat(32) },
-    plugin: 'probe',
+    stream: 'front',
+    source: { topic: 'hearth/in/front/frame', sha256: 'c'.repeat(64) },
+    plugin: 'test',
     model: 'nano',
-    slice: 'e2b',
-    tokens: { prompt: 10, completion: 3 },
+    slice: 'e4b',
+    tokens: { prompt: 11, completion: 5 },
     truncated: true,
     text: long,
     summary: `${'word '.repeat(49)}word…`.slice(0, 250),
@@ -91,7 +89,8 @@ test('a frame by reference: the pixels reach the engine, the event is completed 
   expect(again).toMatchObject({ kind: 'caption', text: 'again', summary: 'again' });
   expect(again!.id).not.toBe(id);
   expect(again).not.toHaveProperty('model');
-  expect(host.bus.partials).toEqual([{ stream: 'door', partial: { id, seq: 0, text: long } }]);
+  // The rest comes sooner than a quarter of a second after the first word.
+  expect(made.bus.partials[0]).toEqual({ stream: 'front', partial: { id, seq: 0, text: 'word ' } });
 });
 
 test('the media of a request are decoded by the daemon; read gives copies of them', async () => {
@@ -105,10 +104,15 @@ test('the media of a request are decoded by the daemon; read gives copies of the
   );
   const png = readFileSync(join(process.cwd(), 'test/fixtures/media/tree.png')).toString('base64');
   const wav = readFileSync(join(process.cwd(), 'test/fixtures/media/speech-002.wav'));
-  const answer = (await host.bus.ask('look', { image: png, audio: wav.toString('base64'), more: 1 })) as Record<string, unknown>;
+  const answer = (await made.bus.request('look', { image: png, audio: wav.toString('base64'), more: 1 })) as Record<
+    string,
+    unknown
+  >;
   // 44 bytes of header, 16 bit mono at 16 kHz.
   expect(answer).toEqual({ payload: { more: 1 }, size: [256, 256, 256 * 256 * 3], samples: (wav.length - 44) / 2 });
-  expect(await host.bus.ask('look', { image: `data:image/png;base64,${png}` })).toMatchObject({ size: [256, 256, 196608] });
+  expect(await made.bus.request('look', { image: `data:image/png;base64,${png}` })).toMatchObject({
+    size: [256, 256, 196608],
+  });
 });
 
 test('hostile request payloads end in an error with a code, and the plugin lives on', async () => {
@@ -125,11 +129,11 @@ test('hostile request payloads end in an error with a code, and the plugin lives
     [{ audio: Buffer.from('RIFF\x00\x00\x00\x00WAVE').toString('base64') }, 'MEDIA_BROKEN_WAV'],
   ];
   for (const [payload, code] of cases) {
-    expect({ payload, code: (await failureOf(host.bus.ask('look', payload))).code }).toEqual({ payload, code });
+    expect({ payload, code: (await failureOf(made.bus.request('look', payload))).code }).toEqual({ payload, code });
   }
   const odd = JSON.parse('{"__proto__": {"x": 1}, "constructor": "y", "deep": [[[[{}]]]]}') as Record<string, unknown>;
-  expect(JSON.stringify(await host.bus.ask('look', odd))).toContain('"constructor":"y"');
-  expect(host.bus.lastState('probe')).toEqual({ state: 'running', restarts: 0 });
+  expect(JSON.stringify(await made.bus.request('look', odd))).toContain('"constructor":"y"');
+  expect(made.bus.states.get('test')?.at(-1)).toEqual({ state: 'running', restarts: 0 });
 });
 
 test('media and items are a plugin’s only while their handler runs', async () => {
@@ -144,10 +148,15 @@ test('media and items are a plugin’s only while their handler runs', async () 
        await code(ctx.generate({ messages: [{ role: 'user', parts: [{ type: 'media', media: kept.media }] }] })),
      ]);`,
   );
-  host.frame();
-  await until(() => host.store.count === 0);
-  expect(await host.bus.ask('late', {})).toEqual(['MEDIA_GONE', 'PLUGIN_EMIT_INVALID', 'PLUGIN_EMIT_INVALID', 'MEDIA_GONE']);
-  expect(host.bus.events).toEqual([]);
+  made.frame();
+  await until(() => made.store.count === 0);
+  expect(await made.bus.request('late', {})).toEqual([
+    'MEDIA_GONE',
+    'PLUGIN_EMIT_INVALID',
+    'PLUGIN_EMIT_INVALID',
+    'MEDIA_GONE',
+  ]);
+  expect(made.bus.events).toEqual([]);
 });
 
 test('what a plugin asks for is checked: events, prompts, values that cannot cross', async () => {
@@ -175,62 +184,89 @@ test('what a plugin asks for is checked: events, prompts, values that cannot cro
      ]) }));
      ctx.onRequest('try', () => () => 1);`,
   );
-  host.segment();
-  await until(() => host.bus.events.length > 0);
-  expect(JSON.parse(host.bus.events[0]?.text ?? host.bus.events[0]?.error?.message ?? '')).toEqual([
+  made.segment();
+  await until(() => made.bus.events.length > 0);
+  expect(JSON.parse(made.bus.events[0]?.text ?? made.bus.events[0]?.error?.message ?? '')).toEqual([
     ...Array<string>(6).fill('PLUGIN_EMIT_INVALID'),
     ...Array<string>(8).fill('PROMPT_INVALID'),
-    'DataCloneError',
+    DOMException.DATA_CLONE_ERR,
     'PLUGIN_TOPIC_UNDECLARED',
-  ].map((code) => (code === 'DataCloneError' ? (expect.anything() as string) : code)));
-  expect(await failureOf(host.bus.ask('try', {}))).toMatchObject({ code: 'PLUGIN_FAILED', message: expect.stringContaining('could not be cloned') as string });
-  expect(host.engine.asked).toEqual([]);
-  expect(host.bus.lastState('probe')).toEqual({ state: 'running', restarts: 0 });
+  ]);
+  expect(await failureOf(made.bus.request('try', {}))).toMatchObject({
+    code: 'PLUGIN_FAILED',
+    message: expect.stringContaining('could not be cloned') as string,
+  });
+  expect(made.engine.jobs).toEqual([]);
+  expect(made.bus.states.get('test')?.at(-1)).toEqual({ state: 'running', restarts: 0 });
 });
 
 test('only declared topics, with the configuration filled in', async () => {
   await start(
     {
       verbs: ['publish', 'subscribe', 'heard'],
-      topics: { publish: ['home/{config.room}/set', '{config.more.*.topic}', 'w/+/x'], subscribe: ['in/+', 'zigbee/#'] },
+      topics: {
+        publish: ['home/{config.room}/set', '{config.more.*.topic}', 'w/+/x'],
+        subscribe: ['in/+', 'zigbee/#'],
+      },
       configSchema: {
         type: 'object',
-        properties: { room: { type: 'string' }, more: { type: 'array', items: { type: 'object', properties: { topic: { type: 'string' } } } } },
+        properties: {
+          room: { type: 'string' },
+          more: { type: 'array', items: { type: 'object', properties: { topic: { type: 'string' } } } },
+        },
       },
     },
     `const heard = [];
      ctx.onRequest('publish', ({ payload }) => ctx.publish(payload.topic, payload.bytes ? Buffer.from('bytes') : 'text', { qos: 1, retain: true }));
      ctx.onRequest('subscribe', ({ payload }) => ctx.subscribe(payload.filter, (topic, bytes) => { heard.push([topic, Buffer.from(bytes).toString()]); }));
      ctx.onRequest('heard', () => heard);`,
-    { room: 'kitchen', more: [{ topic: 'lights/{arguments.room}/on' }, { topic: 'plain' }] },
+    { config: { room: 'kitchen', more: [{ topic: 'lights/{arguments.room}/on' }, { topic: 'plain' }] } },
   );
   const publish = async (topic: unknown): Promise<unknown> => {
     try {
-      await host.bus.ask('publish', { topic });
+      await made.bus.request('publish', { topic });
       return 'published';
     } catch (error) {
       return (error as { code: unknown }).code;
     }
   };
-  for (const topic of ['home/kitchen/set', 'lights/hall/on', 'plain', 'w/1/x']) expect([topic, await publish(topic)]).toEqual([topic, 'published']);
-  for (const topic of ['home/hall/set', 'home/kitchen/set/x', 'lights/a/b/on', 'plain/', 'hearth/pi5/state', '', '#', 'w/+', 5, null]) {
+  for (const topic of ['home/kitchen/set', 'lights/hall/on', 'plain', 'w/1/x'])
+    expect([topic, await publish(topic)]).toEqual([topic, 'published']);
+  for (const topic of [
+    'home/hall/set',
+    'home/kitchen/set/x',
+    'lights/a/b/on',
+    'plain/',
+    'hearth/pi5/state',
+    '',
+    '#',
+    'w/+',
+    5,
+    null,
+  ]) {
     expect([topic, await publish(topic)]).toEqual([topic, 'PLUGIN_TOPIC_UNDECLARED']);
   }
-  expect(host.bus.published[0]).toEqual({ topic: 'home/kitchen/set', payload: 'text', options: { qos: 1, retain: true } });
-  await host.bus.ask('publish', { topic: 'plain', bytes: true });
-  expect(host.bus.published.at(-1)?.payload).toBe('bytes');
+  expect(made.bus.published[0]).toEqual({
+    topic: 'home/kitchen/set',
+    payload: 'text',
+    options: { qos: 1, retain: true },
+  });
+  await made.bus.request('publish', { topic: 'plain', bytes: true });
+  expect(made.bus.published.at(-1)?.payload).toBe('bytes');
 
   for (const filter of ['#', '+', 'in/#', 'in', 'zig/#', '$SYS/#', '']) {
-    expect([filter, (await failureOf(host.bus.ask('subscribe', { filter }))).code]).toEqual([filter, 'PLUGIN_TOPIC_UNDECLARED']);
+    expect([filter, (await failureOf(made.bus.request('subscribe', { filter }))).code]).toEqual([
+      filter,
+      'PLUGIN_TOPIC_UNDECLARED',
+    ]);
   }
-  await host.bus.ask('subscribe', { filter: 'zigbee/+/state' });
-  await host.bus.ask('subscribe', { filter: 'in/a' });
-  expect([...host.bus.subscriptions.keys()]).toEqual(['zigbee/+/state', 'in/a']);
-  const info = { retain: false, receivedTs: 0, properties: {} };
-  host.bus.subscriptions.get('in/a')?.('in/a', Buffer.from('hello'), info);
-  expect(await host.bus.ask('heard', {})).toEqual([['in/a', 'hello']]);
-  await host.host.stop();
-  expect(host.bus.subscriptions.size).toBe(0);
+  await made.bus.request('subscribe', { filter: 'zigbee/+/state' });
+  await made.bus.request('subscribe', { filter: 'in/a' });
+  expect(made.bus.subscriptions.map(({ filter }) => filter)).toEqual(['zigbee/+/state', 'in/a']);
+  made.bus.receive('in/a', 'hello');
+  expect(await made.bus.request('heard', {})).toEqual([['in/a', 'hello']]);
+  await made.host.stop();
+  expect(made.bus.subscriptions).toEqual([]);
 });
 
 test('messages faster than a plugin takes them are dropped, not piled up', async () => {
@@ -240,43 +276,122 @@ test('messages faster than a plugin takes them are dropped, not piled up', async
      await ctx.subscribe('flood', async () => { await gate; count++; });
      ctx.onRequest('go', () => { go(); }); ctx.onRequest('count', () => count);`,
   );
-  const info = { retain: false, receivedTs: 0, properties: {} };
-  for (let i = 0; i < 1000; i++) host.bus.subscriptions.get('flood')?.('flood', Buffer.from('x'), info);
-  await host.bus.ask('go', {});
+  for (let i = 0; i < 1000; i++) made.bus.receive('flood', 'x');
+  await made.bus.request('go', {});
   let count: unknown;
-  for (let i = 0; i < 500 && count !== 64; i++) count = await host.bus.ask('count', {});
+  for (let i = 0; i < 500 && count !== 64; i++) count = await made.bus.request('count', {});
   expect(count).toBe(64);
 });
 
 test('two plugins: the second to claim a verb is quarantined; a stream can name who gets it', async () => {
-  const first = directory.write('first.cjs', pluginSource({ name: 'first', verbs: ['same'], consumes: ['frame'], emits: ['caption'] }, 'ctx.onRequest("same", () => "first"); ctx.onFrame((item) => ctx.emit({ kind: "caption", item, text: "first" }))'));
-  const second = directory.write('second.cjs', pluginSource({ name: 'second', consumes: ['frame'], emits: ['caption'] }, 'ctx.onFrame((item) => ctx.emit({ kind: "caption", item, text: "second" }))'));
-  const third = directory.write('third.cjs', pluginSource({ name: 'third', verbs: ['same'] }, 'await new Promise((r) => setTimeout(r, 300)); ctx.onRequest("same", () => "third")'));
-  const policy: StreamPolicy = { priority: 0, deadlineMs: 30_000, settings: {}, partials: false };
-  host = makeHost(
+  const echo = (name: string): string => `ctx.onFrame((item) => ctx.emit({ kind: 'caption', item, text: '${name}' }));`;
+  const plugin = (name: string, manifest: Record<string, unknown>, body: string) => ({
+    name,
+    path: write(source(`async start(ctx) { ${body} }`, { name, ...manifest })),
+  });
+  const frames = { consumes: ['frame'], emits: ['caption'] };
+  made = make(
     [
-      { name: 'first', path: first },
-      { name: 'second', path: second },
-      { name: 'third', path: third },
+      plugin('first', { ...frames, verbs: ['same'] }, `ctx.onRequest('same', () => 'first'); ${echo('first')}`),
+      plugin('second', frames, echo('second')),
+      // Asks the engine before it claims the verb.
+      plugin(
+        'third',
+        { verbs: ['same'] },
+        `await ctx.generate({ messages: [{ role: 'user', parts: [{ type: 'text', text: 'go?' }] }] }); ctx.onRequest('same', () => 'third');`,
+      ),
     ],
-    { policy: (_kind, stream) => (stream === 'door' ? { ...policy, plugins: ['second'] } : policy) },
+    { streams: { front: { plugins: ['second'] } } },
   );
-  host.host.start();
-  await host.host.settled();
-  expect(host.bus.lastState('third')).toMatchObject({ state: 'quarantined', reason: expect.stringMatching(/^PLUGIN_MANIFEST_INVALID: verbs/) as string });
-  expect(await host.bus.ask('same', {})).toBe('first');
-  host.frame('door');
-  await until(() => host.bus.events.length === 1);
-  host.frame('garden');
-  await until(() => host.bus.events.length === 3);
-  expect(host.bus.events.map(({ stream, plugin, text }) => [stream, plugin, text]).sort()).toEqual([
-    ['door', 'second', 'second'],
+  made.engine.reply = async () => {
+    await until(() => made.bus.state('first') === 'running');
+    return 'go';
+  };
+  await made.start('third');
+  await made.host.settled();
+  expect(made.bus.reason('third')).toMatch(/^PLUGIN_MANIFEST_INVALID: verbs: /);
+  expect(await made.bus.request('same')).toBe('first');
+  made.frame('front');
+  await until(() => made.bus.events.length === 1);
+  made.frame('garden');
+  await until(() => made.bus.events.length === 3);
+  expect(made.bus.events.map(({ stream, plugin: name, text }) => [stream, name, text]).sort()).toEqual([
+    ['front', 'second', 'second'],
     ['garden', 'first', 'first'],
     ['garden', 'second', 'second'],
   ]);
-  expect(host.host.status().map(({ name, state, verbs }) => [name, state, verbs])).toEqual([
+  expect(made.host.status().map(({ name, state, verbs }) => [name, state, verbs])).toEqual([
     ['first', 'running', ['same']],
     ['second', 'running', []],
     ['third', 'quarantined', []],
   ]);
+});
+
+test('items that wait for a plugin on its way back are handled in order; none is lost or skipped', async () => {
+  await start(
+    { consumes: ['segment'], emits: ['transcript'] },
+    `ctx.onSegment(async (item) => {
+      if (item.id.endsWith('-0')) process.exit(1);
+      await ctx.emit({ kind: 'transcript', item, text: 'heard' });
+    });`,
+  );
+  const ids = [made.segment(), made.segment(), made.segment()];
+  await until(() => made.bus.events.length === 3);
+  expect(made.bus.events.map(({ id, kind }) => [id, kind])).toEqual([
+    [ids[0], 'error'],
+    [ids[1], 'transcript'],
+    [ids[2], 'transcript'],
+  ]);
+  expect(made.store.count).toBe(0);
+});
+
+test('a job the queue refuses makes the item a skipped one; one after a result makes an error', async () => {
+  await start(
+    { consumes: ['frame'], emits: ['caption'] },
+    `ctx.onFrame(async (item) => {
+      if (item.stream === 'used') await ctx.emit({ kind: 'caption', item, text: 'one' });
+      await ctx.generate({ messages: [{ role: 'user', parts: [{ type: 'text', text: 'x' }] }] });
+    });`,
+  );
+  made.engine.reply = () => {
+    throw new HearthError('QUEUE_FULL', 'full');
+  };
+  made.frame('unused');
+  await until(() => made.bus.events.length === 1);
+  expect(made.bus.events[0]).toMatchObject({ stream: 'unused', kind: 'skipped', reason: 'queue-full' });
+  made.frame('used');
+  await until(() => made.bus.events.length === 3);
+  expect(made.bus.events.slice(1).map(({ kind, error }) => [kind, error?.code])).toEqual([
+    ['caption', undefined],
+    ['error', 'QUEUE_FULL'],
+  ]);
+});
+
+test('stopping: a handler that ends in time counts, one that does not makes a skipped item', async () => {
+  await start(
+    { consumes: ['frame'], emits: ['caption'] },
+    `ctx.onFrame(async (item) => {
+      if (item.stream === 'slow') await new Promise(() => {});
+      await ctx.emit({ kind: 'caption', item, text: 'seen' });
+    });`,
+  );
+  const quick = made.frame('quick');
+  const slow = made.frame('slow');
+  await made.host.stop();
+  await until(() => made.store.count === 0);
+  expect(
+    made.bus.events.map(({ id, stream, kind, reason }) => [kind === 'skipped' ? stream : id, kind, reason]),
+  ).toEqual([
+    [quick, 'caption', undefined],
+    ['slow', 'skipped', 'shutdown'],
+  ]);
+  expect(slow).not.toBe(quick);
+});
+
+test('a native addon does not load in a worker', async () => {
+  await start(
+    { verbs: ['load'] },
+    `ctx.onRequest('load', () => { try { process.dlopen({ exports: {} }, '/nonexistent.node'); } catch (error) { return error.code; } });`,
+  );
+  expect(await made.bus.request('load')).toBe('ERR_DLOPEN_DISABLED');
 });

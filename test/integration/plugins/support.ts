@@ -134,16 +134,18 @@ export class SetEngine {
 
   async generate(request: GenerateRequest, { signal, onText }: GenerateOptions = {}): Promise<GenerateResult> {
     this.jobs.push(request);
-    const text =
+    const answer =
       typeof this.reply === 'string' ? this.reply : await this.reply(request, signal ?? new AbortController().signal);
-    for (const word of text.split(/(?<= )/)) onText?.(word);
-    return {
-      text,
+    const result: GenerateResult = {
+      text: '',
       finishReason: 'stop',
       tokens: { prompt: 11, completion: 5 },
       timings: { encode: 0, prefill: 0, decode: 0, firstToken: 0, total: 0 },
       slice: 'e2b',
+      ...(typeof answer === 'string' ? { text: answer } : answer),
     };
+    for (const word of result.text.split(/(?<= )/)) onText?.(word);
+    return result;
   }
 
   /** A reply that never comes; ends when the job is cancelled. */
