@@ -1,6 +1,5 @@
 /** One run of one plugin: its worker thread from start to end, watched for signs of life and for its memory. */
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { Worker } from 'node:worker_threads';
 import { catalogue, type ErrorCode, HearthError } from '../errors';
@@ -76,6 +75,7 @@ export class PluginProcess {
       methods: options.methods as unknown as Methods,
       notices: notices as unknown as Methods,
       toError: (error) => fromPlugin(name, error),
+      onMalformed: (reason) => log.warn({ reason }, 'the plugin posted something that is no message of its API'),
     });
     this.ended = new Promise((resolve) => {
       this.#worker.once('error', (error) => this.fail(this.#crash(describe(error, limits))));
@@ -129,10 +129,6 @@ export class PluginProcess {
     await this.ended;
   }
 
-  #crash(what: string): HearthError {
-    return new HearthError('PLUGIN_CRASHED', `plugin ${this.#options.name}: ${what}`);
-  }
-
   #pong(externalBytes: number): void {
     this.#missed = 0;
     const { memoryMb } = this.#options.limits;
@@ -143,10 +139,17 @@ export class PluginProcess {
     }
   }
 
+  /** A line may be cut in two: what waits for its end would be memory of the daemon's. */
   #forward(stream: Readable, severity: 'info' | 'warn'): void {
-    createInterface({ input: stream }).on('line', (line) =>
-      this.#options.log[severity](line.slice(0, maxLogCharacters)),
-    );
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      for (const line of text.split('\n')) {
+        if (line !== '') this.#options.log[severity](line.slice(0, maxLogCharacters));
+      }
+    });
+  }
+
+  #crash(what: string): HearthError {
+    return new HearthError('PLUGIN_CRASHED', `plugin ${this.#options.name}: ${what}`);
   }
 }
 

@@ -64,6 +64,8 @@ export interface RpcOptions {
   readonly notices: Methods;
   /** Makes the error a caller sees of what came over. */
   readonly toError: (error: WireError) => Error;
+  /** Something came that is no message of this protocol: others may post on the port, too. */
+  readonly onMalformed: (reason: string) => void;
 }
 
 export class Rpc<Remote, RemoteNotices> {
@@ -76,7 +78,13 @@ export class Rpc<Remote, RemoteNotices> {
   constructor(port: Port, options: RpcOptions) {
     this.#port = port;
     this.#options = options;
-    port.on('message', (message) => this.#receive(message as WireMessage));
+    port.on('message', (message) => {
+      try {
+        this.#receive(message as WireMessage);
+      } catch (error) {
+        options.onMalformed(toWireError(error).message);
+      }
+    });
   }
 
   /** Rejects with the other side's error, or with `DataCloneError` for arguments that cannot cross. */
@@ -118,8 +126,8 @@ export class Rpc<Remote, RemoteNotices> {
         void this.#answer(message.id, message.method, message.args);
         break;
       case 'notice':
-        if (Object.hasOwn(this.#options.notices, message.method))
-          this.#options.notices[message.method]?.(...message.args);
+        if (!Object.hasOwn(this.#options.notices, message.method)) throw new Error('expected a known notice');
+        this.#options.notices[message.method]?.(...message.args);
         break;
       case 'result':
         this.#take(message.id)?.resolve(message.value as never);
@@ -127,6 +135,8 @@ export class Rpc<Remote, RemoteNotices> {
       case 'error':
         this.#take(message.id)?.reject(this.#options.toError(message.error));
         break;
+      default:
+        throw new Error('expected a call, a notice, a result or an error');
     }
   }
 

@@ -16,4 +16,5 @@ const rpc: Rpc<HostMethods, HostNotices> = new Rpc(parentPort, {
   methods: side.methods as unknown as Methods,
   notices: notices as unknown as Methods,
   toError: ({ code, message, retryable }) => new PluginError(code ?? 'INTERNAL', message, { retryable }),
+  onMalformed: (reason) => rpc.notify('log', ['warn', 'the host said something unknown', { reason }]),
 });

@@ -395,3 +395,24 @@ test('a native addon does not load in a worker', async () => {
   );
   expect(await made.bus.request('load')).toBe('ERR_DLOPEN_DISABLED');
 });
+
+test('what a plugin posts past its API is ignored, and what it prints is no concern of the daemon', async () => {
+  await start(
+    { verbs: ['post', 'ping'] },
+    `const { parentPort } = await import('node:worker_threads');
+     ctx.onRequest('post', () => {
+       for (const message of [
+         null, 5, 'text', {}, [], { type: 'call' }, { type: 'call', id: 1, method: 'constructor', args: [] }, { type: 'call', id: 2, method: 'emit', args: 5 },
+         { type: 'notice', method: 'log', args: [] }, { type: 'notice', method: 'log', args: ['fatal', null] }, { type: 'notice', method: 'toString', args: [] },
+         { type: 'notice', method: 'log' }, { type: 'result', id: 99 }, { type: 'error', id: 0 }, { type: 'error' },
+       ]) parentPort.postMessage(message);
+       console.log('x'.repeat(100000)); console.error('y'); process.stdout.write('no end of line');
+       ctx.log.info({ toString: () => 'odd' }, { deep: { self: 1n } });
+     });
+     ctx.onRequest('ping', () => 'pong');`,
+  );
+  // A made-up error for a call in hand may end that call, nothing else.
+  await made.bus.request('post').catch(() => undefined);
+  expect(await made.bus.request('ping')).toBe('pong');
+  expect(made.bus.states.get('test')?.at(-1)).toEqual({ state: 'running', restarts: 0 });
+});
