@@ -1,5 +1,5 @@
 // Constrained decoding: whatever the model prefers, the reply parses and fits its schema; and every text that fits can
-// be written. A second, independent reading of the schemas is test/unit/grammar.test.ts, which checks with a validator.
+// be written. A second, independent reading of the schemas is test/unit/inference/grammar.test.ts, which checks with a validator.
 #include "addon/text/grammar.h"
 
 #include <doctest/doctest.h>

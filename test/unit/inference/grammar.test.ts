@@ -1,0 +1,183 @@
+/**
+ * Replies of a model that wants nothing (random weights, a temperature that makes all tokens alike) under a schema,
+ * judged by a validator that knows nothing of the grammar.
+ */
+import { join } from 'node:path';
+import Ajv2020 from 'ajv/dist/2020';
+import { NativeEngine, type NativeSession } from '../../../daemon/inference/native';
+
+const modelPath = join(__dirname, '../../../../test/fixtures/models/e2b-narrow.gguf');
+const maxReplyTokens = 400;
+
+type Schema = Record<string, unknown>;
+
+let engine: NativeEngine;
+let session: NativeSession;
+
+beforeAll(async () => {
+  engine = await NativeEngine.open({ modelPath, threads: 1 });
+  session = engine.newSession();
+});
+
+async function reply(schema: Schema, seed: number): Promise<string> {
+  session.rewind(0);
+  session.setGrammar(JSON.stringify(schema));
+  session.append(Int32Array.of(engine.info.special.bos));
+  await session.advance(1);
+  let text = '';
+  for (let i = 0; i < maxReplyTokens; i++) {
+    const sampled = session.sample({ temperature: 100, seed });
+    if (sampled.end) return text + session.flushText();
+    text += sampled.text;
+    await session.advance(1);
+  }
+  throw new Error(`no end after ${maxReplyTokens} tokens: ${text}`);
+}
+
+async function expectReplies(schema: Schema, seeds: readonly number[]): Promise<void> {
+  const validate = new Ajv2020({ strict: false }).compile(schema);
+  for (const seed of seeds) {
+    const text = await reply(schema, seed);
+    let value: unknown;
+    try {
+      value = JSON.parse(text);
+    } catch (error) {
+      throw new Error(`${JSON.stringify(schema)} let ${JSON.stringify(text)} pass`, { cause: error });
+    }
+    if (!validate(value)) {
+      throw new Error(`${JSON.stringify(schema)} let ${text} pass: ${JSON.stringify(validate.errors)}`);
+    }
+  }
+}
+
+const short = { type: 'string', maxLength: 6 };
+
+test.each<[string, Schema]>([
+  [
+    'function calls',
+    {
+      anyOf: [
+        {
+          type: 'object',
+          properties: {
+            name: { const: 'set_light' },
+            arguments: {
+              type: 'object',
+              properties: { room: { enum: ['kitchen', 'Küche', 'all "rooms"'] }, on: { type: 'boolean' } },
+              required: ['room'],
+              additionalProperties: false,
+            },
+          },
+          required: ['name', 'arguments'],
+          additionalProperties: false,
+        },
+        { type: 'null' },
+      ],
+    },
+  ],
+  ['strings by length', { type: 'string', minLength: 3, maxLength: 9 }],
+  ['a pattern', { type: 'string', pattern: '^[A-ZÄÖÜ][a-zäöüß]{1,4}( \\d{2}|-\\w{1,3}?x)?$' }],
+  ['classes and their opposites', { type: 'string', pattern: '^[^a-m]\\S.\\s\\W$' }],
+  ['integers', { type: 'integer', minimum: -17, exclusiveMaximum: 1203 }],
+  ['multiples', { type: 'integer', minimum: -50, maximum: 1000, multipleOf: 7 }],
+  ['any number', { type: 'number' }],
+  ['numbers', { type: 'number', exclusiveMinimum: -0.25, maximum: 12.125 }],
+  ['numbers from below', { type: 'number', maximum: -3 }],
+  [
+    'a tuple',
+    { type: 'array', prefixItems: [{ type: 'null' }, short], items: { type: 'boolean' }, minItems: 1, maxItems: 4 },
+  ],
+  [
+    'a list',
+    { type: 'array', items: { type: ['integer', 'null'], minimum: 0, maximum: 99 }, minItems: 2, maxItems: 5 },
+  ],
+  [
+    'optional properties',
+    {
+      type: 'object',
+      properties: { a: short, b: false, c: { type: 'null' }, d: { const: [1, { e: 2 }] } },
+      required: ['c'],
+      additionalProperties: false,
+    },
+  ],
+  [
+    'recursion',
+    {
+      $ref: '#/$defs/tree',
+      $defs: {
+        tree: {
+          type: 'object',
+          properties: {
+            v: { type: 'integer', minimum: 0, maximum: 9 },
+            kids: { type: 'array', items: { $ref: '#/$defs/tree' }, maxItems: 1 },
+          },
+          required: ['v'],
+          additionalProperties: false,
+        },
+      },
+    },
+  ],
+  [
+    'allOf',
+    {
+      allOf: [
+        { properties: { a: { const: 1 } }, required: ['a'] },
+        { type: 'object', properties: { b: { type: 'boolean' } } },
+      ],
+    },
+  ],
+])('every reply parses and fits: %s', async (_, schema) => {
+  await expectReplies(
+    schema,
+    Array.from({ length: 25 }, (_unused, i) => i + 1),
+  );
+});
+
+/** xorshift32: the same schemas on every machine. */
+function randomFrom(seed: number): (below: number) => number {
+  let state = seed;
+  return (below) => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return (state >>> 0) % below;
+  };
+}
+
+function randomSchema(random: (below: number) => number, depth: number): Schema {
+  const kind = random(depth > 0 ? 10 : 7);
+  const low = random(400) - 200;
+  switch (kind) {
+    case 0:
+      return { type: ['null', 'boolean'] };
+    case 1:
+      return { type: 'integer', minimum: low, maximum: low + random(500) };
+    case 2:
+      return { type: 'number', minimum: low / 8, exclusiveMaximum: low / 8 + 0.5 + random(40) };
+    case 3:
+      return { type: 'string', minLength: random(3), maxLength: 3 + random(5) };
+    case 4:
+      return { enum: ['a', 'ab', 'b"\\', low, null, [low, {}]].slice(random(4)) };
+    case 5:
+      return {
+        type: 'string',
+        pattern: ['^(on|off|dim(med)?)$', '^[a-f0-9]{2}(:[a-f0-9]{2}){1,2}$', '^(x?y?){3}$'][random(3)],
+      };
+    case 6:
+      return { const: { k: [low, `é\n${low}`] } };
+    case 7:
+      return { type: 'array', items: randomSchema(random, depth - 1), minItems: random(2), maxItems: 1 + random(3) };
+    case 8:
+      return { anyOf: [randomSchema(random, depth - 1), randomSchema(random, depth - 1)] };
+    default: {
+      const names = ['name', 'x y', 'ü', '"'].slice(random(3));
+      const properties = Object.fromEntries(names.map((name) => [name, randomSchema(random, depth - 1)]));
+      return { type: 'object', properties, required: names.filter(() => random(2) === 0), additionalProperties: false };
+    }
+  }
+}
+
+test('every reply parses and fits: schemas nobody thought of', async () => {
+  const random = randomFrom(20_250_101);
+  for (let i = 0; i < 60; i++) await expectReplies(randomSchema(random, 3), [i + 1, i + 1001]);
+});
