@@ -53,7 +53,6 @@ export const catalogue = {
   CONTEXT_FULL: { meaning: 'The prompt or the conversation is longer than the context.', retryable: false },
   ENGINE_CANCELLED: { meaning: 'The job was cancelled.', retryable: false },
   ENGINE_NOT_READY: { meaning: 'The model is not loaded yet, or could not be.', retryable: true },
-  ENGINE_PROTOCOL: { meaning: 'The runner and the daemon do not understand each other.', retryable: true },
   ENGINE_RESTARTED: { meaning: 'The runner process ended while the job was running.', retryable: true },
   ENGINE_STALLED: { meaning: 'The runner made no progress for too long and was ended.', retryable: true },
   FILE_NOT_FOUND: { meaning: 'A file cannot be opened, or is empty.', retryable: false, exitCode: 66 },

@@ -3,6 +3,7 @@
  *
  *   --cross      also the native tests' kernel sweeps and the e2b-narrow case for arm64, under qemu
  *   --sanitize   also the native tests under AddressSanitizer and UndefinedBehaviorSanitizer
+ *   --lint       also the linters and formatters, each of which counts as one test
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
@@ -23,6 +24,7 @@ function neededPackages() {
     needed['g++-aarch64-linux-gnu'] = '/usr/bin/aarch64-linux-gnu-g++';
     needed['qemu-user-static'] = '/usr/bin/qemu-aarch64-static';
   }
+  if (options.has('--lint')) needed['clang-format'] = '/usr/bin/clang-format';
   return Object.entries(needed)
     .filter(([, file]) => !existsSync(file))
     .map(([name]) => name);
@@ -53,6 +55,21 @@ function add(name, { passed, failed, skipped }) {
   totals.failed += failed;
   totals.skipped += skipped;
   console.log(`hearth: ${name}: ${passed} passed, ${failed} failed, ${skipped} skipped`);
+}
+
+function lint(script) {
+  console.log(`hearth: ${script}`);
+  const { status } = spawnSync('npm', ['run', '--silent', script], {
+    cwd: root,
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
+  add(script, status === 0 ? { passed: 1, failed: 0, skipped: 0 } : { passed: 0, failed: 1, skipped: 0 });
+}
+
+/** The real tokenizer's pieces as a GGUF file, from a development dependency: too large to be a fixture. */
+function makeVocabulary() {
+  const path = join(root, 'build/gemma-vocabulary.gguf');
+  if (!existsSync(path)) run(process.execPath, ['dist/test/native/gemma-vocabulary.js', path]);
 }
 
 /** Builds a variant of the native tests and runs it, through qemu where it is not for this machine. */
@@ -104,6 +121,7 @@ function jest() {
 try {
   installPackages();
   setUp();
+  makeVocabulary();
   native('native tests', []);
   if (options.has('--sanitize')) native('native tests under ASan and UBSan', ['SANITIZE=1']);
   if (options.has('--cross')) {
@@ -114,6 +132,10 @@ try {
     );
   }
   jest();
+  if (options.has('--lint')) {
+    lint('lint:ts');
+    lint('lint:native');
+  }
 } catch (error) {
   if (!(error instanceof SetupError)) throw error;
   console.error(`hearth: ${error.message}`);

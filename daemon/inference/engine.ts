@@ -10,7 +10,8 @@ export interface Engine {
   readonly state$: Observable<EngineState>;
   /**
    * Runs one job; jobs run one at a time, in the order of the calls. Rejects with a `HearthError`:
-   * `ENGINE_NOT_READY`, `ENGINE_RESTARTED` (the runner ended under the job), `ENGINE_CANCELLED`, or the runtime's own code.
+   * `ENGINE_NOT_READY`, `ENGINE_RESTARTED` (the runner ended under the job), `ENGINE_STALLED` (it was ended for making no
+   * progress), `ENGINE_CANCELLED`, or the runtime's own code.
    */
   generate(request: GenerateRequest, options?: GenerateOptions): Promise<GenerateResult>;
   /** Resolves once the runner has exited; the job in hand is cancelled. */

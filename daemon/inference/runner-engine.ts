@@ -46,6 +46,8 @@ export class RunnerEngine implements Engine {
   private restarts = 0;
   private restartTimer: NodeJS.Timeout | undefined;
   private stallTimer: NodeJS.Timeout | undefined;
+  /** The runner was ended because it made no progress. */
+  private stalled = false;
   private steps = 0;
   private busy = false;
   private rssBytes = 0;
@@ -107,6 +109,7 @@ export class RunnerEngine implements Engine {
     this.steps = 0;
     this.busy = false;
     this.endReason = undefined;
+    this.stalled = false;
     this.lastProgressMs = Date.now();
     // No environment: what the daemon was given there (credentials among it) is none of the runner's business.
     const child = fork(join(__dirname, 'runner.js'), [], {
@@ -181,6 +184,7 @@ export class RunnerEngine implements Engine {
     const timeoutMs = this.options.stallTimeoutMs ?? 180_000;
     if (this.jobs.size === 0 && this.state.value.phase === 'ready' && !this.busy) return;
     if (Date.now() - this.lastProgressMs < timeoutMs) return;
+    this.stalled = true;
     this.endReason = `no progress for ${timeoutMs} ms`;
     this.child?.kill('SIGKILL');
   }
@@ -196,7 +200,10 @@ export class RunnerEngine implements Engine {
     for (const job of [...this.jobs.values()]) {
       const error = this.closed
         ? new HearthError('SHUTDOWN', 'the daemon is stopping')
-        : new HearthError('ENGINE_RESTARTED', `the runner ended while the job ran (${reason})`);
+        : new HearthError(
+            this.stalled ? 'ENGINE_STALLED' : 'ENGINE_RESTARTED',
+            `the runner ended while the job ran (${reason})`,
+          );
       this.take(job.id)?.reject(error);
     }
     if (this.closed || failed) return;

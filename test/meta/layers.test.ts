@@ -27,19 +27,19 @@ describe('the checker finds', () => {
       'the runtime in the daemon',
       'daemon/main.ts',
       "import { NativeEngine } from './inference/native';",
-      'imports daemon/inference/native',
+      'loads daemon/inference/native',
     ],
     [
       'one value among types',
       'daemon/main.ts',
       "import { type A, NativeEngine } from './inference/native.js';",
-      'imports daemon/inference/native',
+      'loads daemon/inference/native',
     ],
     [
       'the runtime passed on',
       'daemon/inference/index.ts',
       "export * from './native';",
-      'imports daemon/inference/native',
+      'loads daemon/inference/native',
     ],
     ['the addon itself', 'daemon/health/health.ts', "require('../../build/Release/hearth.node');", 'names hearth.node'],
     [
@@ -85,6 +85,15 @@ describe('the checker finds', () => {
   ])('%s', (_what, path, text, expected) => {
     const found = typescriptViolations(path === main.path ? [{ path, text }] : [main, { path, text }]);
     expect(found).toEqual([expect.stringContaining(`${path} ${expected}`)]);
+  });
+
+  test('the runtime by way of another file', () => {
+    const found = typescriptViolations([
+      { path: 'daemon/main.ts', text: "import { generate } from './inference/generate';" },
+      { path: 'daemon/inference/generate.ts', text: "import { NativeEngine } from './native';" },
+      { path: 'daemon/info.ts', text: "import type { Generated } from './inference/generate';" },
+    ]);
+    expect(found).toEqual([expect.stringContaining('daemon/main.ts loads daemon/inference/native')]);
   });
 
   test.each([

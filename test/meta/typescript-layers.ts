@@ -26,7 +26,33 @@ export function typescriptViolations(files: readonly SourceFile[]): string[] {
       (name) => !(name in globalThis) && !name.endsWith('Error'),
     ),
   );
-  return all.flatMap((file) => violationsOf(file, services)).sort();
+  return [...all.flatMap((file) => violationsOf(file, services)), ...runtimeInTheDaemon(all)].sort();
+}
+
+/** Files that load the runtime into their process by way of others. */
+function runtimeInTheDaemon(all: readonly (Facts & { readonly path: string })[]): string[] {
+  const withRuntime = new Set([native]);
+  let before = 0;
+  while (before !== withRuntime.size) {
+    before = withRuntime.size;
+    for (const { path, imports } of all) {
+      if (imports.some(({ from, typeOnly }) => !typeOnly && withRuntime.has(targetOf(path, from)))) {
+        withRuntime.add(path.replace(/\.ts$/, ''));
+      }
+    }
+  }
+  return [...withRuntime]
+    .filter((path) => path !== native && !runnerSide.test(path) && !path.startsWith('test/'))
+    .map((path) => `${path}.ts loads ${native}, if by way of others: only the runner has the runtime in its process`);
+}
+
+const native = 'daemon/inference/native';
+/** What runs in the runner process. */
+const runnerSide = /^daemon\/inference\/(runner|generate)$/;
+
+/** An import as a path from the root without its ending, or the name of a package. */
+function targetOf(path: string, from: string): string {
+  return from.startsWith('.') ? posix.join(posix.dirname(path), from).replace(/\.(js|mjs|ts)$/, '') : from;
 }
 
 function violationsOf(file: Facts & { readonly path: string }, services: ReadonlySet<string>): string[] {
@@ -35,18 +61,10 @@ function violationsOf(file: Facts & { readonly path: string }, services: Readonl
   const inside = (...folders: string[]): boolean => folders.some((folder) => path.startsWith(folder));
   const isTest = inside('test/');
 
-  for (const { from, typeOnly } of file.imports) {
-    const target = from.startsWith('.') ? posix.join(posix.dirname(path), from).replace(/\.(js|mjs|ts)$/, '') : from;
+  for (const { from } of file.imports) {
+    const target = targetOf(path, from);
     if (/^mqtt(\/|$)/.test(from) && !isTest && !inside('daemon/bus/', 'daemon/demo/')) {
       found.push(`${path} imports ${from}: only daemon/bus speaks MQTT`);
-    }
-    if (
-      target === 'daemon/inference/native' &&
-      !typeOnly &&
-      !isTest &&
-      !/^daemon\/inference\/(runner|generate)\.ts$/.test(path)
-    ) {
-      found.push(`${path} imports ${target}: only the runner has the runtime in its process`);
     }
     if (inside('plugins/') && from.startsWith('.')) {
       const own = path.split('/').slice(0, 2).join('/');
