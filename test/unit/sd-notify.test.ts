@@ -57,10 +57,22 @@ test('without a socket nothing is sent', () => {
 
 test.each([
   [{}, { notifySocket: undefined, watchdogMs: undefined }],
-  [{ NOTIFY_SOCKET: '/run/systemd/notify', WATCHDOG_USEC: '60000000' }, { notifySocket: '/run/systemd/notify', watchdogMs: 60_000 }],
-  [{ WATCHDOG_USEC: '500', WATCHDOG_PID: String(process.pid) }, { notifySocket: undefined, watchdogMs: 0.5 }],
-  [{ WATCHDOG_USEC: '500', WATCHDOG_PID: '1' }, { notifySocket: undefined, watchdogMs: undefined }],
-  [{ NOTIFY_SOCKET: '', WATCHDOG_USEC: 'soon' }, { notifySocket: undefined, watchdogMs: undefined }],
+  [
+    { NOTIFY_SOCKET: '/run/systemd/notify', WATCHDOG_USEC: '60000000' },
+    { notifySocket: '/run/systemd/notify', watchdogMs: 60_000 },
+  ],
+  [
+    { WATCHDOG_USEC: '500', WATCHDOG_PID: String(process.pid) },
+    { notifySocket: undefined, watchdogMs: 0.5 },
+  ],
+  [
+    { WATCHDOG_USEC: '500', WATCHDOG_PID: '1' },
+    { notifySocket: undefined, watchdogMs: undefined },
+  ],
+  [
+    { NOTIFY_SOCKET: '', WATCHDOG_USEC: 'soon' },
+    { notifySocket: undefined, watchdogMs: undefined },
+  ],
   [{ WATCHDOG_USEC: '0' }, { notifySocket: undefined, watchdogMs: undefined }],
 ])('the environment %j means %j', (env, expected) => {
   expect(serviceManager(env)).toEqual(expected);
