@@ -74,6 +74,33 @@ export default definePlugin<Config>({
 `;
 }
 
+function testText(name: string): string {
+  return `import type { PluginContext, RequestItem } from '../../daemon/plugins/api';
+import plugin from './index';
+
+test('answers a question with what the model says', async () => {
+  const handlers = new Map<string, (request: RequestItem) => unknown>();
+  const prompts: unknown[] = [];
+  const context: unknown = {
+    config: { prompt: '', maxTokens: 8 },
+    onFrame: () => undefined,
+    onRequest: (verb: string, handler: (request: RequestItem) => unknown) => handlers.set(verb, handler),
+    generate: ({ messages }: { messages: unknown }) => {
+      prompts.push(messages);
+      return Promise.resolve({ text: ' Blue. ' });
+    },
+  };
+  await plugin.start(context as PluginContext<never>);
+  const ask = async (payload: RequestItem['payload']): Promise<unknown> =>
+    await handlers.get('${name}')?.({ kind: 'request', id: '1', verb: '${name}', payload });
+
+  expect(await ask({ question: 'Which colour?' })).toEqual({ text: 'Blue.' });
+  expect(prompts).toEqual([[{ role: 'user', parts: [{ type: 'text', text: 'Which colour?' }] }]]);
+  await expect(ask({})).rejects.toMatchObject({ code: 'REQUEST_INVALID' });
+});
+`;
+}
+
 function readmeText(name: string): string {
   return `# ${name}
 
@@ -90,7 +117,7 @@ Answers a question about every frame.
 | \`prompt\` | \`"Is anybody in this picture?"\` | text of at least 1 characters | The question. |
 | \`maxTokens\` | \`32\` | an integer of 1 to 1024 | Tokens of an answer at most. |
 
-Compile it with \`npm run build:ts\`. It runs once the configuration names it:
+Compile it with \`npm run build:ts\`; \`npm test\` runs its test. It starts once the configuration names it:
 
 \`\`\`yaml
 plugins:
@@ -114,7 +141,7 @@ function attempt(path: string, write: () => void): void {
 }
 
 /**
- * Writes `<dir>/<name>/index.ts` and `README.md`; `dir` is the `plugins` directory of a checkout. Returns the paths.
+ * Writes `<dir>/<name>/index.ts`, `README.md` and `<name>.test.ts`; `dir` is the `plugins` directory of a checkout. Returns the paths.
  * Throws `PLUGIN_NAME_INVALID`, `PLUGIN_EXISTS` or `FILE_WRITE_FAILED`; nothing is overwritten.
  */
 export function createPlugin(name: string, dir: string): string[] {
@@ -127,7 +154,11 @@ export function createPlugin(name: string, dir: string): string[] {
   const place = join(dir, name);
   attempt(dir, () => mkdirSync(dir, { recursive: true }));
   attempt(place, () => mkdirSync(place));
-  const files = { 'index.ts': moduleText(name), 'README.md': readmeText(name) };
+  const files = {
+    'index.ts': moduleText(name),
+    'README.md': readmeText(name),
+    [`${name}.test.ts`]: testText(name),
+  };
   return Object.entries(files).map(([file, text]) => {
     const path = join(place, file);
     attempt(path, () => writeFileSync(path, text, { flag: 'wx' }));

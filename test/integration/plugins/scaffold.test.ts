@@ -1,4 +1,5 @@
 /** What `hearth plugin new` writes, compiled and run in a real worker. */
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -8,11 +9,14 @@ import { make } from './support';
 
 test('a new plugin runs as it was written', async () => {
   const checkout = mkdtempSync(join(tmpdir(), 'hearth-new-'));
-  const [file = ''] = createPlugin('doorbell', join(checkout, 'plugins'));
-  const { outputText } = ts.transpileModule(readFileSync(file, 'utf8'), {
-    compilerOptions: { module: ts.ModuleKind.CommonJS, target: ts.ScriptTarget.ES2022 },
-  });
-  writeFileSync(join(dirname(file), 'index.js'), outputText);
+  const files = createPlugin('doorbell', join(checkout, 'plugins'));
+  for (const path of files.filter((name) => name.endsWith('.ts'))) {
+    const { outputText } = ts.transpileModule(readFileSync(path, 'utf8'), {
+      compilerOptions: { module: ts.ModuleKind.CommonJS, target: ts.ScriptTarget.ES2022 },
+    });
+    writeFileSync(path.replace(/ts$/, 'js'), outputText);
+  }
+  const [file = ''] = files;
   mkdirSync(join(checkout, 'daemon', 'plugins'), { recursive: true });
   symlinkSync(join(__dirname, '../../../daemon/plugins/api.js'), join(checkout, 'daemon/plugins/api.js'));
 
@@ -31,5 +35,11 @@ test('a new plugin runs as it was written', async () => {
     { type: 'text', text: 'Is anybody in this picture?' },
   ]);
   expect(await made.bus.request('doorbell', { question: 'Why?' })).toEqual({ text: 'Nobody.' });
+
+  const jestBin = join(process.cwd(), 'node_modules/jest/bin/jest.js');
+  const config = { rootDir: checkout, testMatch: ['**/doorbell.test.js'] };
+  const args = ['--config', JSON.stringify(config), '--json', '--silent'];
+  const { stdout } = spawnSync(process.execPath, [jestBin, ...args], { cwd: checkout, encoding: 'utf8' });
+  expect(JSON.parse(stdout)).toMatchObject({ success: true, numPassedTests: 1, numTotalTests: 1 });
   rmSync(checkout, { recursive: true });
 });

@@ -95,7 +95,8 @@ test('plugin new writes a plugin once; plugin list says what runs', async () => 
   try {
     const { code, out } = await outcome('plugin', 'new', 'gate', '--dir', directory);
     expect(code).toBe(0);
-    expect(out.trim().split('\n')).toEqual([join(directory, 'gate/index.ts'), join(directory, 'gate/README.md')]);
+    const files = ['gate/index.ts', 'gate/README.md', 'gate/gate.test.ts'];
+    expect(out.trim().split('\n')).toEqual(files.map((file) => join(directory, file)));
     expect(readFileSync(join(directory, 'gate/index.ts'), 'utf8')).toContain("name: 'gate'");
     expect(await outcome('plugin', 'new', 'gate', '--dir', directory)).toMatchObject({
       err: expect.stringMatching(/^PLUGIN_EXISTS: [^\n]*\n$/) as string,

@@ -1,6 +1,6 @@
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import ts from 'typescript';
 import type { Plugin } from '../../../daemon/plugins/api';
 import { pluginOptionTable } from '../../../daemon/plugins/option-table';
@@ -13,23 +13,35 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
-/** The diagnostics of the strict compiler for a file that lies where `createPlugin` would put it in this checkout. */
-function diagnose(file: string): string[] {
+/** The diagnostics of the strict compiler for files that lie where `createPlugin` would put them in this checkout. */
+function diagnose(files: readonly string[]): string[] {
   const { config } = ts.readConfigFile(join(process.cwd(), 'tsconfig.json'), ts.sys.readFile) as {
     config: { compilerOptions: object };
   };
   const { options } = ts.convertCompilerOptionsFromJson(
-    { ...config.compilerOptions, incremental: false, tsBuildInfoFile: undefined, noEmit: true, types: ['node'] },
+    {
+      ...config.compilerOptions,
+      incremental: false,
+      tsBuildInfoFile: undefined,
+      noEmit: true,
+      types: ['node', 'jest'],
+    },
     process.cwd(),
   );
   const host = ts.createCompilerHost(options);
-  const placed = join(process.cwd(), 'plugins', 'doorbell', 'index.ts');
+  const placed = new Map(files.map((file) => [join(process.cwd(), 'plugins', 'doorbell', basename(file)), file]));
   const { readFile, fileExists, getSourceFile } = host;
-  host.fileExists = (path) => path === placed || fileExists(path);
-  host.readFile = (path) => readFile(path === placed ? file : path);
-  host.getSourceFile = (path, language) =>
-    path === placed ? ts.createSourceFile(path, readFileSync(file, 'utf8'), language) : getSourceFile(path, language);
-  const program = ts.createProgram([placed], options, host);
+  // The directory is not there.
+  host.directoryExists = () => true;
+  host.fileExists = (path) => placed.has(path) || fileExists(path);
+  host.readFile = (path) => readFile(placed.get(path) ?? path);
+  host.getSourceFile = (path, language) => {
+    const file = placed.get(path);
+    return file === undefined
+      ? getSourceFile(path, language)
+      : ts.createSourceFile(path, readFileSync(file, 'utf8'), language);
+  };
+  const program = ts.createProgram([...placed.keys()], options, host);
   return ts.getPreEmitDiagnostics(program).map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, ' '));
 }
 
@@ -46,9 +58,9 @@ function load(file: string): Plugin {
 
 test('a new plugin compiles and answers frames and requests', async () => {
   const paths = createPlugin('doorbell', dir);
-  expect(paths).toEqual([join(dir, 'doorbell', 'index.ts'), join(dir, 'doorbell', 'README.md')]);
+  expect(paths).toEqual(['index.ts', 'README.md', 'doorbell.test.ts'].map((name) => join(dir, 'doorbell', name)));
   const file = paths[0] as string;
-  expect(diagnose(file)).toEqual([]);
+  expect(diagnose(paths.filter((path) => path.endsWith('.ts')))).toEqual([]);
 
   const plugin = load(file);
   const running = await start(plugin, { prompt: 'Is it open?' }, [{ text: 'Yes. ' }, { text: 'Blue' }]);
