@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import ts from 'typescript';
 import { createPlugin } from '../../../daemon/plugins/scaffold';
-import { make } from './support';
+import { make, write } from './support';
 
 test('a new plugin runs as it was written', async () => {
   const checkout = mkdtempSync(join(tmpdir(), 'hearth-new-'));
@@ -42,4 +42,22 @@ test('a new plugin runs as it was written', async () => {
   const { stdout } = spawnSync(process.execPath, [jestBin, ...args], { cwd: checkout, encoding: 'utf8' });
   expect(JSON.parse(stdout)).toMatchObject({ success: true, numPassedTests: 1, numTotalTests: 1 });
   rmSync(checkout, { recursive: true });
+});
+
+test('the example in the README of plugins runs', async () => {
+  const [, example = ''] =
+    /```js\n\/\/ [^\n]*\n([^`]*(?:`[^`]+`[^`]*)*?)\n```/.exec(
+      readFileSync(join(process.cwd(), 'plugins/README.md'), 'utf8'),
+    ) ?? [];
+  const made = make([{ name: 'birds', path: write(example), config: { species: ['robin', 'wren'] } }]);
+  await made.start('birds');
+  made.engine.reply = 'A wren.';
+  expect(await made.eventOf(made.frame())).toMatchObject({ kind: 'answer', plugin: 'birds', text: 'A wren.' });
+  expect(made.engine.jobs[0]?.messages[0]?.parts[1]).toEqual({
+    type: 'text',
+    text: 'Which of these birds is in the picture: robin, wren?',
+  });
+  expect(made.bus.published).toEqual([
+    { topic: 'garden/birds', payload: 'A wren.', options: { qos: 1, retain: false } },
+  ]);
 });
