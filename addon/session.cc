@@ -121,6 +121,10 @@ StatusOr<Sampled> Session::Sample(const SamplingOptions& options) {
 std::string Session::FlushText() { return impl_->text.Flush(); }
 
 Status Session::SetGrammar(std::shared_ptr<const Grammar> grammar) {
+  if (grammar && impl_->grammar_state && grammar->json_schema() == impl_->grammar->json_schema()) {
+    impl_->grammar_state->Restart();
+    return Status();
+  }
   impl_->grammar = std::move(grammar);
   impl_->grammar_state.reset();
   if (impl_->grammar) impl_->grammar_state.emplace(impl_->grammar);

@@ -26,11 +26,14 @@ StatusOr<std::shared_ptr<const Grammar>> Grammar::Compile(std::string_view json_
                                                           std::shared_ptr<const TokenTrie> trie) {
   std::shared_ptr<Grammar> grammar(new Grammar(std::move(trie)));
   HEARTH_ASSIGN_OR_RETURN(grammar->root_, CompileSchema(json_schema, grammar->nodes_));
+  grammar->json_schema_ = std::string(json_schema);
   return std::shared_ptr<const Grammar>(std::move(grammar));
 }
 
 GrammarState::GrammarState(std::shared_ptr<const Grammar> grammar)
-    : grammar_(std::move(grammar)), automaton_(grammar_->nodes(), grammar_->root()), current_(automaton_.start()) {}
+    : grammar_(std::move(grammar)), automaton_(grammar_->nodes(), grammar_->root()), current_(automaton_.Start()) {}
+
+void GrammarState::Restart() { current_ = automaton_.Start(); }
 
 const uint64_t* GrammarState::Allowed() {
   if (masks_.size() + short_masks_.size() >= kMaxMasks || automaton_.stored() > kMostStored) {

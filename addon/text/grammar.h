@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
@@ -28,11 +29,14 @@ class Grammar {
 
   const GrammarNodes& nodes() const { return nodes_; }
   NodeId root() const { return root_; }
+  // As it was given.
+  const std::string& json_schema() const { return json_schema_; }
   const TokenTrie& trie() const { return *trie_; }
 
  private:
   explicit Grammar(std::shared_ptr<const TokenTrie> trie) : trie_(std::move(trie)) {}
 
+  std::string json_schema_;
   GrammarNodes nodes_;
   NodeId root_ = 0;
   std::shared_ptr<const TokenTrie> trie_;
@@ -50,6 +54,9 @@ class GrammarState {
 
   // GRAMMAR_DEAD_END for a token that is not allowed; the state stays as it was.
   Status Accept(int32_t token);
+
+  // For the next reply, which finds the masks of this one already computed.
+  void Restart();
 
   // The reply may end here.
   bool complete() const { return automaton_.complete(current_); }

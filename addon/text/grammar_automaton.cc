@@ -22,11 +22,14 @@ size_t GrammarAutomaton::CellsHash::operator()(const std::vector<CellId>& cells)
   return hash;
 }
 
-GrammarAutomaton::GrammarAutomaton(const GrammarNodes& nodes, NodeId root) : nodes_(nodes), cells_(1), seen_(1) {
+GrammarAutomaton::GrammarAutomaton(const GrammarNodes& nodes, NodeId root)
+    : nodes_(nodes), root_(root), cells_(1), seen_(1) {}
+
+GrammarAutomaton::StateId GrammarAutomaton::Start() {
   Frontier frontier;
   ++frontiers_;
-  Expand(Push({root, 0, 0, kDone}), frontier);
-  Intern(std::move(frontier));
+  Expand(Push({root_, 0, 0, kDone}), frontier);
+  return Intern(std::move(frontier));
 }
 
 GrammarAutomaton::CellId GrammarAutomaton::Push(const Cell& cell) {

@@ -27,7 +27,8 @@ class GrammarAutomaton {
   // `nodes` must outlive it.
   GrammarAutomaton(const GrammarNodes& nodes, NodeId root);
 
-  StateId start() const { return 0; }
+  // Where every text begins.
+  StateId Start();
   StateId Step(StateId state, unsigned char byte);
   // The text may end here.
   bool complete(StateId state) const { return states_[static_cast<size_t>(state)].complete; }
@@ -81,6 +82,7 @@ class GrammarAutomaton {
   CellId ResemblingCell(CellId id, int32_t bytes);
 
   const GrammarNodes& nodes_;
+  NodeId root_;
   std::vector<Cell> cells_;
   std::vector<uint32_t> seen_;  // per cell: the frontier it was last added to
   uint32_t frontiers_ = 0;

@@ -46,6 +46,11 @@ bool NamedClass(char letter, CodePointSet* out) {
 
 bool IsAlphanumeric(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
+std::string TooMany(int64_t places) {
+  return "repeats that make " + std::to_string(places) + " places, where " +
+         std::to_string(StringGrammar::kMaxPatternPlaces) + " can be told apart";
+}
+
 }  // namespace
 
 StatusOr<NodeId> PatternParser::Parse() {
@@ -56,7 +61,7 @@ StatusOr<NodeId> PatternParser::Parse() {
   HEARTH_ASSIGN_OR_RETURN(const Part body, Alternatives(0));
   const bool to_end = Take('$');
   if (More()) return Fail("unexpected");
-  if (body.places > StringGrammar::kMaxPatternPlaces) return Fail("so many repeats");
+  if (body.places > StringGrammar::kMaxPatternPlaces) return Fail(TooMany(body.places) + ", before");
   if ((from_start || to_end) && top_level_choice_)
     return Fail("^ or $ beside a top-level | (put the choice into a group)");
   return nodes_.Sequence(
@@ -151,7 +156,7 @@ StatusOr<PatternParser::Part> PatternParser::Quantified(const Part& atom) {
   }
   Take('?');  // laziness changes which match is found, not whether there is one
   const int64_t places = atom.places * std::max(1, max == GrammarNode::kUnbounded ? min : max);
-  if (places > StringGrammar::kMaxPatternPlaces) return Fail("so many repeats of repeats before");
+  if (places > StringGrammar::kMaxPatternPlaces) return Fail(TooMany(places) + ", before");
   return Part{nodes_.Repeat(atom.node, min, max), places};
 }
 

@@ -1,5 +1,6 @@
 // Constrained decoding: whatever the model prefers, the reply parses and fits its schema; and every text that fits can
-// be written. A second, independent reading of the schemas is test/unit/inference/grammar.test.ts, which checks with a validator.
+// be written. A second, independent reading of the schemas is test/unit/inference/grammar.test.ts, which checks with a
+// validator.
 #include "addon/text/grammar.h"
 
 #include <doctest/doctest.h>
@@ -85,7 +86,7 @@ std::string RandomReply(const std::shared_ptr<const Grammar>& grammar, const Voc
 bool Fits(const std::string& schema, const std::string& text) {
   const auto grammar = Compile(schema);
   GrammarAutomaton automaton(grammar->nodes(), grammar->root());
-  GrammarAutomaton::StateId state = automaton.start();
+  GrammarAutomaton::StateId state = automaton.Start();
   for (const char byte : text) {
     if (state != GrammarAutomaton::kDead) state = automaton.Step(state, static_cast<unsigned char>(byte));
   }
@@ -248,12 +249,13 @@ TEST_CASE("grammar: a class is exactly its characters, whatever bytes they take"
       const NodeId root = CharacterNode(nodes, complement ? set.Complement() : set);
       REQUIRE(nodes.Finish(root).ok());
       GrammarAutomaton automaton(nodes, root);
+      const GrammarAutomaton::StateId start = automaton.Start();
       int wrong = 0;
       for (uint32_t code = 0x20; code <= 0x10ffff; code = code == 0xd7ff ? 0xe000 : code + 1) {
         if (code == '"' || code == '\\') continue;
         std::string bytes;
         AppendUtf8(code, bytes);
-        GrammarAutomaton::StateId state = automaton.start();
+        GrammarAutomaton::StateId state = start;
         for (const char byte : bytes)
           state = state < 0 ? state : automaton.Step(state, static_cast<unsigned char>(byte));
         const bool in = std::any_of(ranges.begin(), ranges.end(),
@@ -398,7 +400,7 @@ TEST_CASE("grammar: the mask is exactly the tokens that can be taken") {
     for (int walk = 0; walk < 4; ++walk) {
       GrammarState state(grammar);
       GrammarAutomaton plain(grammar->nodes(), grammar->root());
-      GrammarAutomaton::StateId at = plain.start();
+      GrammarAutomaton::StateId at = plain.Start();
       for (int step = 0; step < 40; ++step) {
         const uint64_t* allowed = state.Allowed();
         std::vector<int32_t> tokens;
@@ -567,6 +569,20 @@ TEST_CASE("grammar: random replies always parse, end, and are taken again by ano
                 .find("no JSON") == std::string::npos);
       CHECK(Takes(schema, reply));
     }
+  }
+}
+
+TEST_CASE("grammar: the next reply starts over, wherever the one before stopped") {
+  GrammarState state(Compile(kCalls));
+  const std::vector<int32_t> tokens =
+      Small().tokenizer.Encode(R"({"name": "set_light", "arguments": {"room": "kitchen", "on": true}})", false).value();
+  for (size_t stop = 0; stop <= tokens.size(); ++stop) {
+    for (size_t i = 0; i < stop; ++i) REQUIRE(state.Accept(tokens[i]).ok());
+    CHECK(state.complete() == (stop == tokens.size()));
+    state.Restart();
+    GrammarState fresh(Compile(kCalls));
+    const size_t words = static_cast<size_t>((Small().tokenizer.size() + 63) / 64);
+    CHECK(std::equal(state.Allowed(), state.Allowed() + words, fresh.Allowed()));
   }
 }
 
