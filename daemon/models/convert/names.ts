@@ -1,8 +1,8 @@
 /**
  * Which tensor of a Hugging Face checkpoint becomes which tensor of the GGUF files. Names and shapes are llama.cpp's,
- * so that it can read what it supports; where it has none (the audio encoder's strided convolutions' norms), ours
- * follow its style. Two shapes differ from what its own converter writes, because its graph wants them so:
- * `layer_scale.gamma` and the stem's bias are [1, C, 1, 1].
+ * so that it can read what it supports; where it maps none (the norms of the audio encoder's strided convolutions), ours
+ * follow its style. One shape differs from what its own converter writes, because its graph wants it so:
+ * `layer_scale.gamma` is [1, C, 1, 1], as the stem's bias is. addon/MODEL.md says what each tensor is.
  */
 
 export type Target = 'text' | 'multimodal';
