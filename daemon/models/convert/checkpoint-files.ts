@@ -4,9 +4,18 @@ import { HearthError } from '../../errors';
 
 const maxJsonBytes = 1 << 20;
 
+/** Undefined for what JSON cannot say, or what is nested too deep to be written. */
+export function toJson(value: unknown): string | undefined {
+  try {
+    return JSON.stringify(value);
+  } catch {
+    return undefined;
+  }
+}
+
 /** What a file says, short enough for a message, whatever it is. */
 export function shown(value: unknown): string {
-  const text = JSON.stringify(value) ?? 'nothing';
+  const text = toJson(value) ?? (value === undefined ? 'nothing' : 'something deeply nested');
   return text.length > 96 ? `${text.slice(0, 96)}...` : text;
 }
 

@@ -3,7 +3,7 @@ import { existsSync, statfsSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { HearthError } from '../../errors';
 import { withoutMissingTowers } from './check-structure';
-import { isObject, malformed, readJsonObject, readWhole, shown } from './checkpoint-files';
+import { isObject, malformed, readJsonObject, readWhole, shown, toJson } from './checkpoint-files';
 import { GgufWriter } from './gguf-writer';
 import { type Metadata, multimodalMetadata, textMetadata } from './metadata';
 import { parseModelConfig } from './model-config';
@@ -71,14 +71,20 @@ function readImageSize(directory: string): number {
 
 function readPrompts(directory: string): string | undefined {
   const path = join(directory, 'prompts.json');
-  return existsSync(path) ? JSON.stringify(readJsonObject(path)) : undefined;
+  if (!existsSync(path)) return undefined;
+  const text = toJson(readJsonObject(path));
+  if (text === undefined) throw malformed(path, 'expected prompts, found something deeply nested');
+  return text;
 }
 
 export function multimodalPathFor(outPath: string): string {
   return join(dirname(outPath), `mmproj-${basename(outPath)}`);
 }
 
-/** Rejects with `CHECKPOINT_*`, `FILE_WRITE_FAILED` or `CANCELLED`; files that had the outputs' names are then still as they were. */
+/**
+ * Rejects with `CHECKPOINT_*`, `FILE_WRITE_FAILED` or `CANCELLED`. Files that had the outputs' names are then as they
+ * were, unless it was the very last step, giving the second file its name, that failed.
+ */
 export async function convertCheckpoint(options: ConvertOptions): Promise<ConvertResult> {
   const { checkpointDir, signal, onProgress } = options;
   const outPath = resolve(options.outPath);

@@ -1,6 +1,6 @@
 /** A checkpoint's `config.json`, cut down to what the files need and checked. Defaults are those of transformers 5.18. */
 import { HearthError } from '../../errors';
-import { isObject, malformed, shown } from './checkpoint-files';
+import { isObject, malformed, shown, toJson } from './checkpoint-files';
 
 /** Pieces, and values in a row, beyond which a configuration cannot be meant. */
 const maxVocab = 1 << 20;
@@ -106,7 +106,7 @@ function count(json: Json, key: string, min: number, max: number, otherwise?: nu
 /** A setting the runtime has no alternative to. */
 function only(json: Json, key: string, value: unknown): void {
   const found = json[key];
-  if (found !== undefined && found !== null && JSON.stringify(found) !== JSON.stringify(value))
+  if (found !== undefined && found !== null && toJson(found) !== toJson(value))
     throw unsupported(key, shown(value), found);
 }
 

@@ -123,7 +123,7 @@ export function sortTensors(checkpoint: Checkpoint): Map<string, Source[]> {
     if (sources.some((source) => source.mapping.stack?.index === mapping.stack?.index)) {
       throw new HearthError(
         'CHECKPOINT_MALFORMED',
-        `tensors ${sources[0]?.tensor.name} and ${tensor.name} are the same part of the model`,
+        `tensors ${shown(sources[0]?.tensor.name)} and ${shown(tensor.name)} are the same part of the model`,
       );
     }
     sources.push({ mapping, tensor });

@@ -3,6 +3,7 @@
  * as patterns, slowest dimension first: a number must be met, a name stands for the same number wherever it occurs.
  */
 import { HearthError } from '../../errors';
+import { shown } from './checkpoint-files';
 
 /** A tensor of the files, as the checkpoint has it. */
 export interface Part {
@@ -38,7 +39,7 @@ export class Structure {
     ) {
       throw new HearthError(
         'CHECKPOINT_MALFORMED',
-        `tensor ${part.source}: expected shape [${expected.join(', ')}], found [${part.shape.join(', ')}]`,
+        `tensor ${shown(part.source)}: expected shape [${expected.join(', ')}], found [${part.shape.join(', ')}]`,
       );
     }
     pattern.forEach((size, i) => {
@@ -52,7 +53,7 @@ export class Structure {
     if (first !== undefined) {
       throw new HearthError(
         'CHECKPOINT_MALFORMED',
-        `tensor ${first.source} is no part of the model that config.json describes${this.left.size > 1 ? `, nor are ${this.left.size - 1} others` : ''}`,
+        `tensor ${shown(first.source)} is no part of the model that config.json describes${this.left.size > 1 ? `, nor are ${this.left.size - 1} others` : ''}`,
       );
     }
   }

@@ -28,6 +28,8 @@ interface Entry {
   data_offsets: [number, number];
 }
 
+const deep = '['.repeat(450_000) + ']'.repeat(450_000);
+
 describe('a hostile checkpoint', () => {
   let root: string;
   let base: string;
@@ -124,6 +126,18 @@ describe('a hostile checkpoint', () => {
       'CHECKPOINT_MALFORMED',
     ],
     ['an entry that is no object', (h) => Object.assign(h, { 'model.norm.weight': 7 }), 'CHECKPOINT_UNSUPPORTED'],
+    [
+      'a very long name of a kind that exists',
+      (h) =>
+        Object.assign(h, {
+          [`model.vision_tower.timm_model.blocks.0.0.${'x'.repeat(1 << 20)}.weight`]: {
+            dtype: 'F32',
+            shape: [0],
+            data_offsets: [0, 0],
+          },
+        }),
+      'CHECKPOINT_MALFORMED',
+    ],
     [
       'a very long name',
       (h) => Object.assign(h, { ['x'.repeat(1 << 20)]: { dtype: 'F32', shape: [0], data_offsets: [0, 0] } }),
@@ -222,6 +236,14 @@ describe('a hostile checkpoint', () => {
     ['its weights missing', { 'model.safetensors': null }, 'CHECKPOINT_INCOMPLETE'],
     ['an empty tokenizer', { 'tokenizer.model': '' }, 'CHECKPOINT_MALFORMED'],
     ['a tokenizer that is text', { 'tokenizer.model': 'once upon a time' }, 'CHECKPOINT_MALFORMED'],
+    ['prompts half a million brackets deep', { 'prompts.json': `{"a": ${deep}}` }, 'CHECKPOINT_MALFORMED'],
+    ['a picture size as deep', { 'preprocessor_config.json': `{"size": ${deep}}` }, 'CHECKPOINT_MALFORMED'],
+    [
+      'a configuration as deep',
+      { 'config.json': `{"model_type": "gemma3n_text", "hidden_activation": ${deep}}` },
+      'CHECKPOINT_UNSUPPORTED',
+    ],
+    ['an index as deep', { 'model.safetensors.index.json': `{"weight_map": {"a": ${deep}}}` }, 'CHECKPOINT_MALFORMED'],
     ['prompts that are no object', { 'prompts.json': '[]' }, 'CHECKPOINT_MALFORMED'],
     [
       'an image size nobody encodes',
