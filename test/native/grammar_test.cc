@@ -102,6 +102,47 @@ bool OnlyByte(GrammarState& state, char byte) {
   return Bit(allowed, Small().tokenizer.Find(std::string_view(&byte, 1)));
 }
 
+// Follows a reply twice: as the product does, and byte by byte with every token by itself.
+class ExactWalk {
+ public:
+  ExactWalk(const std::shared_ptr<const Grammar>& grammar, const Vocabulary& vocabulary)
+      : vocabulary_(vocabulary), state_(grammar), plain_(grammar->nodes(), grammar->root()), at_(plain_.Start()) {}
+
+  // The tokens that can be taken; exactly these and the ends must be allowed.
+  std::vector<int32_t> Check() {
+    const Tokenizer& tokenizer = vocabulary_.tokenizer;
+    const uint64_t* allowed = state_.Allowed();
+    std::vector<int32_t> tokens;
+    int wrong = 0;
+    for (int32_t id = 0; id < tokenizer.size(); ++id) {
+      const std::string_view bytes = vocabulary_.trie->Bytes(id);
+      const bool fits = !bytes.empty() && Run(bytes) >= 0;
+      const bool ends = plain_.complete(at_) && (id == tokenizer.eos() || id == tokenizer.Find("<end_of_turn>"));
+      wrong += Bit(allowed, id) != (fits || ends);
+      if (fits) tokens.push_back(id);
+    }
+    REQUIRE(wrong == 0);
+    return tokens;
+  }
+
+  void Take(int32_t token) {
+    REQUIRE(state_.Accept(token).ok());
+    at_ = Run(vocabulary_.tokenizer.Bytes(token));
+  }
+
+ private:
+  GrammarAutomaton::StateId Run(std::string_view bytes) {
+    GrammarAutomaton::StateId to = at_;
+    for (const char byte : bytes) to = to < 0 ? to : plain_.Step(to, static_cast<unsigned char>(byte));
+    return to;
+  }
+
+  const Vocabulary& vocabulary_;
+  GrammarState state_;
+  GrammarAutomaton plain_;
+  GrammarAutomaton::StateId at_;
+};
+
 constexpr char kCalls[] = R"({"anyOf": [
   {"type": "object", "properties": {"name": {"const": "set_light"}, "arguments": {"type": "object", "properties":
      {"room": {"enum": ["kitchen", "living_room"]}, "on": {"type": "boolean"}}, "required": ["room", "on"], "additionalProperties": false}},
@@ -384,43 +425,35 @@ TEST_CASE("grammar: values nest 64 levels deep and no deeper") {
 }
 
 TEST_CASE("grammar: the mask is exactly the tokens that can be taken") {
-  const char* schemas[] = {
-      kCalls,
-      R"({"type": "string", "minLength": 3, "maxLength": 20})",
-      R"({"type": "array", "items": {"type": "string", "maxLength": 30}, "minItems": 2, "maxItems": 3})",
-      R"({"type": "string", "pattern": "(ab|a){2,40}c"})",
-      R"({"type": "number", "minimum": -5, "maximum": 120.5})",
-      "true",
-  };
   std::mt19937 random(9);
-  const Tokenizer& tokenizer = Small().tokenizer;
-  for (const char* schema : schemas) {
+  for (const char* schema : {
+           kCalls,
+           R"({"type": "string", "minLength": 3, "maxLength": 20})",
+           R"({"type": "array", "items": {"type": "string", "maxLength": 30}, "minItems": 2, "maxItems": 3})",
+           R"({"type": "string", "pattern": "(ab|a){2,40}c"})",
+           R"({"type": "number", "minimum": -5, "maximum": 120.5})",
+           "true",
+       }) {
     CAPTURE(schema);
     const auto grammar = Compile(schema);
     for (int walk = 0; walk < 4; ++walk) {
-      GrammarState state(grammar);
-      GrammarAutomaton plain(grammar->nodes(), grammar->root());
-      GrammarAutomaton::StateId at = plain.Start();
+      ExactWalk exact(grammar, Small());
       for (int step = 0; step < 40; ++step) {
-        const uint64_t* allowed = state.Allowed();
-        std::vector<int32_t> tokens;
-        int wrong = 0;
-        for (int32_t id = 0; id < tokenizer.size(); ++id) {
-          GrammarAutomaton::StateId to = Small().trie->Bytes(id).empty() ? GrammarAutomaton::kDead : at;
-          for (const char byte : Small().trie->Bytes(id))
-            to = to < 0 ? to : plain.Step(to, static_cast<unsigned char>(byte));
-          const bool end = plain.complete(at) && (id == tokenizer.eos() || id == tokenizer.Find("<end_of_turn>"));
-          wrong += Bit(allowed, id) != (to >= 0 || end);
-          if (to >= 0) tokens.push_back(id);
-        }
-        REQUIRE(wrong == 0);
+        const std::vector<int32_t> tokens = exact.Check();
         if (tokens.empty()) break;
-        const int32_t token = tokens[random() % tokens.size()];
-        REQUIRE(state.Accept(token).ok());
-        for (const char byte : tokenizer.Bytes(token)) at = plain.Step(at, static_cast<unsigned char>(byte));
+        exact.Take(tokens[random() % tokens.size()]);
       }
     }
   }
+  // A vocabulary with long tokens, and every distance there is from a string's bounds.
+  const Vocabulary gemma("build/gemma-vocabulary.gguf");
+  ExactWalk exact(Compile(R"({"type": "string", "minLength": 30, "maxLength": 80})", gemma), gemma);
+  exact.Take(gemma.tokenizer.Find("\""));
+  for (int length = 0; length < 80; ++length) {
+    CHECK(exact.Check().size() > 0);
+    exact.Take(gemma.tokenizer.Find("a"));
+  }
+  exact.Check();
 }
 
 TEST_CASE("grammar: schemas made to be expensive") {

@@ -54,6 +54,7 @@ TEST_CASE("json: what is none says where") {
                            "\"\\x\"",
                            "\"\\u12\"",
                            "\"\\ud83d\"",
+                           "\"\\ud83d\\ud83d\"",
                            "\"\\ud83d\\u0041\"",
                            "\"\\udd25\"",
                            "\"a\nb\"",
