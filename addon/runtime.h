@@ -49,13 +49,13 @@ struct ModelInfo {
   int64_t hidden = 0, vocab = 0, context_length = 0;
   bool vision = false, audio = false;
   int64_t image_soft_tokens = 0, audio_soft_tokens = 0;
-  int64_t image_size = 0;              // the side the model was trained with
-  std::vector<std::string> slices;     // names Session::SetSlice takes
-  std::vector<int64_t> ffn_widths;     // per layer, in the file
+  int64_t image_size = 0;           // the side the model was trained with
+  std::vector<std::string> slices;  // names Session::SetSlice takes
+  std::vector<int64_t> ffn_widths;  // per layer, in the file
   std::string isa;
   int threads = 0;
   uint64_t kv_bytes_per_position = 0;
-  std::string prompts;                 // JSON, as the model file has it; may be empty
+  std::string prompts;  // JSON, as the model file has it; may be empty
   SpecialTokens special;
 };
 
@@ -66,15 +66,15 @@ struct SoftTokens {
 };
 
 struct SliceOptions {
-  std::string name;                  // a name from ModelInfo::slices; empty: the widths below
-  std::vector<int64_t> ffn_widths;   // one a layer of the file
+  std::string name;                 // a name from ModelInfo::slices; empty: the widths below
+  std::vector<int64_t> ffn_widths;  // one a layer of the file
   std::vector<int> skipped_layers;
 };
 
 struct Sampled {
   int32_t token = -1;
-  bool end = false;   // an end-of-turn or end-of-stream token: nothing was appended
-  std::string text;   // what can be shown now: whole UTF-8 characters only
+  bool end = false;  // an end-of-turn or end-of-stream token: nothing was appended
+  std::string text;  // what can be shown now: whole UTF-8 characters only
 };
 
 class Engine {

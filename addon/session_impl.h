@@ -27,8 +27,8 @@ struct Session::Impl {
   std::shared_ptr<Engine::Impl> engine;
   KvCache kv;
   Slice slice;
-  std::vector<int32_t> ids;     // the whole timeline
-  int64_t position = 0;         // how many of them are in the cache
+  std::vector<int32_t> ids;  // the whole timeline
+  int64_t position = 0;      // how many of them are in the cache
   // For each pending token the row of `soft_rows` that stands for it, or -1.
   std::vector<int64_t> soft_index;
   std::vector<float> soft_rows;

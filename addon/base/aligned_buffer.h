@@ -39,7 +39,8 @@ class AlignedBuffer {
     size_ = 0;
     if (count == 0) return Status();
     if (count > (SIZE_MAX - kAlignment) / sizeof(T)) {
-      return Error(Code::OUT_OF_MEMORY, "a buffer of %zu values of %zu bytes does not fit the address space", count, sizeof(T));
+      return Error(Code::OUT_OF_MEMORY, "a buffer of %zu values of %zu bytes does not fit the address space", count,
+                   sizeof(T));
     }
     const size_t bytes = (count * sizeof(T) + kAlignment - 1) / kAlignment * kAlignment;
     data_ = static_cast<T*>(std::aligned_alloc(kAlignment, bytes));

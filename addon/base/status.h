@@ -68,8 +68,8 @@ Status Error(Code code, const char* format, ...) __attribute__((format(printf, 2
 
 #define HEARTH_CONCAT_INNER(a, b) a##b
 #define HEARTH_CONCAT(a, b) HEARTH_CONCAT_INNER(a, b)
-#define HEARTH_RETURN_IF_ERROR(expression)                            \
-  do {                                                                \
+#define HEARTH_RETURN_IF_ERROR(expression)                                      \
+  do {                                                                          \
     if (::hearth::Status status_ = (expression); !status_.ok()) return status_; \
   } while (false)
 // HEARTH_ASSIGN_OR_RETURN(auto x, F()): declares x, or returns F's error.

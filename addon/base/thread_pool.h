@@ -29,9 +29,10 @@ class ThreadPool {
   template <typename Body>
   void For(int64_t count, int64_t grain, Body&& body) {
     using Fn = std::remove_reference_t<Body>;
-    Dispatch(count, grain, [](void* context, int64_t begin, int64_t end, int thread) {
-      (*static_cast<Fn*>(context))(begin, end, thread);
-    }, const_cast<void*>(static_cast<const void*>(std::addressof(body))));
+    Dispatch(
+        count, grain,
+        [](void* context, int64_t begin, int64_t end, int thread) { (*static_cast<Fn*>(context))(begin, end, thread); },
+        const_cast<void*>(static_cast<const void*>(std::addressof(body))));
   }
 
  private:

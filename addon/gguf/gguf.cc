@@ -137,7 +137,8 @@ StatusOr<std::shared_ptr<const GgufFile>> GgufFile::Open(const std::string& path
   file->data_ = map->data();
   file->size_ = map->size();
   file->map_ = std::move(map);
-  if (Status status = file->ParseAll(); !status.ok()) return Error(status.code(), "%s: %s", path.c_str(), status.message().c_str());
+  if (Status status = file->ParseAll(); !status.ok())
+    return Error(status.code(), "%s: %s", path.c_str(), status.message().c_str());
   return std::shared_ptr<const GgufFile>(std::move(file));
 }
 
@@ -154,9 +155,11 @@ Status GgufFile::ParseAll() {
   uint32_t magic, version;
   uint64_t tensor_count, key_count;
   HEARTH_RETURN_IF_ERROR(cursor.Read(&magic, "the magic number"));
-  if (magic != 0x46554747) return Error(Code::GGUF_MALFORMED, "not a GGUF file: it starts with 0x%08x, not \"GGUF\"", magic);
+  if (magic != 0x46554747)
+    return Error(Code::GGUF_MALFORMED, "not a GGUF file: it starts with 0x%08x, not \"GGUF\"", magic);
   HEARTH_RETURN_IF_ERROR(cursor.Read(&version, "the version"));
-  if (version != 2 && version != 3) return Error(Code::GGUF_UNSUPPORTED, "GGUF version %u; versions 2 and 3 are read", version);
+  if (version != 2 && version != 3)
+    return Error(Code::GGUF_UNSUPPORTED, "GGUF version %u; versions 2 and 3 are read", version);
   HEARTH_RETURN_IF_ERROR(cursor.Read(&tensor_count, "the tensor count"));
   HEARTH_RETURN_IF_ERROR(cursor.Read(&key_count, "the key count"));
   if (tensor_count > kMaxTensors || key_count > kMaxKeys) {
@@ -193,8 +196,9 @@ Status GgufFile::ParseAll() {
                      static_cast<unsigned>(value.element));
       }
       if (value.count > cursor.left() / bytes) {
-        return Error(Code::GGUF_TRUNCATED, "key %s claims %llu values, the file has %llu bytes left", Quoted(name).c_str(),
-                     static_cast<unsigned long long>(value.count), static_cast<unsigned long long>(cursor.left()));
+        return Error(Code::GGUF_TRUNCATED, "key %s claims %llu values, the file has %llu bytes left",
+                     Quoted(name).c_str(), static_cast<unsigned long long>(value.count),
+                     static_cast<unsigned long long>(cursor.left()));
       }
       HEARTH_RETURN_IF_ERROR(cursor.Skip(value.count * bytes, "a value"));
     }
@@ -206,7 +210,8 @@ Status GgufFile::ParseAll() {
   HEARTH_ASSIGN_OR_RETURN(const int64_t alignment_or, IntOr("general.alignment", 32, 8, kMaxAlignment));
   const uint64_t alignment = static_cast<uint64_t>(alignment_or);
   if ((alignment & (alignment - 1)) != 0) {
-    return Error(Code::GGUF_MALFORMED, "general.alignment is %llu, not a power of two", static_cast<unsigned long long>(alignment));
+    return Error(Code::GGUF_MALFORMED, "general.alignment is %llu, not a power of two",
+                 static_cast<unsigned long long>(alignment));
   }
 
   struct Entry {
@@ -253,7 +258,8 @@ Status GgufFile::ParseAll() {
     const uint64_t blocks = elements / static_cast<uint64_t>(shape.values);
     if (blocks > size_ / static_cast<uint64_t>(shape.bytes)) {
       return Error(Code::GGUF_TRUNCATED, "tensor %s claims %llu values, more than the whole file of %llu bytes holds",
-                   Quoted(name).c_str(), static_cast<unsigned long long>(elements), static_cast<unsigned long long>(size_));
+                   Quoted(name).c_str(), static_cast<unsigned long long>(elements),
+                   static_cast<unsigned long long>(size_));
     }
     tensor.bytes = blocks * static_cast<uint64_t>(shape.bytes);
     if (!by_name_.emplace(tensor.name, entries.size()).second) {
@@ -398,7 +404,8 @@ StatusOr<std::vector<int64_t>> GgufFile::Ints(std::string_view key) const {
   std::vector<int64_t> numbers;
   numbers.reserve(value->count);
   for (uint64_t i = 0; i < value->count; ++i) {
-    HEARTH_ASSIGN_OR_RETURN(const int64_t number, ReadInt(key, value->element, value->data + i * TypeBytes(value->element)));
+    HEARTH_ASSIGN_OR_RETURN(const int64_t number,
+                            ReadInt(key, value->element, value->data + i * TypeBytes(value->element)));
     numbers.push_back(number);
   }
   return numbers;
@@ -411,7 +418,8 @@ StatusOr<std::vector<double>> GgufFile::Floats(std::string_view key) const {
   std::vector<double> numbers;
   numbers.reserve(value->count);
   for (uint64_t i = 0; i < value->count; ++i) {
-    HEARTH_ASSIGN_OR_RETURN(const double number, ReadFloat(key, value->element, value->data + i * TypeBytes(value->element)));
+    HEARTH_ASSIGN_OR_RETURN(const double number,
+                            ReadFloat(key, value->element, value->data + i * TypeBytes(value->element)));
     numbers.push_back(number);
   }
   return numbers;

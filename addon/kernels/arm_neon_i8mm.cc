@@ -3,8 +3,12 @@
 #include <stdint.h>
 
 #include "addon/kernels/kernels.h"
+
+// After the declarations it implements.
 #include "addon/kernels/arm_neon_f32.inc"
 
+// One kernel a line, in the order of kernels.h.
+// clang-format off
 extern "C" const struct hearth_kernels hearth_kernels_arm_neon_i8mm = {
     "arm_neon_i8mm",
 #define HEARTH_WEIGHT_KERNELS(type) gemv_##type, dequantize_##type,
@@ -16,3 +20,4 @@ extern "C" const struct hearth_kernels hearth_kernels_arm_neon_i8mm = {
     sum_squares_f32,
     scale_f32,
 };
+// clang-format on

@@ -77,29 +77,29 @@ static float dot_f32(const float* a, const float* b, int64_t n) {
 
 static float dot_f32_row(const uint8_t* w, int64_t n, const float* x) { return dot_f32((const float*)w, x, n); }
 
-#define DOT_BY_BLOCK(type, values, bytes)                                           \
-  static float dot_##type##_row(const uint8_t* w, int64_t n, const float* x) {      \
-    float sum = 0;                                                                  \
-    float row[values];                                                              \
-    int64_t i = 0;                                                                  \
-    for (; i + values <= n; i += values, w += bytes) {                              \
-      dequantize_##type(w, values, row);                                            \
-      sum += dot_f32(row, x + i, values);                                           \
-    }                                                                               \
-    if (i < n) {                                                                    \
-      dequantize_##type(w, n - i, row);                                             \
-      sum += dot_f32(row, x + i, n - i);                                            \
-    }                                                                               \
-    return sum;                                                                     \
+#define DOT_BY_BLOCK(type, values, bytes)                                      \
+  static float dot_##type##_row(const uint8_t* w, int64_t n, const float* x) { \
+    float sum = 0;                                                             \
+    float row[values];                                                         \
+    int64_t i = 0;                                                             \
+    for (; i + values <= n; i += values, w += bytes) {                         \
+      dequantize_##type(w, values, row);                                       \
+      sum += dot_f32(row, x + i, values);                                      \
+    }                                                                          \
+    if (i < n) {                                                               \
+      dequantize_##type(w, n - i, row);                                        \
+      sum += dot_f32(row, x + i, n - i);                                       \
+    }                                                                          \
+    return sum;                                                                \
   }
 DOT_BY_BLOCK(f16, 32, 64)
 DOT_BY_BLOCK(bf16, 32, 64)
 DOT_BY_BLOCK(q8_0, 32, 34)
 DOT_BY_BLOCK(q4_0, 32, 18)
 
-#define HEARTH_WEIGHT_KERNELS(type)                                                                                    \
-  static void gemv_##type(const uint8_t* w, int64_t row_bytes, int64_t n, const float* x, int64_t rows, float* y) {    \
-    for (int64_t r = 0; r < rows; ++r) y[r] = dot_##type##_row(w + r * row_bytes, n, x);                               \
+#define HEARTH_WEIGHT_KERNELS(type)                                                                                 \
+  static void gemv_##type(const uint8_t* w, int64_t row_bytes, int64_t n, const float* x, int64_t rows, float* y) { \
+    for (int64_t r = 0; r < rows; ++r) y[r] = dot_##type##_row(w + r * row_bytes, n, x);                            \
   }
 #include "addon/kernels/kernel_list.inc"
 #undef HEARTH_WEIGHT_KERNELS
@@ -125,6 +125,8 @@ static void scale_f32(const float* x, float scale, const float* weight, float* y
   }
 }
 
+// One kernel a line, in the order of kernels.h.
+// clang-format off
 extern "C" const struct hearth_kernels hearth_kernels_scalar = {
     "scalar",
 #define HEARTH_WEIGHT_KERNELS(type) gemv_##type, dequantize_##type,
@@ -136,3 +138,4 @@ extern "C" const struct hearth_kernels hearth_kernels_scalar = {
     sum_squares_f32,
     scale_f32,
 };
+// clang-format on

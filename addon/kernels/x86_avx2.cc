@@ -4,7 +4,6 @@
 
 #include "addon/kernels/kernels.h"
 
-
 static float horizontal_sum(__m256 v) {
   __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
   s = _mm_add_ps(s, _mm_movehl_ps(s, s));
@@ -149,9 +148,9 @@ static float dot_q4_0_row(const uint8_t* w, int64_t n, const float* x) {
   return horizontal_sum(sum);
 }
 
-#define HEARTH_WEIGHT_KERNELS(type)                                                                                    \
-  static void gemv_##type(const uint8_t* w, int64_t row_bytes, int64_t n, const float* x, int64_t rows, float* y) {    \
-    for (int64_t r = 0; r < rows; ++r) y[r] = dot_##type##_row(w + r * row_bytes, n, x);                               \
+#define HEARTH_WEIGHT_KERNELS(type)                                                                                 \
+  static void gemv_##type(const uint8_t* w, int64_t row_bytes, int64_t n, const float* x, int64_t rows, float* y) { \
+    for (int64_t r = 0; r < rows; ++r) y[r] = dot_##type##_row(w + r * row_bytes, n, x);                            \
   }
 #include "addon/kernels/kernel_list.inc"
 #undef HEARTH_WEIGHT_KERNELS
@@ -221,6 +220,8 @@ static void scale_f32(const float* x, float scale, const float* weight, float* y
   for (; i < n; ++i) y[i] = weight == 0 ? x[i] * scale : x[i] * scale * weight[i];
 }
 
+// One kernel a line, in the order of kernels.h.
+// clang-format off
 extern "C" const struct hearth_kernels hearth_kernels_x86_avx2 = {
     "x86_avx2",
 #define HEARTH_WEIGHT_KERNELS(type) gemv_##type, dequantize_##type,
@@ -232,3 +233,4 @@ extern "C" const struct hearth_kernels hearth_kernels_x86_avx2 = {
     sum_squares_f32,
     scale_f32,
 };
+// clang-format on

@@ -86,20 +86,20 @@ static float dot_f32(const float* a, const float* b, int64_t n) {
 
 static float dot_f32_row(const uint8_t* w, int64_t n, const float* x) { return dot_f32((const float*)w, x, n); }
 
-#define DOT_16BIT(type)                                                                                       \
-  static float dot_##type##_row(const uint8_t* w, int64_t n, const float* x) {                                \
-    const uint16_t* values = (const uint16_t*)w;                                                              \
-    __m512 s0 = _mm512_setzero_ps(), s1 = s0;                                                                 \
-    int64_t i = 0;                                                                                            \
-    for (; i + 32 <= n; i += 32) {                                                                            \
-      s0 = _mm512_fmadd_ps(load_##type(values + i, 0xffff), _mm512_loadu_ps(x + i), s0);                      \
-      s1 = _mm512_fmadd_ps(load_##type(values + i + 16, 0xffff), _mm512_loadu_ps(x + i + 16), s1);            \
-    }                                                                                                         \
-    for (; i < n; i += 16) {                                                                                  \
-      const __mmask16 mask = tail_mask(n - i);                                                                \
-      s0 = _mm512_fmadd_ps(load_##type(values + i, mask), _mm512_maskz_loadu_ps(mask, x + i), s0);            \
-    }                                                                                                         \
-    return _mm512_reduce_add_ps(_mm512_add_ps(s0, s1));                                                       \
+#define DOT_16BIT(type)                                                                            \
+  static float dot_##type##_row(const uint8_t* w, int64_t n, const float* x) {                     \
+    const uint16_t* values = (const uint16_t*)w;                                                   \
+    __m512 s0 = _mm512_setzero_ps(), s1 = s0;                                                      \
+    int64_t i = 0;                                                                                 \
+    for (; i + 32 <= n; i += 32) {                                                                 \
+      s0 = _mm512_fmadd_ps(load_##type(values + i, 0xffff), _mm512_loadu_ps(x + i), s0);           \
+      s1 = _mm512_fmadd_ps(load_##type(values + i + 16, 0xffff), _mm512_loadu_ps(x + i + 16), s1); \
+    }                                                                                              \
+    for (; i < n; i += 16) {                                                                       \
+      const __mmask16 mask = tail_mask(n - i);                                                     \
+      s0 = _mm512_fmadd_ps(load_##type(values + i, mask), _mm512_maskz_loadu_ps(mask, x + i), s0); \
+    }                                                                                              \
+    return _mm512_reduce_add_ps(_mm512_add_ps(s0, s1));                                            \
   }
 DOT_16BIT(f16)
 DOT_16BIT(bf16)
@@ -126,9 +126,9 @@ static float dot_q4_0_row(const uint8_t* w, int64_t n, const float* x) {
   return _mm512_reduce_add_ps(sum);
 }
 
-#define HEARTH_WEIGHT_KERNELS(type)                                                                                    \
-  static void gemv_##type(const uint8_t* w, int64_t row_bytes, int64_t n, const float* x, int64_t rows, float* y) {    \
-    for (int64_t r = 0; r < rows; ++r) y[r] = dot_##type##_row(w + r * row_bytes, n, x);                               \
+#define HEARTH_WEIGHT_KERNELS(type)                                                                                 \
+  static void gemv_##type(const uint8_t* w, int64_t row_bytes, int64_t n, const float* x, int64_t rows, float* y) { \
+    for (int64_t r = 0; r < rows; ++r) y[r] = dot_##type##_row(w + r * row_bytes, n, x);                            \
   }
 #include "addon/kernels/kernel_list.inc"
 #undef HEARTH_WEIGHT_KERNELS
@@ -189,6 +189,8 @@ static void scale_f32(const float* x, float scale, const float* weight, float* y
   }
 }
 
+// One kernel a line, in the order of kernels.h.
+// clang-format off
 extern "C" const struct hearth_kernels hearth_kernels_x86_avx512vnni = {
     "x86_avx512vnni",
 #define HEARTH_WEIGHT_KERNELS(type) gemv_##type, dequantize_##type,
@@ -200,3 +202,4 @@ extern "C" const struct hearth_kernels hearth_kernels_x86_avx512vnni = {
     sum_squares_f32,
     scale_f32,
 };
+// clang-format on

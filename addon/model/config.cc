@@ -33,7 +33,8 @@ Status Disagree(const char* what, int64_t expected, int64_t found) {
 StatusOr<Config> Config::Load(const GgufFile& file) {
   HEARTH_ASSIGN_OR_RETURN(const std::string architecture, file.StringOr("general.architecture", ""));
   if (architecture != "gemma3n") {
-    return Error(Code::MODEL_UNSUPPORTED, "the architecture is \"%s\"; only \"gemma3n\" is run", architecture.substr(0, 64).c_str());
+    return Error(Code::MODEL_UNSUPPORTED, "the architecture is \"%s\"; only \"gemma3n\" is run",
+                 architecture.substr(0, 64).c_str());
   }
   Config c;
   HEARTH_ASSIGN_OR_RETURN(c.name, file.StringOr("general.name", "gemma-3n"));
@@ -49,7 +50,8 @@ StatusOr<Config> Config::Load(const GgufFile& file) {
                  static_cast<long long>(heads), static_cast<long long>(kv_heads));
   }
   HEARTH_ASSIGN_OR_RETURN(c.head_dim, file.Int(Key("attention.key_length"), 2, 8192));
-  if (c.head_dim % 2 != 0) return Error(Code::MODEL_MISMATCH, "the head size %lld is odd", static_cast<long long>(c.head_dim));
+  if (c.head_dim % 2 != 0)
+    return Error(Code::MODEL_MISMATCH, "the head size %lld is odd", static_cast<long long>(c.head_dim));
   HEARTH_ASSIGN_OR_RETURN(const int64_t value_length, file.IntOr(Key("attention.value_length"), c.head_dim, 1, 8192));
   if (value_length != c.head_dim) return Disagree("value heads as wide as key heads", c.head_dim, value_length);
   HEARTH_ASSIGN_OR_RETURN(c.ple_dim, file.Int(Key("embedding_length_per_layer_input"), 1, kMaxWidth));
@@ -79,7 +81,8 @@ StatusOr<Config> Config::Load(const GgufFile& file) {
   const std::string pattern_key = Key("attention.sliding_window_pattern");
   if (file.Has(pattern_key)) {
     HEARTH_ASSIGN_OR_RETURN(const std::vector<int64_t> pattern, file.Ints(pattern_key));
-    if (static_cast<int64_t>(pattern.size()) != layers) return Disagree("entries of sliding_window_pattern", layers, static_cast<int64_t>(pattern.size()));
+    if (static_cast<int64_t>(pattern.size()) != layers)
+      return Disagree("entries of sliding_window_pattern", layers, static_cast<int64_t>(pattern.size()));
     for (int64_t is_local : pattern) c.local.push_back(is_local != 0);
   } else {
     for (int i = 0; i < c.layers; ++i) c.local.push_back((i + 1) % 5 != 0);
@@ -89,7 +92,8 @@ StatusOr<Config> Config::Load(const GgufFile& file) {
   const std::string sparsity_key = Key("activation_sparsity_scale");
   if (file.Has(sparsity_key)) {
     HEARTH_ASSIGN_OR_RETURN(const std::vector<double> z, file.Floats(sparsity_key));
-    if (static_cast<int64_t>(z.size()) != layers) return Disagree("entries of activation_sparsity_scale", layers, static_cast<int64_t>(z.size()));
+    if (static_cast<int64_t>(z.size()) != layers)
+      return Disagree("entries of activation_sparsity_scale", layers, static_cast<int64_t>(z.size()));
     for (int i = 0; i < c.layers; ++i) c.sparsity_z[i] = static_cast<float>(z[i]);
   }
 
@@ -99,7 +103,8 @@ StatusOr<Config> Config::Load(const GgufFile& file) {
     if (i >= c.kv_layers) {
       source = c.kv_layers - 1;
       while (source >= 0 && c.local[source] != c.local[i]) --source;
-      if (source < 0) return Error(Code::MODEL_MISMATCH, "layer %d shares a KV cache that no layer before %d writes", i, c.kv_layers);
+      if (source < 0)
+        return Error(Code::MODEL_MISMATCH, "layer %d shares a KV cache that no layer before %d writes", i, c.kv_layers);
     }
     c.kv_source.push_back(source);
   }
@@ -113,7 +118,8 @@ StatusOr<Config> Config::Load(const GgufFile& file) {
   HEARTH_ASSIGN_OR_RETURN(const GgufTensor* ple, file.Require("per_layer_token_embd.weight"));
   c.vocab = embedding->rows();
   HEARTH_ASSIGN_OR_RETURN(c.text_vocab, TextVocab(file, c.vocab, ple->rows()));
-  if (c.vocab > kMaxVocab || c.text_vocab > c.vocab) return Disagree("text ids at most as many as all ids", c.vocab, c.text_vocab);
+  if (c.vocab > kMaxVocab || c.text_vocab > c.vocab)
+    return Disagree("text ids at most as many as all ids", c.vocab, c.text_vocab);
   return c;
 }
 

@@ -18,23 +18,23 @@ struct Config {
   std::string name;
   int layers;
   int64_t hidden;
-  std::vector<int64_t> ffn_width;   // per layer, in the file
-  std::vector<float> sparsity_z;    // per layer: the gate's cut-off is mean + z * std; -inf where every neuron is used
-  std::vector<bool> local;          // per layer: sliding-window attention
+  std::vector<int64_t> ffn_width;  // per layer, in the file
+  std::vector<float> sparsity_z;   // per layer: the gate's cut-off is mean + z * std; -inf where every neuron is used
+  std::vector<bool> local;         // per layer: sliding-window attention
   int heads;
   int kv_heads;
   int64_t head_dim;
-  int64_t ple_dim;                  // per-layer embedding width
-  int64_t window;                   // positions a local layer sees, its own included
-  int kv_layers;                    // layers that write K and V; the later ones read those of the last of their kind
-  std::vector<int> kv_source;       // per layer: whose K and V it reads
+  int64_t ple_dim;             // per-layer embedding width
+  int64_t window;              // positions a local layer sees, its own included
+  int kv_layers;               // layers that write K and V; the later ones read those of the last of their kind
+  std::vector<int> kv_source;  // per layer: whose K and V it reads
   float rope_base_local;
   float rope_base_global;
   float norm_eps;
   float logit_soft_cap;
-  int64_t vocab;                    // rows of the embedding: text, then vision, then audio ids
-  int64_t text_vocab;               // ids below this are text; they alone have per-layer embeddings
-  int64_t context_length;           // positions the model was trained for
+  int64_t vocab;           // rows of the embedding: text, then vision, then audio ids
+  int64_t text_vocab;      // ids below this are text; they alone have per-layer embeddings
+  int64_t context_length;  // positions the model was trained for
 
   int64_t q_dim() const { return heads * head_dim; }
   int64_t kv_dim() const { return kv_heads * head_dim; }

@@ -14,7 +14,8 @@ namespace hearth {
 class KvCache {
  public:
   // `layers` layers of `kv_dim` values (all key/value heads of a position), up to `max_positions` positions.
-  KvCache(int layers, int64_t kv_dim, int64_t max_positions) : layers_(layers), kv_dim_(kv_dim), max_positions_(max_positions) {}
+  KvCache(int layers, int64_t kv_dim, int64_t max_positions)
+      : layers_(layers), kv_dim_(kv_dim), max_positions_(max_positions) {}
 
   // Makes room for `positions` positions, keeping the first `used`. CONTEXT_FULL past max_positions.
   Status Reserve(int64_t positions, int64_t used);

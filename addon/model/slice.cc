@@ -59,7 +59,8 @@ StatusOr<Slice> Slice::Named(const Config& c, std::string_view name) {
   if (!found) {
     std::string names;
     for (const std::string& known : NamedSlices(c)) names += (names.empty() ? "" : ", ") + known;
-    return Error(Code::SLICE_INVALID, "no slice is called \"%s\"; this model has %s", std::string(name.substr(0, 64)).c_str(), names.c_str());
+    return Error(Code::SLICE_INVALID, "no slice is called \"%s\"; this model has %s",
+                 std::string(name.substr(0, 64)).c_str(), names.c_str());
   }
   HEARTH_ASSIGN_OR_RETURN(Slice slice, Custom(c, widths, skipped));
   slice.name = std::string(name);
@@ -75,13 +76,15 @@ StatusOr<Slice> Slice::Custom(const Config& c, const std::vector<int64_t>& width
   for (int i = 0; i < c.layers; ++i) {
     if (widths[i] < kWidthMultiple || widths[i] > c.ffn_width[i] || widths[i] % kWidthMultiple != 0) {
       return Error(Code::SLICE_INVALID, "layer %d: width %lld; multiples of %lld up to the file's %lld are allowed", i,
-                   static_cast<long long>(widths[i]), static_cast<long long>(kWidthMultiple), static_cast<long long>(c.ffn_width[i]));
+                   static_cast<long long>(widths[i]), static_cast<long long>(kWidthMultiple),
+                   static_cast<long long>(c.ffn_width[i]));
     }
     slice.ffn_width[i] = widths[i];
   }
   for (int layer : skipped) {
     if (layer < c.kv_layers || layer >= c.layers) {
-      return Error(Code::SLICE_INVALID, "layer %d cannot be left out; only layers %d to %d share a KV cache", layer, c.kv_layers, c.layers - 1);
+      return Error(Code::SLICE_INVALID, "layer %d cannot be left out; only layers %d to %d share a KV cache", layer,
+                   c.kv_layers, c.layers - 1);
     }
     slice.skipped[layer] = true;
   }

@@ -24,7 +24,8 @@ struct Slice {
   // A name from NamedSlices; SLICE_INVALID lists what there is.
   static StatusOr<Slice> Named(const Config& config, std::string_view name);
   // Explicit widths (one a layer of the file) and skipped layers, checked.
-  static StatusOr<Slice> Custom(const Config& config, const std::vector<int64_t>& widths, const std::vector<int>& skipped);
+  static StatusOr<Slice> Custom(const Config& config, const std::vector<int64_t>& widths,
+                                const std::vector<int>& skipped);
 
   // True when both leave the same K and V behind: they agree in every layer that writes them.
   bool SameKv(const Slice& other, const Config& config) const;

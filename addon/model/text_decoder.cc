@@ -12,18 +12,19 @@ namespace hearth {
 
 // One layer's view of the chunk in hand.
 struct TextDecoder::LayerPass {
-  int index;                  // in the file
+  int index;  // in the file
   const LayerWeights& weights;
   const Slice& slice;
-  int64_t tokens;             // rows the layer starts with
-  int64_t first_position;     // of the first row
-  int64_t keep;               // rows that go on past K and V; less than `tokens` only in the last layer that writes them
+  int64_t tokens;          // rows the layer starts with
+  int64_t first_position;  // of the first row
+  int64_t keep;            // rows that go on past K and V; less than `tokens` only in the last layer that writes them
 };
 
 namespace {
 
 // AltUp's router: m[4] = tanh(W (RMSNorm(x) / H)). `scratch` holds H values.
-void Route(const hearth_kernels& kernels, const LayerWeights& w, const float* x, int64_t hidden, float eps, float* scratch, float* m) {
+void Route(const hearth_kernels& kernels, const LayerWeights& w, const float* x, int64_t hidden, float eps,
+           float* scratch, float* m) {
   RmsNormRow(kernels, x, w.altup_router_norm.data(), eps, hidden, scratch);
   for (int i = 0; i < kStreams; ++i) {
     m[i] = std::tanh(kernels.dot_f32(w.altup_router.data() + i * hidden, scratch, hidden) / static_cast<float>(hidden));
@@ -50,7 +51,9 @@ Status TextDecoder::Workspace::Allocate(const Config& c) {
   hidden_ = c.hidden;
   ple_row_ = c.layers * c.ple_dim;
   const int64_t widest = *std::max_element(c.ffn_width.begin(), c.ffn_width.end());
-  const auto reset = [](Buffer& buffer, int64_t columns) { return buffer.Reset(static_cast<size_t>(kMaxChunk * columns)); };
+  const auto reset = [](Buffer& buffer, int64_t columns) {
+    return buffer.Reset(static_cast<size_t>(kMaxChunk * columns));
+  };
   HEARTH_RETURN_IF_ERROR(reset(streams_, kStreams * c.hidden));
   HEARTH_RETURN_IF_ERROR(reset(predictions_, kStreams * c.hidden));
   HEARTH_RETURN_IF_ERROR(reset(ple_, ple_row_));
@@ -74,8 +77,8 @@ void TextDecoder::EmbedToken(const hearth_kernels& kernels, int32_t id, float* o
   kernels.scale_f32(out, std::sqrt(static_cast<float>(config_.hidden)), nullptr, out, config_.hidden);
 }
 
-Status TextDecoder::Forward(Exec& exec, const Slice& slice, const Chunk& chunk, KvCache& cache, Workspace& ws, MatF logits,
-                            const Observer& observer) const {
+Status TextDecoder::Forward(Exec& exec, const Slice& slice, const Chunk& chunk, KvCache& cache, Workspace& ws,
+                            MatF logits, const Observer& observer) const {
   const Config& c = config_;
   int64_t tokens = chunk.embedding.rows;
   if (tokens < 1 || tokens > kMaxChunk || chunk.logits_wanted < 0 || chunk.logits_wanted > tokens) {
@@ -94,7 +97,11 @@ Status TextDecoder::Forward(Exec& exec, const Slice& slice, const Chunk& chunk, 
     if (slice.skipped[layer]) continue;
     if (layer == c.kv_layers && wanted == 0) break;
     const bool narrows = layer == c.kv_layers - 1;
-    const LayerPass pass{layer, weights_.layers[layer], slice, tokens, chunk.first_position + chunk.embedding.rows - tokens,
+    const LayerPass pass{layer,
+                         weights_.layers[layer],
+                         slice,
+                         tokens,
+                         chunk.first_position + chunk.embedding.rows - tokens,
                          narrows ? wanted : tokens};
     HEARTH_RETURN_IF_ERROR(RunLayer(exec, pass, cache, ws));
     tokens = pass.keep;
@@ -103,7 +110,8 @@ Status TextDecoder::Forward(Exec& exec, const Slice& slice, const Chunk& chunk, 
   return wanted > 0 ? Logits(exec, wanted, ws, logits) : Status();
 }
 
-// ple[t, layer] = (RMSNorm(proj_layer(e_t) / sqrt(H)) + table[id_t, layer] * sqrt(P)) / sqrt(2), for the layers that run.
+// ple[t, layer] = (RMSNorm(proj_layer(e_t) / sqrt(H)) + table[id_t, layer] * sqrt(P)) / sqrt(2), for the layers that
+// run.
 Status TextDecoder::PerLayerInputs(Exec& exec, const Slice& slice, const Chunk& chunk, Workspace& ws) const {
   const Config& c = config_;
   const int64_t p = c.ple_dim, tokens = chunk.embedding.rows;
@@ -140,7 +148,8 @@ Status TextDecoder::StartStreams(Exec& exec, const Chunk& chunk, Workspace& ws) 
   const int64_t h = config_.hidden, tokens = chunk.embedding.rows;
   const hearth_kernels& kernels = exec.kernels();
   const MatF first = ws.stream(0, tokens);
-  for (int64_t t = 0; t < tokens; ++t) std::memcpy(first.row(t), chunk.embedding.row(t), static_cast<size_t>(h) * sizeof(float));
+  for (int64_t t = 0; t < tokens; ++t)
+    std::memcpy(first.row(t), chunk.embedding.row(t), static_cast<size_t>(h) * sizeof(float));
   for (int i = 1; i < kStreams; ++i) {
     const MatF stream = ws.stream(i, tokens);
     HEARTH_RETURN_IF_ERROR(MatMul(exec, weights_.altup_proj.Rows((i - 1) * h, h), first, stream));
@@ -170,9 +179,11 @@ Status TextDecoder::RunLayer(Exec& exec, const LayerPass& pass, KvCache& cache, 
     for (int i = 0; i < needed; ++i) {
       float* out = ws.prediction(i, pass.tokens).row(t);
       std::memcpy(out, ws.stream(i, pass.tokens).row(t), static_cast<size_t>(h) * sizeof(float));
-      for (int j = 0; j < kStreams; ++j) kernels.axpy_f32(coef[i * kStreams + j], ws.stream(j, pass.tokens).row(t), out, h);
+      for (int j = 0; j < kStreams; ++j)
+        kernels.axpy_f32(coef[i * kStreams + j], ws.stream(j, pass.tokens).row(t), out, h);
     }
-    RmsNormRow(kernels, ws.prediction(0, pass.tokens).row(t), w.attn_norm.data(), c.norm_eps, h, ws.normed_.data() + t * h);
+    RmsNormRow(kernels, ws.prediction(0, pass.tokens).row(t), w.attn_norm.data(), c.norm_eps, h,
+               ws.normed_.data() + t * h);
   });
 
   HEARTH_RETURN_IF_ERROR(SelfAttention(exec, pass, cache, ws));
@@ -260,8 +271,8 @@ Status TextDecoder::SelfAttention(Exec& exec, const LayerPass& pass, KvCache& ca
   });
   const int source = c.kv_source[pass.index];
   const MatF attended(ws.attended_.data(), pass.keep, c.q_dim());
-  HEARTH_RETURN_IF_ERROR(Attention(exec, {c.heads, c.kv_heads, d, local ? c.window : 0}, query, pass.first_position + dropped,
-                                   cache.keys(source), cache.values(source), attended));
+  HEARTH_RETURN_IF_ERROR(Attention(exec, {c.heads, c.kv_heads, d, local ? c.window : 0}, query,
+                                   pass.first_position + dropped, cache.keys(source), cache.values(source), attended));
   return MatMul(exec, w.attn_output, attended, MatF(ws.attention_.data(), pass.keep, c.hidden));
 }
 
@@ -333,7 +344,8 @@ Status TextDecoder::InjectPle(Exec& exec, const LayerPass& pass, Workspace& ws) 
   HEARTH_RETURN_IF_ERROR(MatMul(exec, w.proj, gate, projected));
   ForRows(exec, pass.keep, [&](int64_t t, int) {
     RmsNormRow(exec.kernels(), projected.row(t), w.post_norm.data(), c.norm_eps, c.hidden, projected.row(t));
-    for (int i = 1; i < kStreams; ++i) exec.kernels().axpy_f32(1.0f, projected.row(t), ws.stream(i, pass.keep).row(t), c.hidden);
+    for (int i = 1; i < kStreams; ++i)
+      exec.kernels().axpy_f32(1.0f, projected.row(t), ws.stream(i, pass.keep).row(t), c.hidden);
   });
   return Status();
 }
@@ -343,12 +355,15 @@ Status TextDecoder::Logits(Exec& exec, int64_t tokens, Workspace& ws, MatF logit
   const hearth_kernels& kernels = exec.kernels();
   const MatF first = ws.stream(0, tokens);
   const MatF mean(ws.normed_.data(), tokens, c.hidden);
-  for (int64_t t = 0; t < tokens; ++t) std::memcpy(mean.row(t), first.row(t), static_cast<size_t>(c.hidden) * sizeof(float));
+  for (int64_t t = 0; t < tokens; ++t)
+    std::memcpy(mean.row(t), first.row(t), static_cast<size_t>(c.hidden) * sizeof(float));
   for (int i = 1; i < kStreams; ++i) {
     const MatF projected(ws.attention_.data(), tokens, c.hidden);
-    HEARTH_RETURN_IF_ERROR(MatMul(exec, weights_.altup_unembd_proj.Rows((i - 1) * c.hidden, c.hidden), ws.stream(i, tokens), projected));
+    HEARTH_RETURN_IF_ERROR(
+        MatMul(exec, weights_.altup_unembd_proj.Rows((i - 1) * c.hidden, c.hidden), ws.stream(i, tokens), projected));
     ForRows(exec, tokens, [&](int64_t t, int) {
-      RescaleRow(kernels, kernels.sum_squares_f32(first.row(t), c.hidden) / static_cast<float>(c.hidden), c.hidden, projected.row(t));
+      RescaleRow(kernels, kernels.sum_squares_f32(first.row(t), c.hidden) / static_cast<float>(c.hidden), c.hidden,
+                 projected.row(t));
       kernels.axpy_f32(1.0f, projected.row(t), mean.row(t), c.hidden);
     });
   }

@@ -1,6 +1,7 @@
 // The Gemma 3n text decoder: token rows in, K and V into the cache, logits out.
 //
-//   embedding row x sqrt(H) ─┬─> stream 0 ──┐          per-layer embeddings (PLE): table row + projection of the embedding
+//   embedding row x sqrt(H) ─┬─> stream 0 ──┐          per-layer embeddings (PLE): table row + projection of the
+//   embedding
 //                            └─> altup_proj ─> streams 1..3
 //   for every layer:  [4 streams] ─ AltUp predict ─> a = prediction 0
 //       a ─ RMSNorm ─┬─ LAuReL: n + RMSNorm(R(L(n))) ───────┐
@@ -9,10 +10,11 @@
 //       AltUp correct: every stream += (o - a) x coefficient;  then PLE: streams 1..3 += RMSNorm(proj(gate(h0) x PLE))
 //   streams 1..3 ─ altup_unembd_proj ─ rescale ─ mean with stream 0 ─ RMSNorm ─ tied head ─ soft-cap
 //
-// The prefill skip: only layers below Config::kv_layers write K and V. For a token whose logits nobody wants, the last of
-// those stops once its K and V exist and the layers above it do not run at all. Nothing about it is approximate.
+// The prefill skip: only layers below Config::kv_layers write K and V. For a token whose logits nobody wants, the last
+// of those stops once its K and V exist and the layers above it do not run at all. Nothing about it is approximate.
 //
-// Source: Hugging Face transformers 5.18, models/gemma3n/modeling_gemma3n.py (Gemma3nTextModel, Gemma3nTextDecoderLayer).
+// Source: Hugging Face transformers 5.18, models/gemma3n/modeling_gemma3n.py (Gemma3nTextModel,
+// Gemma3nTextDecoderLayer).
 #ifndef HEARTH_MODEL_TEXT_DECODER_H_
 #define HEARTH_MODEL_TEXT_DECODER_H_
 
@@ -95,7 +97,9 @@ class TextDecoder::Workspace {
 
   // [kStreams][kMaxChunk, H]
   MatF stream(int i, int64_t tokens) { return MatF(streams_.data() + i * kMaxChunk * hidden_, tokens, hidden_); }
-  MatF prediction(int i, int64_t tokens) { return MatF(predictions_.data() + i * kMaxChunk * hidden_, tokens, hidden_); }
+  MatF prediction(int i, int64_t tokens) {
+    return MatF(predictions_.data() + i * kMaxChunk * hidden_, tokens, hidden_);
+  }
   // Keeps the last `keep` of `tokens` rows of the streams and of the per-layer inputs.
   void KeepLast(int64_t tokens, int64_t keep);
 

@@ -22,7 +22,8 @@ template <typename T>
 std::vector<T> NumbersFrom(const Napi::Value& value) {
   const Napi::Array array = value.As<Napi::Array>();
   std::vector<T> numbers;
-  for (uint32_t i = 0; i < array.Length(); ++i) numbers.push_back(static_cast<T>(array.Get(i).As<Napi::Number>().Int64Value()));
+  for (uint32_t i = 0; i < array.Length(); ++i)
+    numbers.push_back(static_cast<T>(array.Get(i).As<Napi::Number>().Int64Value()));
   return numbers;
 }
 
@@ -40,7 +41,8 @@ double NumberFrom(const Napi::Object& object, const char* key, double otherwise)
 
 Napi::Value ToError(Napi::Env env, const Status& status) {
   const AddonData* data = env.GetInstanceData<AddonData>();
-  return data->error_class.New({Napi::String::New(env, CodeName(status.code())), Napi::String::New(env, status.message())});
+  return data->error_class.New(
+      {Napi::String::New(env, CodeName(status.code())), Napi::String::New(env, status.message())});
 }
 
 Napi::Value Throw(Napi::Env env, const Status& status) {

@@ -67,7 +67,10 @@ class AsyncCall : public Napi::AsyncWorker {
 
  private:
   AsyncCall(Napi::Env env, Work work, Convert convert)
-      : Napi::AsyncWorker(env), deferred_(Napi::Promise::Deferred::New(env)), work_(std::move(work)), convert_(std::move(convert)) {}
+      : Napi::AsyncWorker(env),
+        deferred_(Napi::Promise::Deferred::New(env)),
+        work_(std::move(work)),
+        convert_(std::move(convert)) {}
 
   Napi::Promise::Deferred deferred_;
   Work work_;

@@ -33,7 +33,8 @@ Napi::Value EngineWrap::Open(const Napi::CallbackInfo& info) {
 Napi::Value EngineWrap::Info(const Napi::CallbackInfo& info) { return ToObject(info.Env(), engine_->info()); }
 
 Napi::Value EngineWrap::Tokenize(const Napi::CallbackInfo& info) {
-  const StatusOr<std::vector<int32_t>> ids = engine_->Tokenize(info[0].As<Napi::String>().Utf8Value(), info[1].As<Napi::Boolean>());
+  const StatusOr<std::vector<int32_t>> ids =
+      engine_->Tokenize(info[0].As<Napi::String>().Utf8Value(), info[1].As<Napi::Boolean>());
   if (!ids.ok()) return Throw(info.Env(), ids.status());
   Napi::Int32Array array = Napi::Int32Array::New(info.Env(), ids.value().size());
   std::memcpy(array.Data(), ids.value().data(), ids.value().size() * sizeof(int32_t));
@@ -54,7 +55,10 @@ Napi::Value EngineWrap::EncodeImage(const Napi::CallbackInfo& info) {
   const int64_t width = info[1].As<Napi::Number>().Int64Value(), height = info[2].As<Napi::Number>().Int64Value();
   const int64_t size = info[3].As<Napi::Number>().Int64Value();
   return AsyncCall<SoftTokens>::Run(
-      info.Env(), [engine = engine_, rgb = std::move(rgb), width, height, size] { return engine->EncodeImage(rgb.data(), width, height, size); },
+      info.Env(),
+      [engine = engine_, rgb = std::move(rgb), width, height, size] {
+        return engine->EncodeImage(rgb.data(), width, height, size);
+      },
       [](Napi::Env env, SoftTokens& tokens) -> Napi::Value { return ToObject(env, tokens); });
 }
 

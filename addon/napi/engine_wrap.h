@@ -19,12 +19,12 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
   static Napi::Value Open(const Napi::CallbackInfo& info);
 
  private:
-  Napi::Value Info(const Napi::CallbackInfo& info);          // (): ModelInfo
-  Napi::Value Tokenize(const Napi::CallbackInfo& info);      // (text, parseSpecial): Int32Array
-  Napi::Value Detokenize(const Napi::CallbackInfo& info);    // (ids: Int32Array): string
-  Napi::Value EncodeImage(const Napi::CallbackInfo& info);   // (rgb, width, height, size): Promise<SoftTokens>
-  Napi::Value EncodeAudio(const Napi::CallbackInfo& info);   // (samples: Float32Array): Promise<SoftTokens>
-  Napi::Value NewSession(const Napi::CallbackInfo& info);    // (): Session
+  Napi::Value Info(const Napi::CallbackInfo& info);         // (): ModelInfo
+  Napi::Value Tokenize(const Napi::CallbackInfo& info);     // (text, parseSpecial): Int32Array
+  Napi::Value Detokenize(const Napi::CallbackInfo& info);   // (ids: Int32Array): string
+  Napi::Value EncodeImage(const Napi::CallbackInfo& info);  // (rgb, width, height, size): Promise<SoftTokens>
+  Napi::Value EncodeAudio(const Napi::CallbackInfo& info);  // (samples: Float32Array): Promise<SoftTokens>
+  Napi::Value NewSession(const Napi::CallbackInfo& info);   // (): Session
 
   std::shared_ptr<Engine> engine_;
 };

@@ -40,13 +40,18 @@ Napi::Value SessionWrap::New(Napi::Env env, const std::shared_ptr<Engine>& engin
   return object;
 }
 
-Napi::Value SessionWrap::SetSlice(const Napi::CallbackInfo& info) { return Settle(info, session_->SetSlice(SliceFrom(info[0].As<Napi::Object>()))); }
+Napi::Value SessionWrap::SetSlice(const Napi::CallbackInfo& info) {
+  return Settle(info, session_->SetSlice(SliceFrom(info[0].As<Napi::Object>())));
+}
 
-Napi::Value SessionWrap::SliceName(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), session_->slice_name()); }
+Napi::Value SessionWrap::SliceName(const Napi::CallbackInfo& info) {
+  return Napi::String::New(info.Env(), session_->slice_name());
+}
 
 Napi::Value SessionWrap::SetGrammar(const Napi::CallbackInfo& info) {
   if (!info[0].IsString()) return Settle(info, session_->SetGrammar(nullptr));
-  const StatusOr<std::shared_ptr<const Grammar>> grammar = engine_->CompileGrammar(info[0].As<Napi::String>().Utf8Value());
+  const StatusOr<std::shared_ptr<const Grammar>> grammar =
+      engine_->CompileGrammar(info[0].As<Napi::String>().Utf8Value());
   return Settle(info, grammar.ok() ? session_->SetGrammar(grammar.value()) : grammar.status());
 }
 
@@ -64,7 +69,9 @@ Napi::Value SessionWrap::Advance(const Napi::CallbackInfo& info) {
   const int64_t max_tokens = info[0].As<Napi::Number>().Int64Value();
   return AsyncCall<int64_t>::Run(
       info.Env(), [session = session_, max_tokens] { return session->Advance(max_tokens); },
-      [](Napi::Env env, int64_t& pending) -> Napi::Value { return Napi::Number::New(env, static_cast<double>(pending)); });
+      [](Napi::Env env, int64_t& pending) -> Napi::Value {
+        return Napi::Number::New(env, static_cast<double>(pending));
+      });
 }
 
 Napi::Value SessionWrap::Sample(const Napi::CallbackInfo& info) {
@@ -72,7 +79,9 @@ Napi::Value SessionWrap::Sample(const Napi::CallbackInfo& info) {
   return sampled.ok() ? Napi::Value(ToObject(info.Env(), sampled.value())) : Throw(info.Env(), sampled.status());
 }
 
-Napi::Value SessionWrap::FlushText(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), session_->FlushText()); }
+Napi::Value SessionWrap::FlushText(const Napi::CallbackInfo& info) {
+  return Napi::String::New(info.Env(), session_->FlushText());
+}
 
 Napi::Value SessionWrap::Logits(const Napi::CallbackInfo& info) {
   const std::span<const float> logits = session_->logits();
@@ -81,9 +90,13 @@ Napi::Value SessionWrap::Logits(const Napi::CallbackInfo& info) {
   return array;
 }
 
-Napi::Value SessionWrap::Position(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), static_cast<double>(session_->position())); }
+Napi::Value SessionWrap::Position(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(session_->position()));
+}
 
-Napi::Value SessionWrap::Rewind(const Napi::CallbackInfo& info) { return Settle(info, session_->Rewind(info[0].As<Napi::Number>().Int64Value())); }
+Napi::Value SessionWrap::Rewind(const Napi::CallbackInfo& info) {
+  return Settle(info, session_->Rewind(info[0].As<Napi::Number>().Int64Value()));
+}
 
 Napi::Value SessionWrap::Snapshot(const Napi::CallbackInfo& info) {
   const std::vector<uint8_t> bytes = session_->Snapshot();

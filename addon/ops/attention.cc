@@ -16,12 +16,14 @@ float SoftmaxUnnormalised(float* scores, int64_t n) {
 
 }  // namespace
 
-Status Attention(Exec& exec, const AttentionShape& shape, ConstMatF q, int64_t first, ConstMatF keys, ConstMatF values, MatF out) {
+Status Attention(Exec& exec, const AttentionShape& shape, ConstMatF q, int64_t first, ConstMatF keys, ConstMatF values,
+                 MatF out) {
   const hearth_kernels& kernels = exec.kernels();
   const int64_t d = shape.head_dim;
   const int group = shape.heads / shape.kv_heads;
   const int64_t last = first + q.rows;
-  HEARTH_RETURN_IF_ERROR(exec.ReserveScratch(static_cast<size_t>(shape.window > 0 ? std::min(shape.window, last) : last)));
+  HEARTH_RETURN_IF_ERROR(
+      exec.ReserveScratch(static_cast<size_t>(shape.window > 0 ? std::min(shape.window, last) : last)));
   exec.pool().For(q.rows * shape.heads, 1, [&](int64_t begin, int64_t end, int thread) {
     float* scores = exec.scratch(thread);
     for (int64_t task = begin; task < end; ++task) {

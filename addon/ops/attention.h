@@ -19,7 +19,8 @@ struct AttentionShape {
 
 // q: [tokens, heads * head_dim], token t at position first + t. keys, values: [positions, kv_heads * head_dim], filled
 // up to the last query's position. out like q. Scores are not scaled (Gemma 3n's query norm does it).
-Status Attention(Exec& exec, const AttentionShape& shape, ConstMatF q, int64_t first, ConstMatF keys, ConstMatF values, MatF out);
+Status Attention(Exec& exec, const AttentionShape& shape, ConstMatF q, int64_t first, ConstMatF keys, ConstMatF values,
+                 MatF out);
 
 }  // namespace hearth
 

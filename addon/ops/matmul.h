@@ -34,8 +34,8 @@ hearth_dequantize_fn DequantizeOf(const hearth_kernels& kernels, uint32_t type);
 // out[w.cols] = row r as float32.
 void DequantizeRow(const hearth_kernels& kernels, const Weight& w, int64_t r, float* out);
 
-// y[t, r] = dot(w_r, x_t): x is [tokens, w.cols], y is [tokens, w.rows]. Every y is computed by one thread in one order,
-// whatever the number of threads or tokens around it.
+// y[t, r] = dot(w_r, x_t): x is [tokens, w.cols], y is [tokens, w.rows]. Every y is computed by one thread in one
+// order, whatever the number of threads or tokens around it.
 Status MatMul(Exec& exec, const Weight& w, ConstMatF x, MatF y);
 
 // The first `cols` columns of each row only (a MatFormer slice of a down projection); a multiple of the type's block.

@@ -92,8 +92,10 @@ TEST_CASE("lies of a header are found out") {
   CHECK(CodeOf(Bytes().Header(0, UINT64_MAX)) == Code::GGUF_MALFORMED);
   CHECK(CodeOf(Bytes().Header(0, 1).Put<uint64_t>(UINT64_MAX)) == Code::GGUF_MALFORMED);
   CHECK(CodeOf(Bytes().Header(0, 1).String("s").Put(kString).Put<uint64_t>(UINT64_MAX)) == Code::GGUF_MALFORMED);
-  CHECK(CodeOf(Bytes().Header(0, 1).String("a").Put(kArray).Put(kU64).Put<uint64_t>(UINT64_MAX / 4)) == Code::GGUF_TRUNCATED);
-  CHECK(CodeOf(Bytes().Header(0, 1).String("a").Put(kArray).Put(kString).Put<uint64_t>(UINT64_MAX)) == Code::GGUF_TRUNCATED);
+  CHECK(CodeOf(Bytes().Header(0, 1).String("a").Put(kArray).Put(kU64).Put<uint64_t>(UINT64_MAX / 4)) ==
+        Code::GGUF_TRUNCATED);
+  CHECK(CodeOf(Bytes().Header(0, 1).String("a").Put(kArray).Put(kString).Put<uint64_t>(UINT64_MAX)) ==
+        Code::GGUF_TRUNCATED);
   CHECK(CodeOf(Bytes().Header(0, 1).String("a").Put(kArray).Put(kArray).Put<uint64_t>(1)) == Code::GGUF_MALFORMED);
   CHECK(CodeOf(Bytes().Header(0, 1).String("a").Put<uint32_t>(99).Put<uint64_t>(1)) == Code::GGUF_MALFORMED);
   CHECK(CodeOf(Bytes().Header(0, 2).String("k").Put(kU32).Put(1).String("k").Put(kU32).Put(1)) == Code::GGUF_MALFORMED);
@@ -192,9 +194,12 @@ TEST_CASE("200 mutated model files: an error or a running model, never a crash")
         const int32_t ids[] = {0, 1, 2, 3};
         std::vector<float> embedding(static_cast<size_t>(4 * config.hidden)), logits(static_cast<size_t>(config.vocab));
         if (config.text_vocab < 4) continue;
-        for (int i = 0; i < 4; ++i) (*decoder)->EmbedToken(exec.kernels(), ids[i], embedding.data() + i * config.hidden);
-        CHECK((*decoder)->Forward(exec, Slice::Full(config), {ConstMatF(embedding.data(), 4, config.hidden), ids, 0, 1}, cache, workspace,
-                                  MatF(logits.data(), 1, config.vocab)).ok());
+        for (int i = 0; i < 4; ++i)
+          (*decoder)->EmbedToken(exec.kernels(), ids[i], embedding.data() + i * config.hidden);
+        CHECK((*decoder)
+                  ->Forward(exec, Slice::Full(config), {ConstMatF(embedding.data(), 4, config.hidden), ids, 0, 1},
+                            cache, workspace, MatF(logits.data(), 1, config.vocab))
+                  .ok());
         continue;
       }
       CHECK_FALSE(decoder.status().message().empty());

@@ -145,14 +145,18 @@ TEST_CASE("float kernels agree with the specification") {
         CAPTURE(n);
         const std::vector<float> a = random.Floats(n + shift), b = random.Floats(n + shift);
         std::vector<float> products;
-        for (int64_t i = 0; i < n; ++i) products.push_back(a[static_cast<size_t>(i + shift)] * b[static_cast<size_t>(i)]);
-        CHECK(std::fabs(kernels.dot_f32(a.data() + shift, b.data(), n) - hearth_kernels_scalar.dot_f32(a.data() + shift, b.data(), n)) <= Bound(products));
+        for (int64_t i = 0; i < n; ++i)
+          products.push_back(a[static_cast<size_t>(i + shift)] * b[static_cast<size_t>(i)]);
+        CHECK(std::fabs(kernels.dot_f32(a.data() + shift, b.data(), n) -
+                        hearth_kernels_scalar.dot_f32(a.data() + shift, b.data(), n)) <= Bound(products));
         for (float& p : products) p = 1;
-        CHECK(kernels.sum_squares_f32(b.data(), n) == doctest::Approx(hearth_kernels_scalar.sum_squares_f32(b.data(), n)).epsilon(1e-5));
+        CHECK(kernels.sum_squares_f32(b.data(), n) ==
+              doctest::Approx(hearth_kernels_scalar.sum_squares_f32(b.data(), n)).epsilon(1e-5));
         std::vector<float> y1 = random.Floats(n + 1), y2 = y1;
         kernels.axpy_f32(0.37f, a.data() + shift, y1.data(), n);
         hearth_kernels_scalar.axpy_f32(0.37f, a.data() + shift, y2.data(), n);
-        for (int64_t i = 0; i < n; ++i) CHECK(y1[static_cast<size_t>(i)] == doctest::Approx(y2[static_cast<size_t>(i)]).epsilon(1e-5));
+        for (int64_t i = 0; i < n; ++i)
+          CHECK(y1[static_cast<size_t>(i)] == doctest::Approx(y2[static_cast<size_t>(i)]).epsilon(1e-5));
         CHECK(y1.back() == y2.back());
         for (const float* weight : {static_cast<const float*>(nullptr), b.data()}) {
           kernels.scale_f32(a.data() + shift, 1.7f, weight, y1.data(), n);

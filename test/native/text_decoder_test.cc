@@ -43,7 +43,10 @@ struct Case {
 class Run {
  public:
   Run(const TextDecoder& decoder, const hearth_kernels& kernels, int threads)
-      : decoder_(decoder), pool_(threads), exec_(kernels, pool_), slice_(Slice::Full(decoder.config())),
+      : decoder_(decoder),
+        pool_(threads),
+        exec_(kernels, pool_),
+        slice_(Slice::Full(decoder.config())),
         cache_(decoder.config().kv_layers, decoder.config().kv_dim(), 2048) {
     REQUIRE(workspace_.Allocate(decoder.config()).ok());
   }
@@ -52,12 +55,16 @@ class Run {
   void Rewind(int64_t position) { position_ = position; }
 
   // The logits of the last `wanted` tokens, [wanted, vocab].
-  std::vector<float> Feed(const int32_t* ids, int64_t count, int64_t wanted, const TextDecoder::Observer& observer = nullptr) {
+  std::vector<float> Feed(const int32_t* ids, int64_t count, int64_t wanted,
+                          const TextDecoder::Observer& observer = nullptr) {
     const Config& config = decoder_.config();
-    std::vector<float> embedding(static_cast<size_t>(count * config.hidden)), logits(static_cast<size_t>(wanted * config.vocab));
-    for (int64_t i = 0; i < count; ++i) decoder_.EmbedToken(exec_.kernels(), ids[i], embedding.data() + i * config.hidden);
-    const Status status = decoder_.Forward(exec_, slice_, {ConstMatF(embedding.data(), count, config.hidden), ids, position_, wanted},
-                                           cache_, workspace_, MatF(logits.data(), wanted, config.vocab), observer);
+    std::vector<float> embedding(static_cast<size_t>(count * config.hidden)),
+        logits(static_cast<size_t>(wanted * config.vocab));
+    for (int64_t i = 0; i < count; ++i)
+      decoder_.EmbedToken(exec_.kernels(), ids[i], embedding.data() + i * config.hidden);
+    const Status status =
+        decoder_.Forward(exec_, slice_, {ConstMatF(embedding.data(), count, config.hidden), ids, position_, wanted},
+                         cache_, workspace_, MatF(logits.data(), wanted, config.vocab), observer);
     REQUIRE_MESSAGE(status.ok(), status.message());
     position_ += count;
     return logits;
@@ -128,7 +135,8 @@ void CheckCase(const Case& c) {
   Run traced(*c.decoder, hearth_kernels_scalar, 1);
   traced.Feed(c.ids, kPositions, kPositions, [&](int layer, ConstMatF stream0) {
     REQUIRE(stream0.rows == kPositions);
-    CHECK(MaxDifference(stream0.data, active + layer * kPositions * config.hidden, kPositions * config.hidden) <= kLogitBound);
+    CHECK(MaxDifference(stream0.data, active + layer * kPositions * config.hidden, kPositions * config.hidden) <=
+          kLogitBound);
     ++layers;
   });
   CHECK(layers == config.layers);
