@@ -14,7 +14,11 @@ export class SetupError extends Error {}
 
 /** Runs a command in the project's root; its output is shown. Throws `SetupError` when it fails. */
 export function run(command, args, options = {}) {
-  const { status, error } = spawnSync(command, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'], ...options });
+  const { status, error } = spawnSync(command, args, {
+    cwd: root,
+    stdio: ['ignore', 'inherit', 'inherit'],
+    ...options,
+  });
   if (error) throw new SetupError(`${command} could not be started: ${error.message}`);
   if (status !== 0) throw new SetupError(`${command} ${args.join(' ')} failed`);
 }
@@ -31,8 +35,13 @@ function checkNode() {
 }
 
 function checkTools() {
-  const missing = ['python3', 'make', 'g++'].filter((tool) => spawnSync(tool, ['--version'], { stdio: 'ignore' }).error);
-  if (missing.length > 0) throw new SetupError(`to build the addon, install: sudo apt-get install python3 make g++ (missing: ${missing.join(' ')})`);
+  const missing = ['python3', 'make', 'g++'].filter(
+    (tool) => spawnSync(tool, ['--version'], { stdio: 'ignore' }).error,
+  );
+  if (missing.length > 0)
+    throw new SetupError(
+      `to build the addon, install: sudo apt-get install python3 make g++ (missing: ${missing.join(' ')})`,
+    );
 }
 
 function modified(path) {
@@ -75,7 +84,9 @@ function buildAddon() {
   const gyp = join(root, 'node_modules/node-gyp/bin/node-gyp.js');
   const headers = ownHeaders();
   const nodeDirectory = headers === undefined || process.env.npm_config_nodedir ? [] : [`--nodedir=${headers}`];
-  run(process.execPath, [gyp, 'configure', 'build', '--silent', ...nodeDirectory], { env: { ...process.env, JOBS: 'max' } });
+  run(process.execPath, [gyp, 'configure', 'build', '--silent', ...nodeDirectory], {
+    env: { ...process.env, JOBS: 'max' },
+  });
   writeFileSync(stamp, '');
 }
 
@@ -92,7 +103,8 @@ function removeStaleOutput() {
 function compileTypeScript() {
   removeStaleOutput();
   const compiled = modified(join(root, 'dist/.tsbuildinfo'));
-  if (compiled > Math.max(newest(['daemon', 'plugins', 'test'], ['.ts']), modified(join(root, 'tsconfig.json')))) return;
+  if (compiled > Math.max(newest(['daemon', 'plugins', 'test'], ['.ts']), modified(join(root, 'tsconfig.json'))))
+    return;
   step('compiling');
   run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.json']);
 }

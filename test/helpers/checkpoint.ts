@@ -55,7 +55,10 @@ function tensorShapes(): [string, number[]][] {
     ['model.norm.weight', [hidden]],
   ];
   for (let i = 0; i < 3; i++) {
-    shapes.push([`model.altup_projections.${i}.weight`, [hidden, hidden]], [`model.altup_unembed_projections.${i}.weight`, [hidden, hidden]]);
+    shapes.push(
+      [`model.altup_projections.${i}.weight`, [hidden, hidden]],
+      [`model.altup_unembed_projections.${i}.weight`, [hidden, hidden]],
+    );
   }
   for (let layer = 0; layer < layers; layer++) {
     const parts: [string, number[]][] = [
@@ -74,11 +77,23 @@ function tensorShapes(): [string, number[]][] {
       ['altup.modality_router.weight', [4, hidden]],
       ['altup.correct_output_scale', [hidden]],
     ];
-    for (const norm of ['input_layernorm', 'post_attention_layernorm', 'pre_feedforward_layernorm', 'post_feedforward_layernorm', 'post_per_layer_input_norm', 'laurel.post_laurel_norm', 'altup.router_norm']) {
+    for (const norm of [
+      'input_layernorm',
+      'post_attention_layernorm',
+      'pre_feedforward_layernorm',
+      'post_feedforward_layernorm',
+      'post_per_layer_input_norm',
+      'laurel.post_laurel_norm',
+      'altup.router_norm',
+    ]) {
       parts.push([`${norm}.weight`, [hidden]]);
     }
     if (layer < layers - shared) {
-      parts.push(['self_attn.k_proj.weight', [32, hidden]], ['self_attn.v_proj.weight', [32, hidden]], ['self_attn.k_norm.weight', [32]]);
+      parts.push(
+        ['self_attn.k_proj.weight', [32, hidden]],
+        ['self_attn.v_proj.weight', [32, hidden]],
+        ['self_attn.k_norm.weight', [32]],
+      );
     }
     for (const [name, shape] of parts) shapes.push([`model.layers.${layer}.${name}`, shape]);
   }
@@ -109,14 +124,27 @@ export function writeSafetensors(path: string, tensors: readonly TestTensor[]): 
   const json = Buffer.from(JSON.stringify(header));
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(json.length));
-  writeFileSync(path, Buffer.concat([length, json, ...tensors.map(({ values }) => Buffer.from(values.buffer, values.byteOffset, values.byteLength))]));
+  writeFileSync(
+    path,
+    Buffer.concat([
+      length,
+      json,
+      ...tensors.map(({ values }) => Buffer.from(values.buffer, values.byteOffset, values.byteLength)),
+    ]),
+  );
 }
 
 /** A SentencePiece model of 1,024 pieces: the specials, the bytes, and made-up words. */
 export function tokenizerModel(): Buffer {
   const piece = (text: string, score: number, type: number): Buffer => {
     const name = Buffer.from(text);
-    const body = Buffer.concat([Buffer.from([0x0a, name.length]), name, Buffer.from([0x15]), floatBytes(score), Buffer.from([0x18, type])]);
+    const body = Buffer.concat([
+      Buffer.from([0x0a, name.length]),
+      name,
+      Buffer.from([0x15]),
+      floatBytes(score),
+      Buffer.from([0x18, type]),
+    ]);
     return Buffer.concat([Buffer.from([0x0a, body.length]), body]);
   };
   const floatBytes = (value: number): Buffer => {
@@ -124,8 +152,16 @@ export function tokenizerModel(): Buffer {
     bytes.writeFloatLE(value);
     return bytes;
   };
-  const pieces = [piece('<pad>', 0, 3), piece('<eos>', 0, 3), piece('<bos>', 0, 3), piece('<unk>', 0, 2), piece('<start_of_turn>', 0, 4), piece('<end_of_turn>', 0, 4)];
-  for (let byte = 0; byte < 256; byte++) pieces.push(piece(`<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`, 0, 6));
+  const pieces = [
+    piece('<pad>', 0, 3),
+    piece('<eos>', 0, 3),
+    piece('<bos>', 0, 3),
+    piece('<unk>', 0, 2),
+    piece('<start_of_turn>', 0, 4),
+    piece('<end_of_turn>', 0, 4),
+  ];
+  for (let byte = 0; byte < 256; byte++)
+    pieces.push(piece(`<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`, 0, 6));
   while (pieces.length < textVocab) pieces.push(piece(`w${pieces.length}`, -pieces.length, 1));
   return Buffer.concat(pieces);
 }

@@ -9,12 +9,20 @@ export interface Golden {
 export function readGolden(path: string): ReadonlyMap<string, Golden> {
   const file = readFileSync(path);
   const headerBytes = Number(file.readBigUInt64LE(0));
-  const header = JSON.parse(file.toString('utf8', 8, 8 + headerBytes)) as Record<string, { dtype: string; shape: number[]; data_offsets: [number, number] }>;
+  const header = JSON.parse(file.toString('utf8', 8, 8 + headerBytes)) as Record<
+    string,
+    { dtype: string; shape: number[]; data_offsets: [number, number] }
+  >;
   const tensors = new Map<string, Golden>();
   for (const [name, { dtype, shape, data_offsets: range }] of Object.entries(header)) {
     if (name === '__metadata__') continue;
     const bytes = new Uint8Array(file.subarray(8 + headerBytes + range[0], 8 + headerBytes + range[1]));
-    const values = dtype === 'F32' ? new Float32Array(bytes.buffer) : dtype === 'I32' ? new Int32Array(bytes.buffer) : Int32Array.from(bytes);
+    const values =
+      dtype === 'F32'
+        ? new Float32Array(bytes.buffer)
+        : dtype === 'I32'
+          ? new Int32Array(bytes.buffer)
+          : Int32Array.from(bytes);
     tensors.set(name, { shape, values });
   }
   return tensors;

@@ -51,11 +51,10 @@ test('every hearth command and flag in a shell block exists', () => {
   const problems: string[] = [];
   for (const document of documents) {
     for (const line of commandsOf(document)) {
-      const words = line.split(/\s+/);
-      const at = words.findIndex((word) => /^(.*\/)?hearthd?$/.test(word));
-      if (at !== 0 && !/^(sudo|npx)$/.test(words[0] ?? '')) continue;
-      const isDaemon = /hearthd$/.test(words[at] ?? '');
-      const rest = isDaemon ? ['run', ...words.slice(at + 1)] : words.slice(at + 1);
+      const words = line.replace(/^(sudo( -u \w+)?|npx) /, '').split(/\s+/);
+      const [, daemon] = /^(?:.*\/)?hearth(d?)$/.exec(words[0] ?? '') ?? [];
+      if (daemon === undefined) continue;
+      const rest = daemon === 'd' ? ['run', ...words.slice(1)] : words.slice(1);
       const command = rest[0] ?? '';
       if (command.startsWith('-')) continue;
       if (!new RegExp(`^  ${command}\\b`, 'm').test(top)) {

@@ -20,7 +20,10 @@ test('no file is longer than a reader can hold', () => {
 
 test.each([
   ['an unfinished place', /\b(TO[D]O|FIX[M]E|X[X]X)\b/],
-  ['a path of the machine it was written on', /(?<![\w.])\/(home\/\w+|root\/\w+|work\/(main|shared|\.\w+)|tmp\/(lead|brief|T\d))/],
+  [
+    'a path of the machine it was written on',
+    /(?<![\w.])\/(home\/(?!pi\b)\w+|root\/\w+|work\/(main|shared|\.\w+)|tmp\/(lead|brief|T\d))/,
+  ],
   ['a package registry', /\b(registry\.(?!npmjs\.org)[a-z-]+\.[a-z]|npmmirror|artifactory|verdaccio)/i],
   ['an address in a private network', /\b(10\.\d+\.\d+\.\d+|172\.(1[6-9]|2\d|3[01])\.\d+\.\d+)\b/],
   ['a token or a private key', /-----BEGIN [A-Z ]*PRIVATE KEY-----|\b(ghp|npm|xox[bp])_[A-Za-z0-9]{20,}/],

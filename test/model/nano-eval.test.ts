@@ -34,7 +34,11 @@ describe('nano model', () => {
   let session: NativeSession;
 
   beforeAll(async () => {
-    engine = await NativeEngine.open({ modelPath: 'daemon/demo/model/nano.gguf', multimodalPath: 'daemon/demo/model/mmproj-nano.gguf', threads: 2 });
+    engine = await NativeEngine.open({
+      modelPath: 'daemon/demo/model/nano.gguf',
+      multimodalPath: 'daemon/demo/model/mmproj-nano.gguf',
+      threads: 2,
+    });
     session = engine.newSession();
   });
 
@@ -51,7 +55,10 @@ describe('nano model', () => {
   };
 
   for (const kind of ['image', 'audio', 'text'] as const) {
-    for (const [slice, key] of [['full', 'reference'], ['half', 'half_width']] as const) {
+    for (const [slice, key] of [
+      ['full', 'reference'],
+      ['half', 'half_width'],
+    ] as const) {
       test(`${kind}, ${slice} width: the reference's answer to at least 99 % of 50 items`, async () => {
         const wrong: string[] = [];
         const chosen = items.filter((item) => item.kind === kind);
@@ -73,7 +80,15 @@ describe('nano model', () => {
     const result = await generate(
       engine,
       session,
-      { messages: [{ role: 'user', parts: [...two, ...(await mediaParts(sound)), { type: 'text', text: 'Describe the image.' }] }], maxTokens: 24 },
+      {
+        messages: [
+          {
+            role: 'user',
+            parts: [...two, ...(await mediaParts(sound)), { type: 'text', text: 'Describe the image.' }],
+          },
+        ],
+        maxTokens: 24,
+      },
       { slice: 'full', imageSize: 0 },
       { signal: new AbortController().signal, onText: () => undefined, onStep: () => undefined },
     );
@@ -88,7 +103,17 @@ describe('nano model', () => {
     const result = await generate(
       engine,
       session,
-      { messages: [{ role: 'user', parts: [{ type: 'video', frames, maxFrames: 1 }, { type: 'text', text: item.prompt }] }] },
+      {
+        messages: [
+          {
+            role: 'user',
+            parts: [
+              { type: 'video', frames, maxFrames: 1 },
+              { type: 'text', text: item.prompt },
+            ],
+          },
+        ],
+      },
       { slice: 'full', imageSize: 0 },
       { signal: new AbortController().signal, onText: () => undefined, onStep: () => undefined },
     );

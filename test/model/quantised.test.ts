@@ -10,9 +10,9 @@ import { blockFormats, encodedBytes } from '../../daemon/models/convert/block-fo
 import { convertCheckpoint } from '../../daemon/models/convert/convert';
 import { fromFloat16 } from '../../daemon/models/convert/float-formats';
 import { mapTensor } from '../../daemon/models/convert/names';
+import { randomCheckpoint, type TestTensor, writeSafetensors } from '../helpers/checkpoint';
 import { klDivergence } from '../helpers/golden';
 import { logitsOfEach } from '../helpers/native';
-import { randomCheckpoint, writeSafetensors, type TestTensor } from '../helpers/checkpoint';
 
 function decodeBlocks(type: 'q8_0' | 'q4_0', bytes: Uint8Array): Float32Array {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -22,7 +22,8 @@ function decodeBlocks(type: 'q8_0' | 'q4_0', bytes: Uint8Array): Float32Array {
     const at = block * bytesPerBlock;
     const scale = fromFloat16(view.getUint16(at, true));
     for (let i = 0; i < 32; i++) {
-      const code = type === 'q8_0' ? view.getInt8(at + 2 + i) : ((view.getUint8(at + 2 + (i % 16)) >> (i < 16 ? 0 : 4)) & 15) - 8;
+      const code =
+        type === 'q8_0' ? view.getInt8(at + 2 + i) : ((view.getUint8(at + 2 + (i % 16)) >> (i < 16 ? 0 : 4)) & 15) - 8;
       values[block * 32 + i] = scale * code;
     }
   }
@@ -51,8 +52,12 @@ describe('quantised weights', () => {
       const dequantised = join(directory, `${type}-dequantised`);
       const tensors = randomCheckpoint(source);
       mkdirSync(dequantised);
-      for (const file of ['config.json', 'tokenizer.model']) writeFileSync(join(dequantised, file), readFileSync(join(source, file)));
-      writeSafetensors(join(dequantised, 'model.safetensors'), tensors.map((tensor) => roundTrip(tensor, type)));
+      for (const file of ['config.json', 'tokenizer.model'])
+        writeFileSync(join(dequantised, file), readFileSync(join(source, file)));
+      writeSafetensors(
+        join(dequantised, 'model.safetensors'),
+        tensors.map((tensor) => roundTrip(tensor, type)),
+      );
 
       const quantisedPath = join(directory, `${type}.gguf`);
       const exactPath = join(directory, `${type}-exact.gguf`);
