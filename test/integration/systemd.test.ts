@@ -54,7 +54,7 @@ describe('the unit', () => {
 
   test('waits longer than a shutdown takes, and is told what not to retry', () => {
     expect(Number(settings('TimeoutStopSec')[0])).toBeGreaterThan(5);
-    expect(settings('RestartPreventExitStatus')).toEqual(['64 65 78']);
+    expect(settings('RestartPreventExitStatus')).toEqual(['64 65 66 78']);
     expect(settings('OOMPolicy')).toEqual(['continue']);
   });
 
