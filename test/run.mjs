@@ -19,6 +19,7 @@ function neededPackages() {
     mosquitto: '/usr/sbin/mosquitto',
     'doctest-dev': '/usr/include/doctest/doctest.h',
     systemd: '/usr/bin/systemd-analyze',
+    procps: '/usr/bin/pgrep',
   };
   if (options.has('--cross')) {
     needed['g++-aarch64-linux-gnu'] = '/usr/bin/aarch64-linux-gnu-g++';
@@ -111,6 +112,12 @@ function jest() {
   }
   const results = JSON.parse(readFileSync(report, 'utf8'));
   const broken = results.numRuntimeErrorTestSuites;
+  // A test that is skipped says why in its name.
+  for (const { assertionResults } of results.testResults) {
+    for (const { status, fullName } of assertionResults) {
+      if (status === 'pending' || status === 'todo') console.log(`hearth: skipped: ${fullName}`);
+    }
+  }
   add('jest', {
     passed: results.numPassedTests,
     failed: results.numFailedTests + broken,
