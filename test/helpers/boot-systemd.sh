@@ -1,13 +1,14 @@
 #!/bin/bash
 # Boots systemd as process 1 of namespaces of its own and runs a script in it as a service: boot-systemd.sh SCRIPT OUT_DIR.
 # Inside, /etc, /opt, /run, /tmp and /var belong to it alone, there is no network but loopback, and nothing starts but the
-# journal; the kernel's own settings are never touched. OUT_DIR gets `output` and `status`. Needs root. Exits 0 when the
-# script ran to its end.
+# journal; the kernel's own settings are never touched. The script finds the project in /run/project. OUT_DIR gets
+# `output` and `status`. Needs root. Exits 0 when the script ran to its end.
 set -euo pipefail
 
 script=$(readlink -f "$1")
 out=$(readlink -f "$2")
-export script out
+project=$(cd "$(dirname "$0")/../.." && pwd -P)
+export script out project
 
 # Where the kernel keeps both versions of control groups, the second is at `unified`.
 cgroups=/sys/fs/cgroup
@@ -26,7 +27,8 @@ inside() {
   mount --bind /proc/sys /proc/sys
   mount -o remount,bind,ro /proc/sys
   mount -t tmpfs tmpfs /run
-  mkdir /run/etc /run/out
+  mkdir /run/etc /run/out /run/project
+  mount --bind "$project" /run/project
   cp -a /etc/. /run/etc/
   mount --bind "$out" /run/out
   cp "$script" /run/scenario

@@ -1,5 +1,5 @@
 # The life of the service, from installation to removal, as boot-systemd.sh runs it in a systemd of its own. Prints one line
-# `name=value` for each fact; the test knows which values are right. Expects the project's root in REPOSITORY.
+# `name=value` for each fact; the test knows which values are right.
 set -u
 fact() { printf '%s=%s\n' "$1" "$2"; }
 show() { systemctl show --value -p "$1" hearthd.service; }
@@ -15,7 +15,7 @@ eventually() {
 
 python3 -c 'import fcntl, socket, struct; fcntl.ioctl(socket.socket(), 0x8914, struct.pack("16sh", b"lo", 0x49))'
 
-sh "$REPOSITORY/systemd/install.sh" --prefix /opt/hearth >/dev/null || exit 1
+sh /run/project/systemd/install.sh --prefix /opt/hearth >/dev/null || exit 1
 systemctl enable hearthd.service 2>/dev/null
 fact enabled "$(systemctl is-enabled hearthd.service)"
 fact config "$(stat -c '%U:%G %a' /etc/hearth/hearth.yaml)"
@@ -26,7 +26,7 @@ systemctl start hearthd.service 2>/dev/null
 fact without_model "$(show ActiveState) $(show ExecMainStatus) $(show NRestarts)"
 systemctl reset-failed hearthd.service
 
-install -o hearth -g hearth -m 640 "$REPOSITORY/test/fixtures/models/e2b-narrow.gguf" /var/lib/hearth/models/model.gguf
+install -o hearth -g hearth -m 640 /run/project/test/fixtures/models/e2b-narrow.gguf /var/lib/hearth/models/model.gguf
 # A text-only model and the embedded broker; written in place, since its owner and mode are part of what is tested.
 printf 'model:\n  path: /var/lib/hearth/models/model.gguf\n  threads: 1\n' >/etc/hearth/hearth.yaml
 mkdir -p /etc/systemd/system/hearthd.service.d
@@ -64,7 +64,7 @@ restarted() { [ "$(show NRestarts)" = 1 ] && [ "$(show ActiveState)" = active ];
 eventually restarted
 fact watchdog "$(journalctl -o cat -u hearthd.service | grep -c 'Watchdog timeout')"
 
-sh "$REPOSITORY/systemd/install.sh" --prefix /opt/hearth >/dev/null || exit 1
+sh /run/project/systemd/install.sh --prefix /opt/hearth >/dev/null || exit 1
 fact updated "$(show ActiveState) $([ "$(show MainPID)" != "$pid" ] && echo new)"
 fact kept "$(grep -c models/model.gguf /etc/hearth/hearth.yaml)"
 
@@ -74,7 +74,7 @@ fact left "$(pgrep -c -u hearth)"
 fact journal "$(journalctl -o cat -u hearthd.service | grep -c '"msg":"hearth is ready"')"
 fact denied "$(journalctl -o cat -u hearthd.service | grep -cE 'EPERM|EACCES|Operation not permitted')"
 
-sh "$REPOSITORY/systemd/install.sh" --prefix /opt/hearth --uninstall >/dev/null
+sh /run/project/systemd/install.sh --prefix /opt/hearth --uninstall >/dev/null
 fact removed "$(systemctl is-enabled hearthd.service 2>/dev/null) $(ls -d /opt/hearth/lib/hearth /opt/hearth/bin/hearth* /etc/systemd/system/hearthd.service 2>/dev/null)"
 fact remains "$(ls -d /etc/hearth/hearth.yaml /var/lib/hearth/models/model.gguf | tr '\n' ' ')"
 exit 0

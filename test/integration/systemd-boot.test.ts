@@ -1,6 +1,6 @@
 /** The installed service under a real systemd, process 1 of namespaces of its own: start, faults, update, stop, removal. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -14,7 +14,7 @@ function obstacle(): string | undefined {
   if (!existsSync('/usr/lib/systemd/systemd')) return 'systemd is not installed';
   if (!['', '/unified'].some((path) => existsSync(`/sys/fs/cgroup${path}/cgroup.procs`)))
     return 'there is no cgroup2 here';
-  if (/^\/(home|root|tmp)\//.test(process.execPath)) return 'Node.js is where no service can see it';
+  if (/^\/(home|root|tmp|opt|var)\//.test(process.execPath)) return 'Node.js is where no service can see it';
   return undefined;
 }
 
@@ -22,9 +22,7 @@ function obstacle(): string | undefined {
 function live(): Record<string, string> {
   const directory = mkdtempSync(join(tmpdir(), 'hearth-boot-'));
   try {
-    const scenario = join(directory, 'scenario');
-    const text = readFileSync(join(root, 'test/helpers/service-scenario.sh'), 'utf8');
-    writeFileSync(scenario, `REPOSITORY='${root}'\n${text}`);
+    const scenario = join(root, 'test/helpers/service-scenario.sh');
     const { status, stderr } = spawnSync(join(root, 'test/helpers/boot-systemd.sh'), [scenario, directory], {
       encoding: 'utf8',
     });
