@@ -59,8 +59,10 @@ StatusOr<std::shared_ptr<Engine>> Engine::Open(const EngineOptions& options, con
   const hearth_kernels* kernels = ChooseKernels(options.isa.c_str());
   if (kernels == nullptr) {
     std::string available;
-    for (const hearth_kernels* const* k = AvailableKernels(); *k != nullptr; ++k) available += (available.empty() ? "" : ", ") + std::string((*k)->isa);
-    return Error(Code::OPTION_INVALID, "isa is \"%s\"; this machine runs %s", options.isa.substr(0, 64).c_str(), available.c_str());
+    for (const hearth_kernels* const* k = AvailableKernels(); *k != nullptr; ++k)
+      available += (available.empty() ? "" : ", ") + std::string((*k)->isa);
+    return Error(Code::OPTION_INVALID, "isa is \"%s\"; this machine runs %s", options.isa.substr(0, 64).c_str(),
+                 available.c_str());
   }
   const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   auto impl = std::make_unique<Impl>(*kernels, options.threads > 0 ? options.threads : std::min(cores, kMaxThreads));
@@ -99,17 +101,22 @@ Status Engine::Impl::Load(const EngineOptions& options, const Progress& progress
       HEARTH_ASSIGN_OR_RETURN(audio, AudioEncoder::Load(multimodal, config.hidden));
       info.audio_soft_tokens = AudioEncoder::kSoftTokens;
     }
-    const int64_t embedded = config.text_vocab + (vision ? vision->embedder().vocab_size() : 0) + (audio ? audio->embedder().vocab_size() : 0);
+    const int64_t embedded = config.text_vocab + (vision ? vision->embedder().vocab_size() : 0) +
+                             (audio ? audio->embedder().vocab_size() : 0);
     if (vision && audio && embedded != config.vocab) {
       return Error(Code::MODEL_MISMATCH, "text, vision and audio ids are %lld together, the embedding has %lld rows",
                    static_cast<long long>(embedded), static_cast<long long>(config.vocab));
     }
   }
-  if (vision && (info.special.start_of_image < 0 || info.special.image_soft_token < 0 || info.special.end_of_image < 0)) {
-    return Error(Code::MODEL_MISMATCH, "the model has a vision encoder, but no pieces <start_of_image>, <image_soft_token>, <end_of_image>");
+  if (vision &&
+      (info.special.start_of_image < 0 || info.special.image_soft_token < 0 || info.special.end_of_image < 0)) {
+    return Error(Code::MODEL_MISMATCH,
+                 "the model has a vision encoder, but no pieces <start_of_image>, <image_soft_token>, <end_of_image>");
   }
-  if (audio && (info.special.start_of_audio < 0 || info.special.audio_soft_token < 0 || info.special.end_of_audio < 0)) {
-    return Error(Code::MODEL_MISMATCH, "the model has an audio encoder, but no pieces <start_of_audio>, <audio_soft_token>, <end_of_audio>");
+  if (audio &&
+      (info.special.start_of_audio < 0 || info.special.audio_soft_token < 0 || info.special.end_of_audio < 0)) {
+    return Error(Code::MODEL_MISMATCH,
+                 "the model has an audio encoder, but no pieces <start_of_audio>, <audio_soft_token>, <end_of_audio>");
   }
 
   const int64_t limit = config.context_length;
@@ -163,7 +170,8 @@ Status Engine::Impl::EmbedId(int32_t id, float* out) {
     case IdKind::kInvalid:
       break;
   }
-  return Error(Code::TOKEN_INVALID, "token %d; the model embeds ids below %lld", id, static_cast<long long>(decoder->config().vocab));
+  return Error(Code::TOKEN_INVALID, "token %d; the model embeds ids below %lld", id,
+               static_cast<long long>(decoder->config().vocab));
 }
 
 const ModelInfo& Engine::info() const { return impl_->info; }

@@ -17,10 +17,12 @@ StatusOr<std::unique_ptr<Session>> Engine::NewSession() {
 
 Status Session::SetSlice(const SliceOptions& options) {
   const Config& config = impl_->config();
-  HEARTH_ASSIGN_OR_RETURN(Slice slice, options.name.empty() ? Slice::Custom(config, options.ffn_widths, options.skipped_layers)
-                                                            : Slice::Named(config, options.name));
+  HEARTH_ASSIGN_OR_RETURN(Slice slice, options.name.empty()
+                                           ? Slice::Custom(config, options.ffn_widths, options.skipped_layers)
+                                           : Slice::Named(config, options.name));
   if (impl_->position > 0 && !slice.SameKv(impl_->slice, config)) {
-    return Error(Code::SLICE_INVALID, "slice %s changes layers below %d, whose keys and values %lld tokens already have; rewind to 0 first",
+    return Error(Code::SLICE_INVALID,
+                 "slice %s changes layers below %d, whose keys and values %lld tokens already have; rewind to 0 first",
                  slice.name.c_str(), config.kv_layers, static_cast<long long>(impl_->position));
   }
   impl_->slice = std::move(slice);
@@ -40,23 +42,25 @@ Status Session::Append(std::span<const int32_t> ids, std::span<const SoftTokens*
   int64_t placeholders = 0, rows = 0;
   for (const int32_t id : ids) {
     if (engine.KindOf(id) == Engine::Impl::IdKind::kInvalid) {
-      return Error(Code::TOKEN_INVALID, "token %d; the model embeds ids below %lld", id, static_cast<long long>(engine.info.vocab));
+      return Error(Code::TOKEN_INVALID, "token %d; the model embeds ids below %lld", id,
+                   static_cast<long long>(engine.info.vocab));
     }
     placeholders += id == special.image_soft_token || id == special.audio_soft_token;
   }
   for (const SoftTokens* tokens : soft) {
     if (tokens->rows.size() != static_cast<size_t>(tokens->count * hidden)) {
-      return Error(Code::PROMPT_INVALID, "soft tokens of another model: %zu values for %lld rows of %lld", tokens->rows.size(),
-                   static_cast<long long>(tokens->count), static_cast<long long>(hidden));
+      return Error(Code::PROMPT_INVALID, "soft tokens of another model: %zu values for %lld rows of %lld",
+                   tokens->rows.size(), static_cast<long long>(tokens->count), static_cast<long long>(hidden));
     }
     rows += tokens->count;
   }
   if (placeholders != rows) {
-    return Error(Code::PROMPT_INVALID, "%lld soft-token places for %lld soft tokens", static_cast<long long>(placeholders),
-                 static_cast<long long>(rows));
+    return Error(Code::PROMPT_INVALID, "%lld soft-token places for %lld soft tokens",
+                 static_cast<long long>(placeholders), static_cast<long long>(rows));
   }
   int64_t next = static_cast<int64_t>(impl_->soft_rows.size()) / hidden;
-  for (const SoftTokens* tokens : soft) impl_->soft_rows.insert(impl_->soft_rows.end(), tokens->rows.begin(), tokens->rows.end());
+  for (const SoftTokens* tokens : soft)
+    impl_->soft_rows.insert(impl_->soft_rows.end(), tokens->rows.begin(), tokens->rows.end());
   for (const int32_t id : ids) {
     impl_->ids.push_back(id);
     impl_->soft_index.push_back(id == special.image_soft_token || id == special.audio_soft_token ? next++ : -1);
@@ -79,7 +83,8 @@ Status Session::Impl::Compute(int64_t count) {
     ple_ids[i] = id < config().text_vocab ? id : 0;
   }
   const bool last = position + count == static_cast<int64_t>(ids.size());
-  HEARTH_RETURN_IF_ERROR(engine->decoder->Forward(engine->exec, slice, {ConstMatF(embedding.data(), count, hidden), ple_ids, position, last},
+  HEARTH_RETURN_IF_ERROR(engine->decoder->Forward(engine->exec, slice,
+                                                  {ConstMatF(embedding.data(), count, hidden), ple_ids, position, last},
                                                   kv, engine->workspace, MatF(logits.data(), 1, config().vocab)));
   position += count;
   has_logits = last;
@@ -99,9 +104,11 @@ StatusOr<int64_t> Session::Advance(int64_t max_tokens) {
 }
 
 StatusOr<Sampled> Session::Sample(const SamplingOptions& options) {
-  if (!impl_->has_logits || pending() > 0) return Error(Code::PROMPT_INVALID, "there is no computed token to go on from");
+  if (!impl_->has_logits || pending() > 0)
+    return Error(Code::PROMPT_INVALID, "there is no computed token to go on from");
   const uint64_t* allowed = impl_->grammar_state ? impl_->grammar_state->Allowed() : nullptr;
-  // Ids of soft tokens are never sampled, nor rows of the embedding that have no piece (and no bit in a grammar's mask).
+  // Ids of soft tokens are never sampled, nor rows of the embedding that have no piece (and no bit in a grammar's
+  // mask).
   const int64_t sampled_ids = std::min(impl_->config().text_vocab, impl_->engine->tokenizer->size());
   const std::span<const float> text_logits(impl_->logits.data(), static_cast<size_t>(sampled_ids));
   HEARTH_ASSIGN_OR_RETURN(const int32_t token, impl_->sampler.Sample(text_logits, options, allowed));
@@ -132,7 +139,8 @@ Status Session::SetGrammar(std::shared_ptr<const Grammar> grammar) {
 }
 
 std::span<const float> Session::logits() const {
-  return impl_->has_logits ? std::span<const float>(impl_->logits.data(), impl_->logits.size()) : std::span<const float>();
+  return impl_->has_logits ? std::span<const float>(impl_->logits.data(), impl_->logits.size())
+                           : std::span<const float>();
 }
 
 int64_t Session::position() const { return impl_->position; }
@@ -140,7 +148,8 @@ int64_t Session::pending() const { return static_cast<int64_t>(impl_->ids.size()
 
 Status Session::Rewind(int64_t position) {
   if (position < 0 || position > static_cast<int64_t>(impl_->ids.size())) {
-    return Error(Code::OPTION_INVALID, "position %lld of a timeline of %zu tokens", static_cast<long long>(position), impl_->ids.size());
+    return Error(Code::OPTION_INVALID, "position %lld of a timeline of %zu tokens", static_cast<long long>(position),
+                 impl_->ids.size());
   }
   impl_->sampler.Restart();
   impl_->text.Reset();

@@ -2,7 +2,8 @@
 //
 //   u32 magic | u32 version | u64 model fingerprint | u64 positions | u8 has logits | 7 zero bytes
 //   i64 FFN width of every layer that writes K and V
-//   i32 id x positions, padded to 8 bytes | f32 K then V of every such layer, positions x kv_dim each | f32 logits[vocab]
+//   i32 id x positions, padded to 8 bytes | f32 K then V of every such layer, positions x kv_dim each | f32
+//   logits[vocab]
 #include <cstring>
 
 #include "addon/session_impl.h"
@@ -42,7 +43,8 @@ std::vector<uint8_t> Session::Snapshot() const {
   const size_t positions = static_cast<size_t>(impl_->position);
   const size_t layer_bytes = positions * static_cast<size_t>(config.kv_dim()) * sizeof(float);
   std::vector<uint8_t> bytes;
-  bytes.reserve(sizeof(Header) + positions * 4 + 2 * config.kv_layers * (layer_bytes + 8) + impl_->logits.size() * 4 + 16);
+  bytes.reserve(sizeof(Header) + positions * 4 + 2 * config.kv_layers * (layer_bytes + 8) + impl_->logits.size() * 4 +
+                16);
   Writer out(bytes);
   const Header header{kMagic, kVersion, impl_->engine->fingerprint, positions, impl_->has_logits, {}};
   out.Put(&header, sizeof header);
@@ -60,15 +62,18 @@ std::vector<uint8_t> Session::Snapshot() const {
 Status Session::Restore(std::span<const uint8_t> snapshot) {
   const Config& config = impl_->config();
   Header header;
-  if (snapshot.size() < sizeof header) return Error(Code::SNAPSHOT_INVALID, "%zu bytes are too few for a snapshot", snapshot.size());
+  if (snapshot.size() < sizeof header)
+    return Error(Code::SNAPSHOT_INVALID, "%zu bytes are too few for a snapshot", snapshot.size());
   std::memcpy(&header, snapshot.data(), sizeof header);
   if (header.magic != kMagic || header.version != kVersion || header.has_logits > 1) {
     return Error(Code::SNAPSHOT_INVALID, "not a snapshot of this version");
   }
-  if (header.fingerprint != impl_->engine->fingerprint) return Error(Code::SNAPSHOT_INVALID, "the snapshot is of another model file");
+  if (header.fingerprint != impl_->engine->fingerprint)
+    return Error(Code::SNAPSHOT_INVALID, "the snapshot is of another model file");
   if (header.positions > static_cast<uint64_t>(impl_->engine->info.context_length)) {
     return Error(Code::CONTEXT_FULL, "a snapshot of %llu positions does not fit a context of %lld",
-                 static_cast<unsigned long long>(header.positions), static_cast<long long>(impl_->engine->info.context_length));
+                 static_cast<unsigned long long>(header.positions),
+                 static_cast<long long>(impl_->engine->info.context_length));
   }
   const size_t positions = static_cast<size_t>(header.positions);
   const size_t widths_bytes = static_cast<size_t>(config.kv_layers) * sizeof(int64_t);
@@ -78,15 +83,18 @@ Status Session::Restore(std::span<const uint8_t> snapshot) {
   const size_t logits_at = kv_at + 2 * static_cast<size_t>(config.kv_layers) * layer_bytes;
   const size_t end = logits_at + (header.has_logits ? impl_->logits.size() * sizeof(float) : 0);
   if (snapshot.size() != end) {
-    return Error(Code::SNAPSHOT_INVALID, "a snapshot of %zu positions has %zu bytes, not %zu", positions, end, snapshot.size());
+    return Error(Code::SNAPSHOT_INVALID, "a snapshot of %zu positions has %zu bytes, not %zu", positions, end,
+                 snapshot.size());
   }
   if (std::memcmp(snapshot.data() + sizeof header, impl_->slice.ffn_width.data(), widths_bytes) != 0) {
-    return Error(Code::SNAPSHOT_INVALID, "the snapshot was made with other FFN widths than slice %s has", impl_->slice.name.c_str());
+    return Error(Code::SNAPSHOT_INVALID, "the snapshot was made with other FFN widths than slice %s has",
+                 impl_->slice.name.c_str());
   }
   std::vector<int32_t> ids(positions);
   if (positions > 0) std::memcpy(ids.data(), snapshot.data() + ids_at, positions * sizeof(int32_t));
   for (const int32_t id : ids) {
-    if (impl_->engine->KindOf(id) == Engine::Impl::IdKind::kInvalid) return Error(Code::SNAPSHOT_INVALID, "the snapshot holds token %d", id);
+    if (impl_->engine->KindOf(id) == Engine::Impl::IdKind::kInvalid)
+      return Error(Code::SNAPSHOT_INVALID, "the snapshot holds token %d", id);
   }
   HEARTH_RETURN_IF_ERROR(impl_->kv.Reserve(static_cast<int64_t>(positions), 0));
   const uint8_t* from = snapshot.data() + kv_at;
@@ -94,7 +102,8 @@ Status Session::Restore(std::span<const uint8_t> snapshot) {
     std::memcpy(impl_->kv.keys(layer).data, from, layer_bytes);
     std::memcpy(impl_->kv.values(layer).data, from + layer_bytes, layer_bytes);
   }
-  if (header.has_logits) std::memcpy(impl_->logits.data(), snapshot.data() + logits_at, impl_->logits.size() * sizeof(float));
+  if (header.has_logits)
+    std::memcpy(impl_->logits.data(), snapshot.data() + logits_at, impl_->logits.size() * sizeof(float));
   impl_->ids = std::move(ids);
   impl_->position = static_cast<int64_t>(positions);
   impl_->has_logits = header.has_logits != 0;

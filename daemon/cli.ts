@@ -86,12 +86,22 @@ function createProgram(onConfig: (config: Config) => void): Command {
     .argument('<directory>', 'checkpoint: safetensors, config.json and tokenizer.model')
     .argument('<out>', 'text file to write; the encoders go into mmproj-<name> beside it')
     .addOption(weightTypeOption('--type', 'weight type').default('q4_0'))
-    .addOption(weightTypeOption('--head-type', 'type of the token embedding, which is also the head (--type)'))
+    .addOption(
+      weightTypeOption('--head-type', 'type of the token embedding, which is also the head (--type, q8_0 with q4_0)'),
+    )
     .addOption(weightTypeOption('--ple-type', 'type of the per-layer embedding table (--type)'))
     .action(async (checkpointDir: string, outPath: string, types: WeightTypes) => {
       const { convert } = await import('./commands/convert.js');
       const onLine = (line: string): unknown => process.stderr.write(`${line}\n`);
-      const { textPath, multimodalPath } = await convert({ checkpointDir, outPath, ...types, onLine });
+      // Four bits in the head cost as much quality as four bits everywhere else.
+      const headType = types.headType ?? (types.type === 'q4_0' ? 'q8_0' : undefined);
+      const { textPath, multimodalPath } = await convert({
+        checkpointDir,
+        outPath,
+        ...types,
+        ...(headType !== undefined && { headType }),
+        onLine,
+      });
       print(textPath);
       if (multimodalPath !== undefined) print(multimodalPath);
     });

@@ -10,7 +10,12 @@ import { camera, microphones, modelPath, node } from './script';
 const rooms = ['kitchen', 'bedroom', 'living_room', 'bathroom', 'garage', 'garden', 'office', 'hallway'];
 
 /** A function of the house: its arguments, and the topic a call of it becomes. */
-function houseFunction(name: string, description: string, properties: Record<string, unknown>, place: string): Record<string, unknown> {
+function houseFunction(
+  name: string,
+  description: string,
+  properties: Record<string, unknown>,
+  place: string,
+): Record<string, unknown> {
   return {
     name,
     description,
@@ -22,8 +27,18 @@ function houseFunction(name: string, description: string, properties: Record<str
 const room = { enum: rooms };
 const functions = [
   houseFunction('set_light', 'Switches the light in a room on or off.', { room, on: { type: 'boolean' } }, 'room'),
-  houseFunction('set_temperature', 'Sets the heating of a room.', { room, celsius: { type: 'integer', minimum: 15, maximum: 25 } }, 'room'),
-  houseFunction('set_lock', 'Locks or unlocks a door.', { door: { enum: ['front', 'back', 'garage'] }, locked: { type: 'boolean' } }, 'door'),
+  houseFunction(
+    'set_temperature',
+    'Sets the heating of a room.',
+    { room, celsius: { type: 'integer', minimum: 15, maximum: 25 } },
+    'room',
+  ),
+  houseFunction(
+    'set_lock',
+    'Locks or unlocks a door.',
+    { door: { enum: ['front', 'back', 'garage'] }, locked: { type: 'boolean' } },
+    'door',
+  ),
   houseFunction('set_blinds', 'Opens or closes the blinds of a room.', { room, open: { type: 'boolean' } }, 'room'),
   houseFunction('play_music', 'Plays or stops music in a room.', { room, on: { type: 'boolean' } }, 'room'),
   houseFunction('get_temperature', 'Asks how warm it is in a room.', { room }, 'room'),
@@ -31,7 +46,10 @@ const functions = [
 
 function configuration(port: number, stateDirectory: string): object {
   const streams = Object.fromEntries(
-    Object.entries(microphones).map(([language, name]) => [name, { kind: 'microphone', language, deadlineMs: 120_000 }]),
+    Object.entries(microphones).map(([language, name]) => [
+      name,
+      { kind: 'microphone', language, deadlineMs: 120_000 },
+    ]),
   );
   return {
     node: { id: node },

@@ -58,7 +58,9 @@ async function playCamera(client: MqttClient, script: Script): Promise<void> {
 async function playMicrophone(client: MqttClient, script: Script, language: Language): Promise<void> {
   const silence = Buffer.alloc((silenceBetweenMs / 1000) * sampleRate * 2);
   const recordings = script.recordings.filter((recording) => recording.language === language);
-  const samples = Buffer.concat(recordings.flatMap(({ file }) => [readFileSync(mediaPath(file)).subarray(44), silence]));
+  const samples = Buffer.concat(
+    recordings.flatMap(({ file }) => [readFileSync(mediaPath(file)).subarray(44), silence]),
+  );
   const chunkBytes = (chunkMs / 1000) * sampleRate * 2;
   const started = performance.now();
   for (let at = 0, due = chunkMs; at < samples.length; at += chunkBytes, due += chunkMs) {

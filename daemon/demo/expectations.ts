@@ -17,7 +17,11 @@ export interface Verdict {
 }
 
 export function callText(call: FunctionCall | null): string {
-  return call === null ? 'no call' : `${call.name}(${Object.entries(call.arguments).map(([name, value]) => `${name}: ${String(value)}`).join(', ')})`;
+  return call === null
+    ? 'no call'
+    : `${call.name}(${Object.entries(call.arguments)
+        .map(([name, value]) => `${name}: ${String(value)}`)
+        .join(', ')})`;
 }
 
 export class Expectations {
@@ -28,17 +32,21 @@ export class Expectations {
 
   constructor(script: Script) {
     for (const { file, caption } of script.pictures) {
-      const hash = createHash('sha256').update(readFileSync(mediaPath(file))).digest('hex');
+      const hash = createHash('sha256')
+        .update(readFileSync(mediaPath(file)))
+        .digest('hex');
       this.captions.set(hash, { what: file, value: caption });
     }
-    for (const { file, answer, question } of script.questions) this.add(camera, 'answer', { what: `${file}: ${question}`, value: answer });
+    for (const { file, answer, question } of script.questions)
+      this.add(camera, 'answer', { what: `${file}: ${question}`, value: answer });
     for (const { file, language, transcript, translation, call } of script.recordings) {
       const stream = microphones[language];
       this.add(stream, 'transcript', { what: file, value: transcript });
       if (translation !== null) this.add(stream, 'translation', { what: file, value: translation });
       this.add(stream, 'call', { what: file, value: callText(call) });
     }
-    for (const { text, translation } of script.texts) this.add('request', 'translate', { what: text, value: translation });
+    for (const { text, translation } of script.texts)
+      this.add('request', 'translate', { what: text, value: translation });
   }
 
   get missing(): string[] {

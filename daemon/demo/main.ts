@@ -31,7 +31,9 @@ function milliseconds(value: number | undefined): string {
 
 function showVerdict(stream: string, kind: string, verdict: Verdict, latencyMs?: number, firstTokenMs?: number): void {
   const mark = verdict.right ? '✓' : '✗';
-  print(`${mark} ${stream.padEnd(11)} ${kind.padEnd(11)} ${milliseconds(latencyMs)} ${milliseconds(firstTokenMs)}  ${verdict.actual}`);
+  print(
+    `${mark} ${stream.padEnd(11)} ${kind.padEnd(11)} ${milliseconds(latencyMs)} ${milliseconds(firstTokenMs)}  ${verdict.actual}`,
+  );
   if (!verdict.right) print(`  ${' '.repeat(43)} expected of ${verdict.what}: ${verdict.expected ?? 'nothing'}`);
 }
 
@@ -58,7 +60,13 @@ class Console {
       });
     });
     await client.subscribeAsync(
-      [`${base}/${node}/info`, `${base}/${node}/plugin/+/state`, `${base}/${node}/out/+/+`, `${base}/${node}/response/translate`, 'home/#'],
+      [
+        `${base}/${node}/info`,
+        `${base}/${node}/plugin/+/state`,
+        `${base}/${node}/out/+/+`,
+        `${base}/${node}/response/translate`,
+        'home/#',
+      ],
       { qos: 1 },
     );
     return console;
@@ -117,11 +125,16 @@ async function playRound(url: string, console: Console, stopped: AbortSignal): P
   stopped.addEventListener('abort', stop, { once: true });
   await once(devices, 'exit');
   stopped.removeEventListener('abort', stop);
-  for (let waited = 0; expectations.missing.length > 0 && waited < settleTimeoutMs && !stopped.aborted; waited += 50) await sleep(50);
+  for (let waited = 0; expectations.missing.length > 0 && waited < settleTimeoutMs && !stopped.aborted; waited += 50)
+    await sleep(50);
   if (stopped.aborted) return true;
   for (const missing of expectations.missing) print(`✗ never came: ${missing}`);
   const fine = expectations.missing.length === 0 && expectations.wrong === 0;
-  print(fine ? '\nEverything came back as it should.\n' : `\n${expectations.wrong} wrong, ${expectations.missing.length} missing.\n`);
+  print(
+    fine
+      ? '\nEverything came back as it should.\n'
+      : `\n${expectations.wrong} wrong, ${expectations.missing.length} missing.\n`,
+  );
   return fine;
 }
 

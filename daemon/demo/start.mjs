@@ -5,10 +5,14 @@ import { root, SetupError, setUp } from '../setup.mjs';
 
 try {
   setUp();
-  const demo = spawn(process.execPath, ['--enable-source-maps', join(root, 'dist/daemon/demo/main.js'), ...process.argv.slice(2)], {
-    cwd: root,
-    stdio: 'inherit',
-  });
+  const demo = spawn(
+    process.execPath,
+    ['--enable-source-maps', join(root, 'dist/daemon/demo/main.js'), ...process.argv.slice(2)],
+    {
+      cwd: root,
+      stdio: 'inherit',
+    },
+  );
   // Ctrl-C reaches the demonstration too, and it is the one that cleans up.
   process.on('SIGINT', () => undefined);
   process.on('SIGTERM', () => demo.kill('SIGTERM'));

@@ -1,0 +1,46 @@
+import { readFileSync } from 'node:fs';
+import { defaultPrompts, parsePrompts } from '../../../daemon/inference/model-prompts';
+
+describe('parsePrompts', () => {
+  test('a model without prompts of its own gets the defaults', () => {
+    expect(parsePrompts('')).toBe(defaultPrompts);
+    expect(parsePrompts('{}')).toEqual(defaultPrompts);
+  });
+
+  test("a model's own replace them one by one", () => {
+    const prompts = parsePrompts(
+      JSON.stringify({
+        caption: 'Look.',
+        translate_audio: 'Into {lang}!',
+        languages: { en: 'English' },
+        question: 'unused',
+      }),
+    );
+    expect(prompts).toEqual({
+      ...defaultPrompts,
+      caption: 'Look.',
+      translateAudio: 'Into {lang}!',
+      languages: { en: 'English' },
+    });
+  });
+
+  test('the small model of the demonstration brings its own', () => {
+    expect(readFileSync('daemon/demo/model/nano.gguf').includes('Answer with one JSON function call, or null.')).toBe(
+      true,
+    );
+  });
+
+  test.each([
+    '[',
+    '[]',
+    'null',
+    '"text"',
+    '{"caption": 5}',
+    '{"languages": {}}',
+    '{"languages": {"en": 5}}',
+    '{"languages": null}',
+    ' '.repeat(70_000),
+  ])('prompts that are none (%.20s) are MODEL_MISMATCH', (json) => {
+    expect(() => parsePrompts(json)).toThrow(expect.objectContaining({ code: 'MODEL_MISMATCH' }));
+  });
+});

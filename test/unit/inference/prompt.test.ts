@@ -1,0 +1,112 @@
+import { HearthError } from '../../../daemon/errors';
+import { buildPrompt, type PromptTokenizer, spread } from '../../../daemon/inference/prompt';
+import type { Message, RgbImage } from '../../../daemon/inference/types';
+
+const special = {
+  bos: 2,
+  eos: 1,
+  startOfTurn: 105,
+  endOfTurn: 106,
+  startOfImage: 200,
+  imageSoftToken: 201,
+  endOfImage: 202,
+  startOfAudio: 300,
+  audioSoftToken: 301,
+  endOfAudio: 302,
+};
+
+/** Each stretch of text becomes one id, from 1000 on: the test sees what was tokenised together. */
+class Recorder implements PromptTokenizer {
+  readonly texts: string[] = [];
+  readonly info = { special, imageSoftTokens: 3, audioSoftTokens: 2, vision: true, audio: true };
+
+  tokenize(text: string): Int32Array {
+    this.texts.push(text);
+    return Int32Array.of(999 + this.texts.length);
+  }
+}
+
+const image: RgbImage = { width: 1, height: 1, data: new Uint8Array(3) };
+const audio = { samples: new Float32Array(16_000) };
+const user = (...parts: Message['parts']): Message => ({ role: 'user', parts });
+
+describe('buildPrompt', () => {
+  test('a text turn, as Gemma was trained to see it', () => {
+    const tokenizer = new Recorder();
+    const prompt = buildPrompt(tokenizer, [user({ type: 'text', text: ' Hello. ' })]);
+    expect(tokenizer.texts).toEqual(['user\nHello.', '\n', 'model\n']);
+    expect([...prompt.ids]).toEqual([2, 105, 1000, 106, 1001, 105, 1002]);
+    expect(prompt.media).toEqual([]);
+  });
+
+  test('pictures and sounds become soft tokens between their markers; text around them is tokenised whole', () => {
+    const tokenizer = new Recorder();
+    const prompt = buildPrompt(tokenizer, [
+      user({ type: 'image', image }, { type: 'audio', audio }, { type: 'text', text: 'What?' }),
+    ]);
+    expect(tokenizer.texts).toEqual(['user\n\n\n', '\n\n\n\n', '\n\nWhat?', '\n', 'model\n']);
+    expect([...prompt.ids]).toEqual([
+      2, 105, 1000, 200, 201, 201, 201, 202, 1001, 300, 301, 301, 302, 1002, 106, 1003, 105, 1004,
+    ]);
+    expect(prompt.media.map(({ type }) => type)).toEqual(['image', 'audio']);
+  });
+
+  test('a system message goes before the first user turn; turns alternate', () => {
+    const tokenizer = new Recorder();
+    buildPrompt(tokenizer, [
+      { role: 'system', parts: [{ type: 'text', text: 'Be brief.' }] },
+      user({ type: 'text', text: 'Hi' }),
+      { role: 'model', parts: [{ type: 'text', text: 'Hello' }] },
+      user({ type: 'text', text: 'Bye' }),
+    ]);
+    expect(tokenizer.texts).toEqual([
+      'user\nBe brief.\n\nHi',
+      '\n',
+      'model\nHello',
+      '\n',
+      'user\nBye',
+      '\n',
+      'model\n',
+    ]);
+  });
+
+  test('a video is its frames in time order, evenly chosen within the budget, then its sound', () => {
+    const frames = [3, 1, 4, 0, 2].map((second) => ({ image: { ...image, width: second + 1 }, timeMs: second * 1000 }));
+    const { media } = buildPrompt(new Recorder(), [user({ type: 'video', frames, audio, maxFrames: 3 })]);
+    expect(media.map((part) => (part.type === 'image' ? part.image.width : part.type))).toEqual([1, 3, 5, 'audio']);
+  });
+
+  test.each<[string, Message[]]>([
+    ['no message', []],
+    ['no user message', [{ role: 'system', parts: [] }]],
+    ['a model message first', [{ role: 'model', parts: [] }]],
+    ['a model message last', [user(), { role: 'model', parts: [] }]],
+    ['a video without frames', [user({ type: 'video', frames: [] })]],
+    ['a video with a budget of nothing', [user({ type: 'video', frames: [{ image, timeMs: 0 }], maxFrames: 0 })]],
+  ])('%s is PROMPT_INVALID', (_what, messages) => {
+    expect(() => buildPrompt(new Recorder(), messages)).toThrow(expect.objectContaining({ code: 'PROMPT_INVALID' }));
+  });
+
+  test('media the model has no encoder for is MODEL_UNSUPPORTED', () => {
+    const tokenizer = {
+      ...new Recorder(),
+      info: { special, imageSoftTokens: 0, audioSoftTokens: 0, vision: false, audio: false },
+      tokenize: () => Int32Array.of(1),
+    };
+    for (const part of [{ type: 'image', image } as const, { type: 'audio', audio } as const]) {
+      expect(() => buildPrompt(tokenizer, [user(part)])).toThrow(HearthError);
+      expect(() => buildPrompt(tokenizer, [user(part)])).toThrow(
+        expect.objectContaining({ code: 'MODEL_UNSUPPORTED' }),
+      );
+    }
+  });
+});
+
+test.each([
+  [[1, 2, 3], 5, [1, 2, 3]],
+  [[1, 2, 3, 4, 5], 3, [1, 3, 5]],
+  [[1, 2, 3, 4, 5], 2, [1, 5]],
+  [[1, 2, 3, 4, 5], 1, [5]],
+])('spread of %j over %i is %j', (items, count, expected) => {
+  expect(spread(items, count)).toEqual(expected);
+});
