@@ -119,7 +119,7 @@ TEST_CASE("weight kernels agree with the specification") {
           for (int64_t r = 0; r < rows; ++r) {
             DequantizeOf(hearth_kernels_scalar, type)(w + r * row_bytes, n, expected.data());
             DequantizeOf(**table, type)(w + r * row_bytes, n, actual.data());
-            CHECK(std::memcmp(expected.data(), actual.data(), static_cast<size_t>(n) * sizeof(float)) == 0);
+            if (n > 0) CHECK(std::memcmp(expected.data(), actual.data(), static_cast<size_t>(n) * sizeof(float)) == 0);
             CHECK(actual[static_cast<size_t>(n)] == 7.0f);
             std::vector<float> products;
             double sum = 0;
