@@ -52,7 +52,7 @@ SpecialTokens FindSpecialTokens(const Tokenizer& tokenizer) {
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Engine::~Engine() = default;
 
-StatusOr<std::shared_ptr<Engine>> Engine::Open(const EngineOptions& options, const Progress& progress) {
+StatusOr<std::shared_ptr<Engine>> Engine::Open(const EngineOptions& options) {
   if (options.threads < 0 || options.threads > kMaxThreads) {
     return Error(Code::OPTION_INVALID, "threads is %d; 1 to %d, or 0 for one each core", options.threads, kMaxThreads);
   }
@@ -66,26 +66,20 @@ StatusOr<std::shared_ptr<Engine>> Engine::Open(const EngineOptions& options, con
   }
   const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   auto impl = std::make_unique<Impl>(*kernels, options.threads > 0 ? options.threads : std::min(cores, kMaxThreads));
-  HEARTH_RETURN_IF_ERROR(impl->Load(options, progress));
+  HEARTH_RETURN_IF_ERROR(impl->Load(options));
   return std::shared_ptr<Engine>(new Engine(std::move(impl)));
 }
 
-Status Engine::Impl::Load(const EngineOptions& options, const Progress& progress) {
-  const auto report = [&](double fraction) {
-    if (progress) progress(fraction);
-  };
-  report(0);
+Status Engine::Impl::Load(const EngineOptions& options) {
   HEARTH_ASSIGN_OR_RETURN(std::shared_ptr<const GgufFile> file, GgufFile::Open(options.model_path));
   HEARTH_ASSIGN_OR_RETURN(Tokenizer loaded, Tokenizer::Load(*file));
   tokenizer = std::make_unique<Tokenizer>(std::move(loaded));
-  report(0.2);
   HEARTH_ASSIGN_OR_RETURN(decoder, TextDecoder::Load(file));
   const Config& config = decoder->config();
   if (tokenizer->size() > config.vocab) {
     return Error(Code::MODEL_MISMATCH, "the vocabulary has %lld pieces, the embedding %lld rows",
                  static_cast<long long>(tokenizer->size()), static_cast<long long>(config.vocab));
   }
-  report(0.5);
   info.special = FindSpecialTokens(*tokenizer);
   uint64_t parameters = CountParameters(*file);
   if (!options.multimodal_path.empty()) {
@@ -96,7 +90,6 @@ Status Engine::Impl::Load(const EngineOptions& options, const Progress& progress
       HEARTH_ASSIGN_OR_RETURN(vision, VisionEncoder::Load(multimodal, config.hidden));
       info.image_soft_tokens = VisionEncoder::kSoftTokens;
     }
-    report(0.7);
     if (multimodal->Find("a.input_projection.weight") != nullptr) {
       HEARTH_ASSIGN_OR_RETURN(audio, AudioEncoder::Load(multimodal, config.hidden));
       info.audio_soft_tokens = AudioEncoder::kSoftTokens;
@@ -140,7 +133,6 @@ Status Engine::Impl::Load(const EngineOptions& options, const Progress& progress
   info.kv_bytes_per_position = static_cast<uint64_t>(2 * config.kv_layers * config.kv_dim()) * sizeof(float);
   HEARTH_ASSIGN_OR_RETURN(info.prompts, file->StringOr("hearth.prompts", ""));
   fingerprint = Fingerprint(*file);
-  report(1);
   return Status();
 }
 

@@ -20,7 +20,7 @@ namespace hearth {
 struct Engine::Impl {
   Impl(const hearth_kernels& kernels_in, int threads) : kernels(kernels_in), pool(threads), exec(kernels_in, pool) {}
 
-  Status Load(const EngineOptions& options, const Progress& progress);
+  Status Load(const EngineOptions& options);
 
   // What an id is, by the table that embeds it.
   enum class IdKind { kText, kImage, kAudio, kInvalid };

@@ -12,7 +12,6 @@
 #define HEARTH_RUNTIME_H_
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -79,10 +78,8 @@ struct Sampled {
 
 class Engine {
  public:
-  // Called with the share of the load that is done, 0..1, on the caller's thread.
-  using Progress = std::function<void(double fraction)>;
-
-  static StatusOr<std::shared_ptr<Engine>> Open(const EngineOptions& options, const Progress& progress = nullptr);
+  // Maps and checks the files; weights are read when they are first used.
+  static StatusOr<std::shared_ptr<Engine>> Open(const EngineOptions& options);
   ~Engine();
 
   const ModelInfo& info() const;

@@ -125,7 +125,7 @@ export class RunnerEngine implements Engine {
     child.once('exit', (code, signal) => this.ended(child, signal ?? `exit code ${code}`));
     this.stallTimer = setInterval(() => this.checkProgress(), 1000);
     this.stallTimer.unref();
-    this.state.next({ phase: 'loading', fraction: 0 });
+    this.state.next({ phase: 'loading' });
     const { stallTimeoutMs: _stall, restartDelayMs: _delay, ...options } = this.options;
     this.tell({ type: 'load', options });
   }

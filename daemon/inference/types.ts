@@ -114,7 +114,7 @@ export interface ModelInfo {
 /** Lifecycle of the engine as the daemon sees it; `restarting` carries why the runner ended. */
 export type EngineState =
   | { readonly phase: 'starting' }
-  | { readonly phase: 'loading'; readonly fraction: number }
+  | { readonly phase: 'loading' }
   | { readonly phase: 'ready'; readonly info: ModelInfo }
   | { readonly phase: 'restarting'; readonly reason: string; readonly attempt: number; readonly delayMs: number }
   | { readonly phase: 'failed'; readonly code: string; readonly reason: string }

@@ -1,30 +1,11 @@
 /** What the demo expects to see: the model's own answers to the demo's pictures and recordings, with its own prompts. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { generate } from '../../daemon/inference/generate';
-import { NativeEngine, type NativeSession } from '../../daemon/inference/native';
+import { mediaPath, readScript } from '../../daemon/demo/script';
 import type { Part } from '../../daemon/inference/types';
-import { decodeImage } from '../../daemon/media/image';
-import { toModelRate } from '../../daemon/media/resample';
-import { decodeWav } from '../../daemon/media/wav';
+import { Nano, pictureOf, soundOf } from '../helpers/nano';
 
-/** The parts of the index that the model has to answer for. */
-interface Index {
-  readonly pictures: readonly { readonly file: string; readonly caption: string }[];
-  readonly questions: readonly { readonly file: string; readonly question: string; readonly answer: string }[];
-  readonly recordings: readonly {
-    readonly file: string;
-    readonly language: string;
-    readonly transcript: string;
-    /** Into English; null for what is English already. */
-    readonly translation: string | null;
-    readonly call: { readonly name: string; readonly arguments: Readonly<Record<string, unknown>> } | null;
-  }[];
-  readonly texts: readonly { readonly text: string; readonly target: string; readonly translation: string }[];
-}
-
-const media = 'daemon/demo/media';
-const index = JSON.parse(readFileSync(join(media, 'index.json'), 'utf8')) as Index;
+const index = readScript();
 const prompts = JSON.parse(readFileSync('test/fixtures/checkpoints/nano/prompts.json', 'utf8')) as {
   caption: string;
   transcribe: string;
@@ -35,49 +16,32 @@ const prompts = JSON.parse(readFileSync('test/fixtures/checkpoints/nano/prompts.
 };
 
 describe('the demo’s pictures and recordings', () => {
-  let engine: NativeEngine;
-  let session: NativeSession;
+  let nano: Nano;
 
   beforeAll(async () => {
-    engine = await NativeEngine.open({
-      modelPath: 'daemon/demo/model/nano.gguf',
-      multimodalPath: 'daemon/demo/model/mmproj-nano.gguf',
-      threads: 2,
-    });
-    session = engine.newSession();
+    nano = await Nano.open();
   });
 
   async function answer(prompt: string, ...media: Part[]): Promise<string> {
-    const { text } = await generate(
-      engine,
-      session,
-      { messages: [{ role: 'user', parts: [...media, { type: 'text', text: prompt }] }], maxTokens: 64 },
-      { slice: 'full', imageSize: 0 },
-      { signal: new AbortController().signal, onText: () => undefined, onStep: () => undefined },
-    );
-    return text;
-  }
-
-  async function picture(file: string): Promise<Part> {
-    return { type: 'image', image: (await decodeImage(readFileSync(join(media, file)))).image };
+    return (await nano.ask(media, prompt)).text;
   }
 
   test('are all listed, in four languages', () => {
     const listed = [...index.pictures, ...index.recordings].map(({ file }) => file);
-    expect([...listed, 'index.json'].sort()).toEqual(readdirSync(media).sort());
+    expect([...listed, 'index.json'].sort()).toEqual(readdirSync(join(mediaPath('index.json'), '..')).sort());
     expect(new Set(index.recordings.map(({ language }) => language))).toEqual(new Set(['en', 'es', 'de', 'fr']));
   });
 
   test.each(index.pictures)('$file: $caption', async ({ file, caption }) => {
-    expect(await answer(prompts.caption, await picture(file))).toBe(caption);
+    expect(await answer(prompts.caption, await pictureOf(mediaPath(file)))).toBe(caption);
   });
 
   test.each(index.questions)('$file: $question $answer', async ({ file, question, answer: expected }) => {
-    expect(await answer(question, await picture(file))).toBe(expected);
+    expect(await answer(question, await pictureOf(mediaPath(file)))).toBe(expected);
   });
 
   test.each(index.recordings)('$file: $transcript', async ({ file, transcript, translation, call }) => {
-    const sound: Part = { type: 'audio', audio: await toModelRate(decodeWav(readFileSync(join(media, file)), 30_000)) };
+    const sound = await soundOf(mediaPath(file));
     expect(await answer(prompts.transcribe, sound)).toBe(transcript);
     expect(JSON.parse(await answer(prompts.call.replace('\n{text}', ''), sound))).toEqual(call);
     if (translation !== null)

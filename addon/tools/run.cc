@@ -1,0 +1,88 @@
+// Runs a prompt through a model without Node, for profilers and debuggers:
+//
+//   run MODEL.gguf PROMPT [--slice NAME] [--isa NAME] [--threads N] [--tokens N]
+//
+// Prints the greedy reply, and on stderr what it took.
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "addon/runtime.h"
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double SecondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+int Fail(const hearth::Status& status) {
+  std::fprintf(stderr, "%s: %s\n", hearth::CodeName(status.code()), status.message().c_str());
+  return EXIT_FAILURE;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 3 || argc % 2 == 0) {
+    std::fprintf(stderr, "usage: %s MODEL.gguf PROMPT [--slice NAME] [--isa NAME] [--threads N] [--tokens N]\n",
+                 argv[0]);
+    return EXIT_FAILURE;
+  }
+  hearth::EngineOptions options;
+  hearth::SliceOptions slice;
+  slice.name = "full";
+  int64_t limit = 128;
+  options.model_path = argv[1];
+  for (int i = 3; i + 1 < argc; i += 2) {
+    const std::string flag = argv[i];
+    if (flag == "--slice") slice.name = argv[i + 1];
+    if (flag == "--isa") options.isa = argv[i + 1];
+    if (flag == "--threads") options.threads = std::atoi(argv[i + 1]);
+    if (flag == "--tokens") limit = std::atoll(argv[i + 1]);
+  }
+
+  const auto opened = hearth::Engine::Open(options);
+  if (!opened.ok()) return Fail(opened.status());
+  hearth::Engine& engine = **opened;
+  const hearth::SpecialTokens& special = engine.info().special;
+  const auto text = engine.Tokenize(std::string("user\n") + argv[2], false), newline = engine.Tokenize("\n", false),
+             model = engine.Tokenize("model\n", false);
+  for (const auto* part : {&text, &newline, &model}) {
+    if (!part->ok()) return Fail(part->status());
+  }
+  std::vector<int32_t> ids = {special.bos, special.start_of_turn};
+  ids.insert(ids.end(), text.value().begin(), text.value().end());
+  ids.push_back(special.end_of_turn);
+  ids.insert(ids.end(), newline.value().begin(), newline.value().end());
+  ids.push_back(special.start_of_turn);
+  ids.insert(ids.end(), model.value().begin(), model.value().end());
+
+  auto created = engine.NewSession();
+  if (!created.ok()) return Fail(created.status());
+  hearth::Session& session = **created;
+  if (const hearth::Status status = session.SetSlice(slice); !status.ok()) return Fail(status);
+  if (const hearth::Status status = session.Append(ids, {}); !status.ok()) return Fail(status);
+  const auto prefill = Clock::now();
+  if (const auto left = session.Advance(static_cast<int64_t>(ids.size())); !left.ok()) return Fail(left.status());
+  const double prefill_seconds = SecondsSince(prefill);
+  const auto decode = Clock::now();
+  int64_t tokens = 0;
+  for (; tokens < limit; ++tokens) {
+    const auto sampled = session.Sample({});
+    if (!sampled.ok()) return Fail(sampled.status());
+    if (sampled.value().end) break;
+    std::fputs(sampled.value().text.c_str(), stdout);
+    std::fflush(stdout);
+    if (const auto left = session.Advance(1); !left.ok()) return Fail(left.status());
+  }
+  std::printf("%s\n", session.FlushText().c_str());
+  const double decode_seconds = SecondsSince(decode);
+  std::fprintf(stderr, "%s, %d threads, slice %s: prefill %zu tokens at %.1f/s, decode %lld at %.1f/s\n",
+               engine.info().isa.c_str(), engine.info().threads, session.slice_name().c_str(), ids.size(),
+               static_cast<double>(ids.size()) / prefill_seconds, static_cast<long long>(tokens),
+               static_cast<double>(tokens) / decode_seconds);
+  return EXIT_SUCCESS;
+}
