@@ -20,6 +20,7 @@ function neededPackages() {
     'doctest-dev': '/usr/include/doctest/doctest.h',
     systemd: '/usr/bin/systemd-analyze',
     procps: '/usr/bin/pgrep',
+    openssl: '/usr/bin/openssl',
   };
   if (options.has('--cross')) {
     needed['g++-aarch64-linux-gnu'] = '/usr/bin/aarch64-linux-gnu-g++';
