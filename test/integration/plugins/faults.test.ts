@@ -45,7 +45,7 @@ test.each([
     'running',
   ]);
   expect(made.bus.states.get('test')?.at(-1)?.restarts).toBe(1);
-  expect(made.store.count).toBe(0);
+  await until(() => made.store.count === 0);
 });
 
 test('an endless loop is ended; what it had in hand is an error', async () => {
