@@ -166,6 +166,8 @@ test('killed outright, it is offline by its last will', async () => {
 test('a killed runner fails its job with a code and comes back; the daemon and its connection live on', async () => {
   await start();
   const [runner] = childrenOf(child.pid ?? 0);
+  // Stopped, it cannot be done with the job before it is killed.
+  process.kill(runner ?? 0, 'SIGSTOP');
   const job = ask('generate', { id: 'long', prompt: 'Hello', maxTokens: 2000, temperature: 1 });
   await peer.client.publishAsync('hearth/pi5/request/health', '{"id":"busy"}', { qos: 1 });
   await peer.json(
