@@ -19,6 +19,36 @@ typedef void (*hearth_gemv_fn)(const uint8_t* w, int64_t row_bytes, int64_t n, c
 /* out[n] = the values of one row. */
 typedef void (*hearth_dequantize_fn)(const uint8_t* w, int64_t n, float* out);
 
+/* Activations in 8 bits, one scale for every 32 values: x = d * q, q in [-127, 127]. */
+struct hearth_q8_rows {
+  const int8_t* q;       /* [tokens, ldq] */
+  const float* d;        /* [tokens, ldd] */
+  const int32_t* offset; /* [tokens, ldd]: -8 * the sum of the block's q; takes the bias off 4-bit codes */
+  int64_t ldq, ldd;
+};
+
+/* Panels: how quantised matrices lie in memory. A panel is 16 rows, interleaved so that every instruction set reads it
+ * front to back: a 512-bit register takes 4 columns of all 16 rows, a 128-bit one 4 columns of 4 rows. A row of n
+ * values has `stored` = n / 32 blocks; a panel is
+ *
+ *   codes   [stored][4][16][4] bytes   byte [b][g][r][j]: code of column 32b + 4g + j of row r in the low nibble, of
+ *                                      column 32b + 16 + 4g + j in the high one
+ *   scales  [stored][16] float16
+ *   low     [stored][4][16][4] bytes   Q8_0 only: the lower halves of the codes, in the same places; `codes` then holds
+ *                                      the upper halves, so that half of the bytes give an estimate (the head's screen)
+ *
+ * Q4_0: value = scale * (code - 8). Q8_0: value = scale * (16 * code + low - 128). */
+enum { HEARTH_PANEL_ROWS = 16, HEARTH_PANEL_COLUMNS = 32 };
+
+/* y[t * ldy + r] = dot(row r, x_t) over the first `blocks` blocks, for the 16 rows of a panel and `tokens` tokens. */
+typedef void (*hearth_panel_fn)(const uint8_t* panel, int64_t stored, int64_t blocks, const struct hearth_q8_rows* x,
+                                int64_t tokens, float* y, int64_t ldy);
+/* y[i] = dot(w, x_t) with t = tokens[i], for `count` tokens; w is one row as it lies in the file. */
+typedef void (*hearth_row_fn)(const uint8_t* w, int64_t n, const struct hearth_q8_rows* x, const int32_t* tokens,
+                              int64_t count, float* y);
+/* out[n] = d[i] * (code i), codes as in one block of the type for every 32 values, without their scales; d: float16. */
+typedef void (*hearth_column_fn)(const uint8_t* codes, const uint16_t* d, int64_t n, float* out);
+
 struct hearth_kernels {
   /* File name = ISA name = the value of --isa. */
   const char* isa;
@@ -28,6 +58,17 @@ struct hearth_kernels {
   hearth_dequantize_fn dequantize_##type;
 #include "addon/kernels/kernel_list.inc"
 #undef HEARTH_WEIGHT_KERNELS
+
+#define HEARTH_QUANTISED_KERNELS(type) \
+  hearth_panel_fn panel_##type##_q8;   \
+  hearth_row_fn row_##type##_q8;       \
+  hearth_column_fn column_##type;
+#include "addon/kernels/quantised_list.inc"
+#undef HEARTH_QUANTISED_KERNELS
+  /* As panel_q8_0_q8, from the upper halves of the codes alone: the lower ones count as their middle, 7.5. */
+  hearth_panel_fn screen_q8_0_q8;
+  /* n values (a multiple of 32) to 8 bits: q[n], d[n / 32], offset[n / 32]. d = max |x| / 127; ties round to even. */
+  void (*quantize_q8)(const float* x, int64_t n, int8_t* q, float* d, int32_t* offset);
 
   /* y[t * ldy + r] = dot(w + r * ldw, x + t * ldx) over n values, for `rows` rows and `tokens` tokens. */
   void (*gemm_f32)(const float* w, int64_t ldw, const float* x, int64_t ldx, int64_t n, int64_t rows, int64_t tokens,

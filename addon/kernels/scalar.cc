@@ -125,6 +125,8 @@ static void scale_f32(const float* x, float scale, const float* weight, float* y
   }
 }
 
+#include "addon/kernels/scalar_q8.inc"
+
 // One kernel a line, in the order of kernels.h.
 // clang-format off
 extern "C" const struct hearth_kernels hearth_kernels_scalar = {
@@ -132,6 +134,11 @@ extern "C" const struct hearth_kernels hearth_kernels_scalar = {
 #define HEARTH_WEIGHT_KERNELS(type) gemv_##type, dequantize_##type,
 #include "addon/kernels/kernel_list.inc"
 #undef HEARTH_WEIGHT_KERNELS
+#define HEARTH_QUANTISED_KERNELS(type) panel_##type##_q8, row_##type##_q8, column_##type,
+#include "addon/kernels/quantised_list.inc"
+#undef HEARTH_QUANTISED_KERNELS
+    screen_q8_0_q8,
+    quantize_q8,
     gemm_f32,
     dot_f32,
     axpy_f32,

@@ -227,6 +227,11 @@ extern "C" const struct hearth_kernels hearth_kernels_x86_avx2 = {
 #define HEARTH_WEIGHT_KERNELS(type) gemv_##type, dequantize_##type,
 #include "addon/kernels/kernel_list.inc"
 #undef HEARTH_WEIGHT_KERNELS
+#define HEARTH_QUANTISED_KERNELS(type) 0, 0, 0,
+#include "addon/kernels/quantised_list.inc"
+#undef HEARTH_QUANTISED_KERNELS
+    0,
+    0,
     gemm_f32,
     dot_f32,
     axpy_f32,

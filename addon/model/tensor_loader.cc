@@ -13,7 +13,13 @@ StatusOr<Weight> TensorLoader::Matrix(const std::string& name, int64_t rows, int
                  static_cast<long long>(rows), static_cast<long long>(cols), static_cast<long long>(tensor->rows()),
                  static_cast<long long>(tensor->cols()));
   }
-  return Weight{tensor->data, tensor->type, tensor->rows(), tensor->cols(), static_cast<int64_t>(tensor->row_bytes())};
+  Weight weight;
+  weight.data = tensor->data;
+  weight.type = tensor->type;
+  weight.rows = tensor->rows();
+  weight.cols = tensor->cols();
+  weight.row_bytes = static_cast<int64_t>(tensor->row_bytes());
+  return weight;
 }
 
 StatusOr<AlignedBuffer<float>> TensorLoader::Vector(const std::string& name, int64_t n) const {

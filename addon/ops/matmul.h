@@ -8,21 +8,9 @@
 #include "addon/base/status.h"
 #include "addon/kernels/kernels.h"
 #include "addon/ops/exec.h"
+#include "addon/ops/weight.h"
 
 namespace hearth {
-
-// A weight matrix [rows, cols] where it lies in the file: row r is row_bytes bytes at data + r * row_bytes.
-struct Weight {
-  const uint8_t* data = nullptr;
-  uint32_t type = 0;  // hearth_block_type
-  int64_t rows = 0;
-  int64_t cols = 0;
-  int64_t row_bytes = 0;
-
-  bool empty() const { return data == nullptr; }
-  const uint8_t* row(int64_t r) const { return data + r * row_bytes; }
-  Weight Rows(int64_t begin, int64_t count) const { return {row(begin), type, count, cols, row_bytes}; }
-};
 
 // False for a type without kernels (I32).
 bool HasKernels(uint32_t type);

@@ -1,0 +1,288 @@
+// The kernels with 8-bit activations: the scalar ones against plain arithmetic on dequantised values, every other table
+// against the scalar ones, over sizes, token counts and misalignments.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "addon/gguf/gguf.h"
+#include "addon/kernels/dispatch.h"
+#include "addon/ops/matmul.h"
+#include "addon/ops/panels.h"
+
+namespace hearth {
+namespace {
+
+constexpr int64_t kRows = HEARTH_PANEL_ROWS;
+const uint32_t kTypes[] = {HEARTH_Q4_0, HEARTH_Q8_0};
+
+struct Random {
+  std::mt19937 engine{7};
+  float Float() { return std::normal_distribution<float>()(engine); }
+  // A small positive or negative float16, now and then zero or subnormal.
+  uint16_t Half() {
+    const uint16_t sign = engine() & 0x8000;
+    if (engine() % 16 == 0) return static_cast<uint16_t>(sign | engine() % 0x400);
+    return static_cast<uint16_t>(sign | (0x2800 + engine() % 0x0800));
+  }
+};
+
+struct Activations {
+  std::vector<int8_t> q;
+  std::vector<float> d;
+  std::vector<int32_t> offset;
+  hearth_q8_rows rows;
+
+  Activations(Random& random, int64_t tokens, int64_t n) {
+    const int64_t ldq = n + 32, ldd = n / 32 + 1;  // rows need not be dense
+    q.resize(static_cast<size_t>(tokens * ldq + 1));
+    d.resize(static_cast<size_t>(tokens * ldd + 1));
+    offset.resize(static_cast<size_t>(tokens * ldd + 1));
+    std::vector<float> x(static_cast<size_t>(n));
+    for (int64_t t = 0; t < tokens; ++t) {
+      for (float& v : x) v = random.Float() * (random.engine() % 64 == 0 ? 20.0f : 1.0f);
+      if (n > 0) {
+        hearth_kernels_scalar.quantize_q8(x.data(), n, q.data() + t * ldq, d.data() + t * ldd, offset.data() + t * ldd);
+      }
+    }
+    rows = {q.data(), d.data(), offset.data(), ldq, ldd};
+  }
+  float Value(int64_t t, int64_t i) const { return rows.d[t * rows.ldd + i / 32] * rows.q[t * rows.ldq + i]; }
+};
+
+// A [rows, n] matrix as a file holds it.
+std::vector<uint8_t> RandomMatrix(Random& random, uint32_t type, int64_t rows, int64_t n) {
+  const BlockShape shape = BlockShapeOf(type);
+  std::vector<uint8_t> bytes(static_cast<size_t>(rows * n / shape.values * shape.bytes) + 1);
+  for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(random.engine());
+  for (size_t at = 0; at + 1 < bytes.size(); at += static_cast<size_t>(shape.bytes)) {
+    const uint16_t half = random.Half();
+    std::memcpy(&bytes[at], &half, 2);
+  }
+  return bytes;
+}
+
+Weight AsWeight(const std::vector<uint8_t>& bytes, uint32_t type, int64_t rows, int64_t n) {
+  const BlockShape shape = BlockShapeOf(type);
+  Weight w;
+  w.data = bytes.data();
+  w.type = type;
+  w.rows = rows;
+  w.cols = n;
+  w.row_bytes = n / shape.values * shape.bytes;
+  return w;
+}
+
+}  // namespace
+
+TEST_CASE("activations in 8 bits: the same bytes from every table, within half a step of the value") {
+  Random random;
+  for (const hearth_kernels* const* table = AvailableKernels(); *table != nullptr; ++table) {
+    if ((*table)->quantize_q8 == nullptr) continue;
+    CAPTURE((*table)->isa);
+    for (const int64_t n : {0, 32, 64, 96, 2048}) {
+      std::vector<float> x(static_cast<size_t>(n) + 32);
+      for (float& v : x) v = random.Float();
+      if (n > 0) std::fill(x.begin(), x.begin() + 32, 0.0f);  // a block of zeros
+      if (n > 32) x[40] = 1e30f, x[41] = -1e-30f;             // one value that dwarfs the others
+      if (n > 64)
+        for (int i = 64; i < 96; ++i) x[i] = (i - 80) * 0.5f * 127.0f / 8.0f;  // ties
+      const size_t values = static_cast<size_t>(n) + 1, blocks = static_cast<size_t>(n / 32) + 1;
+      std::vector<int8_t> q1(values, 7), q2(values, 7);
+      std::vector<float> d1(blocks, 7), d2(blocks, 7);
+      std::vector<int32_t> offset1(blocks, 7), offset2(blocks, 7);
+      hearth_kernels_scalar.quantize_q8(x.data(), n, q1.data(), d1.data(), offset1.data());
+      (*table)->quantize_q8(x.data(), n, q2.data(), d2.data(), offset2.data());
+      CHECK(q1 == q2);
+      CHECK(d1 == d2);
+      CHECK(offset1 == offset2);
+      for (int64_t b = 0; b < n / 32; ++b) {
+        int sum = 0;
+        for (int64_t i = b * 32; i < b * 32 + 32; ++i) {
+          sum += q1[static_cast<size_t>(i)];
+          CHECK(std::fabs(d1[static_cast<size_t>(b)] * q1[static_cast<size_t>(i)] - x[static_cast<size_t>(i)]) <=
+                0.5001f * d1[static_cast<size_t>(b)]);
+        }
+        CHECK(offset1[static_cast<size_t>(b)] == -8 * sum);
+      }
+    }
+  }
+}
+
+TEST_CASE("a panel holds the rows it was made of") {
+  Random random;
+  for (const uint32_t type : kTypes) {
+    for (const int64_t n : {32, 96}) {
+      const std::vector<uint8_t> bytes = RandomMatrix(random, type, 2 * kRows, n);
+      const Weight w = AsWeight(bytes, type, 2 * kRows, n);
+      std::vector<uint8_t> packed(static_cast<size_t>(2 * PanelBytes(type, n)));
+      PackPanels(w, 0, 2, packed.data());
+      Weight panels = w;
+      panels.data = nullptr;
+      panels.panels = packed.data();
+      panels.panel_bytes = PanelBytes(type, n);
+      std::vector<float> expected(static_cast<size_t>(n)), actual(static_cast<size_t>(n));
+      for (int64_t r = 0; r < 2 * kRows; ++r) {
+        DequantizeOf(hearth_kernels_scalar, type)(w.row(r), n, expected.data());
+        UnpackRow(panels, r, actual.data());
+        CHECK(expected == actual);
+      }
+    }
+  }
+}
+
+TEST_CASE("panels times tokens: the specification against plain sums, every table against the specification") {
+  Random random;
+  for (const hearth_kernels* const* table = AvailableKernels(); *table != nullptr; ++table) {
+    CAPTURE((*table)->isa);
+    for (const uint32_t type : kTypes) {
+      CAPTURE(BlockTypeName(type));
+      if (!HasPanels(**table, type, kRows, 32)) continue;
+      for (const int64_t n : {32, 64, 160, 512}) {
+        const std::vector<uint8_t> bytes = RandomMatrix(random, type, kRows, n);
+        const Weight w = AsWeight(bytes, type, kRows, n);
+        std::vector<uint8_t> packed(static_cast<size_t>(PanelBytes(type, n)) + 1);
+        Weight panels = w;
+        panels.panel_bytes = PanelBytes(type, n);
+        PackPanels(w, 0, 1, packed.data());
+        panels.panels = packed.data();
+        std::vector<float> row(static_cast<size_t>(n));
+        for (int64_t tokens = 0; tokens <= 18; ++tokens) {
+          const Activations x(random, tokens, n);
+          for (const int64_t cols : {n, n / 64 * 32}) {
+            CAPTURE(n);
+            CAPTURE(tokens);
+            CAPTURE(cols);
+            const int64_t ldy = kRows + 3;
+            std::vector<float> y(static_cast<size_t>(tokens * ldy + kRows), 7.0f);
+            MultiplyPanels(**table, panels, 0, 1, cols, x.rows, tokens, y.data(), ldy);
+            for (int64_t r = 0; r < kRows; ++r) {
+              DequantizeOf(hearth_kernels_scalar, type)(w.row(r), n, row.data());
+              for (int64_t t = 0; t < tokens; ++t) {
+                double sum = 0, magnitude = 0;
+                for (int64_t i = 0; i < cols; ++i) {
+                  const double product = static_cast<double>(row[static_cast<size_t>(i)]) * x.Value(t, i);
+                  sum += product;
+                  magnitude += std::fabs(product);
+                }
+                CHECK(std::fabs(y[static_cast<size_t>(t * ldy + r)] - sum) <= magnitude * 1e-6 + 1e-6);
+              }
+            }
+            for (int64_t i = tokens == 0 ? 0 : (tokens - 1) * ldy + kRows; i < static_cast<int64_t>(y.size()); ++i)
+              CHECK(y[static_cast<size_t>(i)] == 7.0f);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("the head's screen reads half of a Q8_0 code and takes 7.5 for the rest") {
+  Random random;
+  for (const hearth_kernels* const* table = AvailableKernels(); *table != nullptr; ++table) {
+    if ((*table)->screen_q8_0_q8 == nullptr) continue;
+    CAPTURE((*table)->isa);
+    for (const int64_t n : {32, 96, 512}) {
+      const std::vector<uint8_t> bytes = RandomMatrix(random, HEARTH_Q8_0, kRows, n);
+      const Weight w = AsWeight(bytes, HEARTH_Q8_0, kRows, n);
+      std::vector<uint8_t> packed(static_cast<size_t>(PanelBytes(HEARTH_Q8_0, n)));
+      PackPanels(w, 0, 1, packed.data());
+      for (const int64_t tokens : {1, 2, 3, 5, 8, 9}) {
+        const Activations x(random, tokens, n);
+        std::vector<float> y(static_cast<size_t>(tokens * kRows));
+        (*table)->screen_q8_0_q8(packed.data(), n / 32, n / 32, &x.rows, tokens, y.data(), kRows);
+        for (int64_t r = 0; r < kRows; ++r) {
+          for (int64_t t = 0; t < tokens; ++t) {
+            double sum = 0, magnitude = 0;
+            const uint8_t* block = w.row(r);
+            for (int64_t b = 0; b < n / 32; ++b, block += 34) {
+              float scale;
+              hearth_kernels_scalar.dequantize_f16(block, 1, &scale);
+              for (int i = 0; i < 32; ++i) {
+                const int code = static_cast<int8_t>(block[2 + i]) + 128;
+                const double product = scale * (code / 16 * 16 + 7.5 - 128) * x.Value(t, b * 32 + i);
+                sum += product;
+                magnitude += std::fabs(product);
+              }
+            }
+            CHECK(std::fabs(y[static_cast<size_t>(t * kRows + r)] - sum) <= magnitude * 1e-6 + 1e-6);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("one row and a list of tokens") {
+  Random random;
+  for (const hearth_kernels* const* table = AvailableKernels(); *table != nullptr; ++table) {
+    CAPTURE((*table)->isa);
+    for (const uint32_t type : kTypes) {
+      CAPTURE(BlockTypeName(type));
+      const hearth_row_fn multiply = type == HEARTH_Q4_0 ? (*table)->row_q4_0_q8 : (*table)->row_q8_0_q8;
+      if (multiply == nullptr) continue;
+      for (const int64_t n : {0, 32, 64, 96, 160, 512}) {
+        const int64_t tokens = 11;
+        const Activations x(random, tokens, n);
+        const std::vector<uint8_t> bytes = RandomMatrix(random, type, 2, n);
+        for (const int64_t shift : {0, 2}) {  // rows of the file lie at even addresses
+          std::vector<uint8_t> moved(static_cast<size_t>(shift));
+          moved.insert(moved.end(), bytes.begin(), bytes.end());
+          const Weight w = AsWeight(moved, type, 1, n);
+          std::vector<float> row(static_cast<size_t>(n));
+          DequantizeOf(hearth_kernels_scalar, type)(w.data + shift, n, row.data());
+          const std::vector<int32_t> list = {10, 0, 3, 3, 7};
+          for (size_t count = 0; count <= list.size(); ++count) {
+            std::vector<float> y(count + 1, 7.0f);
+            multiply(w.data + shift, n, &x.rows, list.data(), static_cast<int64_t>(count), y.data());
+            for (size_t i = 0; i < count; ++i) {
+              double sum = 0, magnitude = 0;
+              for (int64_t j = 0; j < n; ++j) {
+                const double product = static_cast<double>(row[static_cast<size_t>(j)]) * x.Value(list[i], j);
+                sum += product;
+                magnitude += std::fabs(product);
+              }
+              CHECK(std::fabs(y[i] - sum) <= magnitude * 1e-6 + 1e-6);
+            }
+            CHECK(y[count] == 7.0f);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("columns: the same values from every table") {
+  Random random;
+  for (const hearth_kernels* const* table = AvailableKernels(); *table != nullptr; ++table) {
+    CAPTURE((*table)->isa);
+    for (const uint32_t type : kTypes) {
+      const auto column = [&](const hearth_kernels& k) { return type == HEARTH_Q4_0 ? k.column_q4_0 : k.column_q8_0; };
+      if (column(**table) == nullptr) continue;
+      for (const int64_t n : {0, 32, 64, 96}) {
+        std::vector<uint8_t> codes(static_cast<size_t>(n) + 1);
+        for (uint8_t& byte : codes) byte = static_cast<uint8_t>(random.engine());
+        std::vector<uint16_t> d(static_cast<size_t>(n) + 1);
+        for (uint16_t& half : d) half = random.Half();
+        std::vector<float> expected(static_cast<size_t>(n) + 1, 7.0f), actual = expected;
+        column(hearth_kernels_scalar)(codes.data(), d.data(), n, expected.data());
+        column (**table)(codes.data(), d.data(), n, actual.data());
+        CHECK(std::memcmp(expected.data(), actual.data(), expected.size() * sizeof(float)) == 0);
+        // A column is a row of blocks whose values have a scale each.
+        if (n >= 32 && type == HEARTH_Q4_0) {
+          uint8_t block[18];
+          std::memcpy(block, d.data() + 5, 2);
+          std::memcpy(block + 2, codes.data(), 16);
+          float values[32];
+          hearth_kernels_scalar.dequantize_q4_0(block, 32, values);
+          CHECK(values[5] == expected[5]);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace hearth
