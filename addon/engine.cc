@@ -47,6 +47,14 @@ SpecialTokens FindSpecialTokens(const Tokenizer& tokenizer) {
   return s;
 }
 
+StatusOr<uint32_t> KvType(const EngineOptions& options) {
+  if (options.kv_type.empty()) return options.exact ? HEARTH_F32 : HEARTH_F16;
+  if (options.kv_type == "f16") return HEARTH_F16;
+  if (options.kv_type == "q8_0") return HEARTH_Q8_0;
+  if (options.kv_type == "f32") return HEARTH_F32;
+  return Error(Code::OPTION_INVALID, "kvType is \"%s\"; f16, q8_0 or f32", options.kv_type.substr(0, 64).c_str());
+}
+
 }  // namespace
 
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -71,6 +79,7 @@ StatusOr<std::shared_ptr<Engine>> Engine::Open(const EngineOptions& options) {
 }
 
 Status Engine::Impl::Load(const EngineOptions& options) {
+  HEARTH_ASSIGN_OR_RETURN(kv_type, KvType(options));
   HEARTH_ASSIGN_OR_RETURN(std::shared_ptr<const GgufFile> file, GgufFile::Open(options.model_path));
   HEARTH_ASSIGN_OR_RETURN(Tokenizer loaded, Tokenizer::Load(*file));
   tokenizer = std::make_unique<Tokenizer>(std::move(loaded));
@@ -118,6 +127,10 @@ Status Engine::Impl::Load(const EngineOptions& options) {
                  static_cast<long long>(options.context_length), static_cast<long long>(limit));
   }
   info.context_length = options.context_length > 0 ? options.context_length : std::min(limit, kDefaultContext);
+  if (kv_type == HEARTH_Q8_0 && config.head_dim % 32 != 0) {
+    return Error(Code::OPTION_INVALID, "kvType q8_0 needs heads of a multiple of 32 values; this model's have %lld",
+                 static_cast<long long>(config.head_dim));
+  }
   HEARTH_RETURN_IF_ERROR(workspace.Allocate(config));
   info.name = config.name;
   info.parameters = parameters;
@@ -130,9 +143,14 @@ Status Engine::Impl::Load(const EngineOptions& options) {
   info.ffn_widths = config.ffn_width;
   info.isa = kernels.isa;
   info.threads = pool.size();
-  info.kv_bytes_per_position = static_cast<uint64_t>(2 * config.kv_layers * config.kv_dim()) * sizeof(float);
+  info.kv_type = kv_type == HEARTH_F16 ? "f16" : kv_type == HEARTH_Q8_0 ? "q8_0" : "f32";
+  info.kv_bytes = KvCache::BytesFor(config, kv_type, info.context_length);
   HEARTH_ASSIGN_OR_RETURN(info.prompts, file->StringOr("hearth.prompts", ""));
-  fingerprint = Fingerprint(*file);
+  fingerprint = Fingerprint(*file) * 31 + kv_type * 2 + options.exact;
+  if (!options.exact) {
+    HEARTH_RETURN_IF_ERROR(decoder->Pack(kernels, pool, options.progress));
+    info.weight_bytes = decoder->weights().arena.size();
+  }
   return Status();
 }
 

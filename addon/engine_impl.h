@@ -8,6 +8,7 @@
 #include "addon/base/thread_pool.h"
 #include "addon/gguf/gguf.h"
 #include "addon/model/audio_encoder.h"
+#include "addon/model/decoder_workspace.h"
 #include "addon/model/text_decoder.h"
 #include "addon/model/vision_encoder.h"
 #include "addon/ops/exec.h"
@@ -30,7 +31,8 @@ struct Engine::Impl {
 
   const hearth_kernels& kernels;
   ModelInfo info;
-  uint64_t fingerprint = 0;  // of the model file, for snapshots
+  uint64_t fingerprint = 0;  // of the model file and how it is computed with, for snapshots
+  uint32_t kv_type = 0;      // hearth_block_type
   std::unique_ptr<TextDecoder> decoder;
   std::unique_ptr<VisionEncoder> vision;  // null when the model has none
   std::unique_ptr<AudioEncoder> audio;    // null when the model has none

@@ -12,6 +12,7 @@
 #define HEARTH_RUNTIME_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -32,6 +33,11 @@ struct EngineOptions {
   int threads = 0;              // 1..256; 0: one for each core
   std::string isa;              // a kernel file's name, such as "scalar"; empty: the best this CPU has
   int64_t context_length = 0;   // most positions of a session; 0: 4096 or the model's own, if that is less
+  std::string kv_type;          // what keys and values are kept in: "f16", "q8_0" or "f32"; empty: f16, or f32 if exact
+  // Everything in float32, straight from the stored weights: what quantised arithmetic is compared with.
+  bool exact = false;
+  // Gets the share of loading that is done, 0 to 1, on the thread that called Open.
+  std::function<void(double)> progress;
 };
 
 // Ids that structure a prompt; -1 where the model has none.
@@ -53,8 +59,10 @@ struct ModelInfo {
   std::vector<int64_t> ffn_widths;  // per layer, in the file
   std::string isa;
   int threads = 0;
-  uint64_t kv_bytes_per_position = 0;
-  std::string prompts;  // JSON, as the model file has it; may be empty
+  std::string kv_type;
+  uint64_t weight_bytes = 0;  // weights rearranged in memory; the per-layer embeddings stay on disk
+  uint64_t kv_bytes = 0;      // keys and values of a session whose context is full
+  std::string prompts;        // JSON, as the model file has it; may be empty
   SpecialTokens special;
 };
 
@@ -138,8 +146,10 @@ class Session {
   int64_t position() const;
   int64_t pending() const;
 
-  // Forgets everything from `position` on, computed or pending. No logits until the next Advance.
+  // Forgets everything from `position` on, computed or pending. No logits until the next Advance. Layers with a sliding
+  // window only keep the last positions: OPTION_INVALID below LowestRewind, but for 0.
   Status Rewind(int64_t position);
+  int64_t LowestRewind() const;
 
   // The timeline as bytes, for this model file only; Restore checks and replaces the session's own.
   // Pending tokens are not part of it.

@@ -151,6 +151,13 @@ Status Session::Rewind(int64_t position) {
     return Error(Code::OPTION_INVALID, "position %lld of a timeline of %zu tokens", static_cast<long long>(position),
                  impl_->ids.size());
   }
+  if (position > 0 && position < impl_->position && position < impl_->kv.LowestRewind()) {
+    return Error(Code::OPTION_INVALID,
+                 "position %lld is no longer there: of %lld, those from %lld on can be gone back to",
+                 static_cast<long long>(position), static_cast<long long>(impl_->position),
+                 static_cast<long long>(impl_->kv.LowestRewind()));
+  }
+  if (position == 0) impl_->kv.Clear();
   impl_->sampler.Restart();
   impl_->text.Reset();
   impl_->ids.resize(static_cast<size_t>(position));
@@ -162,6 +169,8 @@ Status Session::Rewind(int64_t position) {
   }
   return Status();
 }
+
+int64_t Session::LowestRewind() const { return impl_->kv.LowestRewind(); }
 
 uint64_t Session::kv_bytes() const { return impl_->kv.bytes(); }
 

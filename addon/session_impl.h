@@ -17,7 +17,7 @@ namespace hearth {
 struct Session::Impl {
   explicit Impl(std::shared_ptr<Engine::Impl> engine_in)
       : engine(std::move(engine_in)),
-        kv(engine->decoder->config().kv_layers, engine->decoder->config().kv_dim(), engine->info.context_length),
+        kv(engine->decoder->config(), engine->kv_type, engine->info.context_length),
         slice(Slice::Full(engine->decoder->config())),
         text(*engine->tokenizer) {}
 

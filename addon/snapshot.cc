@@ -2,8 +2,7 @@
 //
 //   u32 magic | u32 version | u64 model fingerprint | u64 positions | u8 has logits | 7 zero bytes
 //   i64 FFN width of every layer that writes K and V
-//   i32 id x positions, padded to 8 bytes | f32 K then V of every such layer, positions x kv_dim each | f32
-//   logits[vocab]
+//   i32 id x positions, padded to 8 bytes | what KvCache::Save writes | f32 logits[vocab]
 #include <cstring>
 
 #include "addon/session_impl.h"
@@ -12,7 +11,7 @@ namespace hearth {
 namespace {
 
 constexpr uint32_t kMagic = 0x534e5448;  // "HTNS"
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 
 struct Header {
   uint32_t magic;
@@ -41,20 +40,17 @@ class Writer {
 std::vector<uint8_t> Session::Snapshot() const {
   const Config& config = impl_->config();
   const size_t positions = static_cast<size_t>(impl_->position);
-  const size_t layer_bytes = positions * static_cast<size_t>(config.kv_dim()) * sizeof(float);
+  const size_t kv_bytes = impl_->kv.SavedBytes(impl_->position);
   std::vector<uint8_t> bytes;
-  bytes.reserve(sizeof(Header) + positions * 4 + 2 * config.kv_layers * (layer_bytes + 8) + impl_->logits.size() * 4 +
-                16);
+  bytes.reserve(sizeof(Header) + positions * 4 + config.kv_layers * 8 + kv_bytes + impl_->logits.size() * 4 + 16);
   Writer out(bytes);
   const Header header{kMagic, kVersion, impl_->engine->fingerprint, positions, impl_->has_logits, {}};
   out.Put(&header, sizeof header);
   out.Put(impl_->slice.ffn_width.data(), static_cast<size_t>(config.kv_layers) * sizeof(int64_t));
   out.Put(impl_->ids.data(), positions * sizeof(int32_t));
   out.PadTo8();
-  for (int layer = 0; layer < config.kv_layers && positions > 0; ++layer) {
-    out.Put(impl_->kv.keys(layer).data, layer_bytes);
-    out.Put(impl_->kv.values(layer).data, layer_bytes);
-  }
+  bytes.resize(bytes.size() + kv_bytes);
+  impl_->kv.Save(impl_->position, bytes.data() + bytes.size() - kv_bytes);
   if (impl_->has_logits) out.Put(impl_->logits.data(), impl_->logits.size() * sizeof(float));
   return bytes;
 }
@@ -77,10 +73,10 @@ Status Session::Restore(std::span<const uint8_t> snapshot) {
   }
   const size_t positions = static_cast<size_t>(header.positions);
   const size_t widths_bytes = static_cast<size_t>(config.kv_layers) * sizeof(int64_t);
-  const size_t layer_bytes = positions * static_cast<size_t>(config.kv_dim()) * sizeof(float);
+  const size_t kv_bytes = impl_->kv.SavedBytes(static_cast<int64_t>(positions));
   const size_t ids_at = sizeof header + widths_bytes;
   const size_t kv_at = (ids_at + positions * sizeof(int32_t) + 7) / 8 * 8;
-  const size_t logits_at = kv_at + 2 * static_cast<size_t>(config.kv_layers) * layer_bytes;
+  const size_t logits_at = kv_at + kv_bytes;
   const size_t end = logits_at + (header.has_logits ? impl_->logits.size() * sizeof(float) : 0);
   if (snapshot.size() != end) {
     return Error(Code::SNAPSHOT_INVALID, "a snapshot of %zu positions has %zu bytes, not %zu", positions, end,
@@ -96,12 +92,7 @@ Status Session::Restore(std::span<const uint8_t> snapshot) {
     if (impl_->engine->KindOf(id) == Engine::Impl::IdKind::kInvalid)
       return Error(Code::SNAPSHOT_INVALID, "the snapshot holds token %d", id);
   }
-  HEARTH_RETURN_IF_ERROR(impl_->kv.Reserve(static_cast<int64_t>(positions), 0));
-  const uint8_t* from = snapshot.data() + kv_at;
-  for (int layer = 0; layer < config.kv_layers && positions > 0; ++layer, from += 2 * layer_bytes) {
-    std::memcpy(impl_->kv.keys(layer).data, from, layer_bytes);
-    std::memcpy(impl_->kv.values(layer).data, from + layer_bytes, layer_bytes);
-  }
+  HEARTH_RETURN_IF_ERROR(impl_->kv.Load(static_cast<int64_t>(positions), snapshot.data() + kv_at));
   if (header.has_logits)
     std::memcpy(impl_->logits.data(), snapshot.data() + logits_at, impl_->logits.size() * sizeof(float));
   impl_->ids = std::move(ids);

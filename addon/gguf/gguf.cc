@@ -425,4 +425,14 @@ StatusOr<std::vector<double>> GgufFile::Floats(std::string_view key) const {
   return numbers;
 }
 
+void GgufFile::Drop(const uint8_t* begin, uint64_t bytes) const {
+  if (map_ != nullptr) map_->Drop(begin, bytes);
+}
+
+Status GgufFile::Read(const uint8_t* from, uint64_t bytes, void* out) const {
+  if (map_ != nullptr) return map_->Read(static_cast<uint64_t>(from - data_), bytes, out);
+  std::memcpy(out, from, bytes);
+  return Status();
+}
+
 }  // namespace hearth

@@ -91,6 +91,10 @@ class GgufFile {
 
   uint64_t file_bytes() const { return size_; }
 
+  // As MappedFile's, for bytes of tensors; a file that was parsed from memory just copies.
+  void Drop(const uint8_t* begin, uint64_t bytes) const;
+  Status Read(const uint8_t* from, uint64_t bytes, void* out) const;
+
  private:
   struct Value {
     GgufType type;

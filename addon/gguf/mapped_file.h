@@ -21,11 +21,19 @@ class MappedFile {
   const uint8_t* data() const { return data_; }
   uint64_t size() const { return size_; }
 
+  // Takes the pages of a range out of this process's memory; they are read again when touched.
+  void Drop(const uint8_t* begin, uint64_t bytes) const;
+
+  // Copies bytes [offset, offset + bytes) without mapping them in: what is read so never counts as the process's
+  // memory. GGUF_TRUNCATED when the file has become shorter, or the medium is gone.
+  Status Read(uint64_t offset, uint64_t bytes, void* out) const;
+
  private:
-  MappedFile(const uint8_t* data, uint64_t size) : data_(data), size_(size) {}
+  MappedFile(const uint8_t* data, uint64_t size, int fd) : data_(data), size_(size), fd_(fd) {}
 
   const uint8_t* data_;
   uint64_t size_;
+  int fd_;
 };
 
 }  // namespace hearth

@@ -7,6 +7,8 @@
 // After the declarations it implements.
 #include "addon/kernels/arm_neon_f32.inc"
 
+#include "addon/kernels/simple_kv.inc"
+
 // One kernel a line, in the order of kernels.h.
 // clang-format off
 extern "C" const struct hearth_kernels hearth_kernels_arm_neon_i8mm = {
@@ -19,6 +21,10 @@ extern "C" const struct hearth_kernels hearth_kernels_arm_neon_i8mm = {
 #undef HEARTH_QUANTISED_KERNELS
     0,
     0,
+#define HEARTH_KV_KERNELS(type) mix_##type, store_##type,
+#include "addon/kernels/kv_list.inc"
+#undef HEARTH_KV_KERNELS
+    mix_tokens_f32,
     gemm_f32,
     dot_f32,
     axpy_f32,

@@ -19,6 +19,12 @@ typedef void (*hearth_gemv_fn)(const uint8_t* w, int64_t row_bytes, int64_t n, c
 /* out[n] = the values of one row. */
 typedef void (*hearth_dequantize_fn)(const uint8_t* w, int64_t n, float* out);
 
+/* y[c] += sum over i of p[i] * (value c of row i): `count` rows of n values, row i at rows + i * row_bytes. */
+typedef void (*hearth_mix_fn)(const uint8_t* rows, int64_t row_bytes, int64_t count, int64_t n, const float* p,
+                              float* y);
+/* n values as they are stored in a row of the type; rounds to nearest. */
+typedef void (*hearth_store_fn)(const float* x, int64_t n, uint8_t* out);
+
 /* Activations in 8 bits, one scale for every 32 values: x = d * q, q in [-127, 127]. */
 struct hearth_q8_rows {
   const int8_t* q;       /* [tokens, ldq] */
@@ -69,6 +75,15 @@ struct hearth_kernels {
   hearth_panel_fn screen_q8_0_q8;
   /* n values (a multiple of 32) to 8 bits: q[n], d[n / 32], offset[n / 32]. d = max |x| / 127; ties round to even. */
   void (*quantize_q8)(const float* x, int64_t n, int8_t* q, float* d, int32_t* offset);
+
+#define HEARTH_KV_KERNELS(type) \
+  hearth_mix_fn mix_##type;     \
+  hearth_store_fn store_##type;
+#include "addon/kernels/kv_list.inc"
+#undef HEARTH_KV_KERNELS
+  /* y[t * ldy + c] += sum over i of p[t * ldp + i] * v[i * ldv + c]: `count` rows v of n values, `tokens` rows p. */
+  void (*mix_tokens_f32)(const float* v, int64_t ldv, const float* p, int64_t ldp, int64_t count, int64_t n,
+                         int64_t tokens, float* y, int64_t ldy);
 
   /* y[t * ldy + r] = dot(w + r * ldw, x + t * ldx) over n values, for `rows` rows and `tokens` tokens. */
   void (*gemm_f32)(const float* w, int64_t ldw, const float* x, int64_t ldx, int64_t n, int64_t rows, int64_t tokens,

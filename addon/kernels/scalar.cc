@@ -127,6 +127,8 @@ static void scale_f32(const float* x, float scale, const float* weight, float* y
 
 #include "addon/kernels/scalar_q8.inc"
 
+#include "addon/kernels/scalar_kv.inc"
+
 // One kernel a line, in the order of kernels.h.
 // clang-format off
 extern "C" const struct hearth_kernels hearth_kernels_scalar = {
@@ -139,6 +141,10 @@ extern "C" const struct hearth_kernels hearth_kernels_scalar = {
 #undef HEARTH_QUANTISED_KERNELS
     screen_q8_0_q8,
     quantize_q8,
+#define HEARTH_KV_KERNELS(type) mix_##type, store_##type,
+#include "addon/kernels/kv_list.inc"
+#undef HEARTH_KV_KERNELS
+    mix_tokens_f32,
     gemm_f32,
     dot_f32,
     axpy_f32,

@@ -220,6 +220,8 @@ static void scale_f32(const float* x, float scale, const float* weight, float* y
   for (; i < n; ++i) y[i] = weight == 0 ? x[i] * scale : x[i] * scale * weight[i];
 }
 
+#include "addon/kernels/simple_kv.inc"
+
 // One kernel a line, in the order of kernels.h.
 // clang-format off
 extern "C" const struct hearth_kernels hearth_kernels_x86_avx2 = {
@@ -232,6 +234,10 @@ extern "C" const struct hearth_kernels hearth_kernels_x86_avx2 = {
 #undef HEARTH_QUANTISED_KERNELS
     0,
     0,
+#define HEARTH_KV_KERNELS(type) mix_##type, store_##type,
+#include "addon/kernels/kv_list.inc"
+#undef HEARTH_KV_KERNELS
+    mix_tokens_f32,
     gemm_f32,
     dot_f32,
     axpy_f32,

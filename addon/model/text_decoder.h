@@ -29,7 +29,6 @@
 #include "addon/model/slice.h"
 #include "addon/model/weights.h"
 #include "addon/ops/exec.h"
-#include "addon/ops/rope.h"
 
 namespace hearth {
 
@@ -56,7 +55,15 @@ class TextDecoder {
   // Called after each layer with the state of stream 0, [tokens still computed, H]. For tests and traces.
   using Observer = std::function<void(int layer, ConstMatF stream0)>;
 
+  // Checks the file; weights stay in its map.
   static StatusOr<std::unique_ptr<TextDecoder>> Load(std::shared_ptr<const GgufFile> file);
+
+  // Rearranges the weights for `kernels` (TextWeights::Pack), which every later Forward must be run with. Without it
+  // everything is computed in float32 from the weights as they are stored.
+  Status Pack(const hearth_kernels& kernels, ThreadPool& pool, const std::function<void(double)>& progress = nullptr) {
+    return weights_.Pack(kernels, config_, pool, progress);
+  }
+  const TextWeights& weights() const { return weights_; }
 
   const Config& config() const { return config_; }
 
@@ -73,44 +80,20 @@ class TextDecoder {
 
   struct LayerPass;
 
-  Status PerLayerInputs(Exec& exec, const Slice& slice, const Chunk& chunk, Workspace& ws) const;
+  Status PerLayerInputs(Exec& exec, const Chunk& chunk, Workspace& ws) const;
   Status StartStreams(Exec& exec, const Chunk& chunk, Workspace& ws) const;
   Status RunLayer(Exec& exec, const LayerPass& pass, KvCache& cache, Workspace& ws) const;
+  Status StoreKeysAndValues(Exec& exec, const LayerPass& pass, KvCache& cache, Workspace& ws) const;
   Status SelfAttention(Exec& exec, const LayerPass& pass, KvCache& cache, Workspace& ws) const;
-  Status Laurel(Exec& exec, const LayerPass& pass, Workspace& ws) const;
+  Status AddBranches(Exec& exec, const LayerPass& pass, Workspace& ws) const;
   Status FeedForward(Exec& exec, const LayerPass& pass, Workspace& ws) const;
+  Status DenseNeurons(Exec& exec, const LayerPass& pass, Workspace& ws) const;
+  Status SparseNeurons(Exec& exec, const LayerPass& pass, Workspace& ws) const;
   Status InjectPle(Exec& exec, const LayerPass& pass, Workspace& ws) const;
   Status Logits(Exec& exec, int64_t tokens, Workspace& ws, MatF logits) const;
 
   Config config_;
   TextWeights weights_;
-};
-
-class TextDecoder::Workspace {
- public:
-  Status Allocate(const Config& config);
-
- private:
-  friend class TextDecoder;
-
-  using Buffer = AlignedBuffer<float>;
-
-  // [kStreams][kMaxChunk, H]
-  MatF stream(int i, int64_t tokens) { return MatF(streams_.data() + i * kMaxChunk * hidden_, tokens, hidden_); }
-  MatF prediction(int i, int64_t tokens) {
-    return MatF(predictions_.data() + i * kMaxChunk * hidden_, tokens, hidden_);
-  }
-  // Keeps the last `keep` of `tokens` rows of the streams and of the per-layer inputs.
-  void KeepLast(int64_t tokens, int64_t keep);
-
-  int64_t hidden_ = 0, ple_row_ = 0;
-  Buffer streams_, predictions_;
-  Buffer ple_;                                     // [chunk, layers * P]
-  Buffer normed_, laurel_, attention_, residual_;  // [chunk, H]
-  Buffer query_, attended_;                        // [chunk, Q]
-  Buffer low_rank_;                                // [chunk, max(R, P)]
-  Buffer gate_, up_;                               // [chunk, F]
-  RopeTable rope_local_, rope_global_;
 };
 
 }  // namespace hearth

@@ -1,13 +1,17 @@
-// The tensors of the text model. Matrices stay where they lie in the map; the small ones (norms, AltUp's coefficients)
-// are float32 copies.
+// The tensors of the text model. Load leaves matrices where they lie in the map; Pack moves those that the kernels
+// multiply in 8 bits into panels (ops/panels.h) or columns. The small ones (norms, AltUp's coefficients) are float32
+// copies.
 #ifndef HEARTH_MODEL_WEIGHTS_H_
 #define HEARTH_MODEL_WEIGHTS_H_
 
+#include <functional>
 #include <memory>
 #include <vector>
 
 #include "addon/base/aligned_buffer.h"
+#include "addon/base/arena.h"
 #include "addon/base/status.h"
+#include "addon/base/thread_pool.h"
 #include "addon/gguf/gguf.h"
 #include "addon/model/config.h"
 #include "addon/ops/matmul.h"
@@ -15,6 +19,18 @@
 namespace hearth {
 
 using FloatVector = AlignedBuffer<float>;
+
+// The down projection of a sparse layer, a neuron's weights in one place: those of neurons that are off are not read.
+struct ColumnWeight {
+  uint32_t type = 0;                 // hearth_block_type
+  int64_t rows = 0;                  // outputs, H
+  const uint8_t* codes = nullptr;    // [neuron][H], the codes of one block of the type for every 32 outputs
+  const uint16_t* scales = nullptr;  // [neuron / 32][H] float16
+
+  bool empty() const { return codes == nullptr; }
+  const uint8_t* neuron(int64_t n) const { return codes + n * CodeBytes(rows); }
+  int64_t CodeBytes(int64_t values) const;
+};
 
 // Shapes: H hidden, P per-layer embedding width, F FFN width of the layer, R LAuReL rank, Q and K query and key widths.
 struct LayerWeights {
@@ -27,7 +43,8 @@ struct LayerWeights {
   FloatVector post_attention_norm;  // [H]
   FloatVector ffn_norm;             // [H]
   Weight ffn_gate, ffn_up;          // [F, H]
-  Weight ffn_down;                  // [H, F]
+  Weight ffn_down;                  // [H, F]; empty when the columns are there
+  ColumnWeight ffn_down_columns;    // layers with activation sparsity, once packed
   FloatVector post_ffw_norm;        // [H]
   Weight laurel_l;                  // [R, H]
   Weight laurel_r;                  // [H, R]
@@ -45,13 +62,22 @@ struct LayerWeights {
 struct TextWeights {
   std::shared_ptr<const GgufFile> file;  // keeps the map alive
   Weight token_embd;                     // [vocab, H], also the head
-  Weight per_layer_token_embd;           // [text vocab or more, layers * P]; read from the map, a row a token
+  Weight per_layer_token_embd;           // [text vocab or more, layers * P]; read from the file, a row a token
   Weight per_layer_model_proj;           // [layers * P, H]
   FloatVector per_layer_proj_norm;       // [P]
   Weight altup_proj;                     // [3 * H, H], three matrices
   Weight altup_unembd_proj;              // [3 * H, H]
   FloatVector output_norm;               // [H]
   std::vector<LayerWeights> layers;
+
+  Arena arena;  // panels and columns
+
+  // What Pack takes, in bytes.
+  uint64_t PackedBytes(const hearth_kernels& kernels, const Config& config) const;
+  // Rearranges matrices for `kernels`, straight from the map, whose pages are given back as it goes. `progress` gets
+  // the share that is done, 0 to 1, on the calling thread.
+  Status Pack(const hearth_kernels& kernels, const Config& config, ThreadPool& pool,
+              const std::function<void(double)>& progress);
 
   static StatusOr<TextWeights> Load(std::shared_ptr<const GgufFile> file, const Config& config);
 };

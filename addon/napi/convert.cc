@@ -67,7 +67,7 @@ Napi::Object ToObject(Napi::Env env, const ModelInfo& info) {
   object.Set("ffnWidths", ToArray(env, info.ffn_widths));
   object.Set("isa", info.isa);
   object.Set("threads", info.threads);
-  object.Set("kvBytesPerPosition", static_cast<double>(info.kv_bytes_per_position));
+  object.Set("kvBytes", static_cast<double>(info.kv_bytes));
   object.Set("prompts", info.prompts);
   Napi::Object special = Napi::Object::New(env);
   special.Set("bos", info.special.bos);

@@ -1,4 +1,4 @@
-// Causal attention of a run of query tokens over a KV cache, grouped heads, optional sliding window.
+// Causal attention of a run of query tokens over cached keys and values: grouped heads, optional sliding window.
 #ifndef HEARTH_OPS_ATTENTION_H_
 #define HEARTH_OPS_ATTENTION_H_
 
@@ -17,10 +17,23 @@ struct AttentionShape {
   int64_t window;  // positions a query sees, its own included; 0 for all
 };
 
-// q: [tokens, heads * head_dim], token t at position first + t. keys, values: [positions, kv_heads * head_dim], filled
-// up to the last query's position. out like q. Scores are not scaled (Gemma 3n's query norm does it).
-Status Attention(Exec& exec, const AttentionShape& shape, ConstMatF q, int64_t first, ConstMatF keys, ConstMatF values,
-                 MatF out);
+// A layer's cached rows. Position p lies at row p % capacity; a row is kv_heads heads of head_bytes bytes.
+struct KvRows {
+  uint32_t type;  // hearth_block_type: F32, F16 or Q8_0
+  const uint8_t* keys;
+  const uint8_t* values;
+  int64_t head_bytes;
+  int64_t row_bytes;
+  int64_t capacity;
+};
+
+// True for the types keys and values can be kept in.
+bool IsKvType(uint32_t type);
+hearth_store_fn StoreOf(const hearth_kernels& kernels, uint32_t type);
+
+// q: [tokens, heads * head_dim], token t at position first + t, whose keys and values are cached. out like q. Scores
+// are not scaled (Gemma 3n's query norm does it). The order of every sum depends on positions alone, not on threads.
+Status Attention(Exec& exec, const AttentionShape& shape, ConstMatF q, int64_t first, const KvRows& kv, MatF out);
 
 }  // namespace hearth
 

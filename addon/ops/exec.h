@@ -2,6 +2,7 @@
 #ifndef HEARTH_OPS_EXEC_H_
 #define HEARTH_OPS_EXEC_H_
 
+#include <array>
 #include <vector>
 
 #include "addon/base/aligned_buffer.h"
@@ -14,22 +15,26 @@ namespace hearth {
 // One for each caller that computes at the same time; operations borrow its scratch for the time of a call.
 class Exec {
  public:
+  // Two pieces of scratch a thread: operations that call MultiplyRows (ops/matmul.h) inside a loop keep their own
+  // values in kOuter and leave kInner to it.
+  enum Slot { kInner, kOuter };
+
   Exec(const hearth_kernels& kernels, ThreadPool& pool) : kernels_(&kernels), pool_(&pool), scratch_(pool.size()) {}
 
   const hearth_kernels& kernels() const { return *kernels_; }
   ThreadPool& pool() const { return *pool_; }
 
   // Makes sure that every thread has `floats` floats of scratch.
-  Status ReserveScratch(size_t floats) {
-    for (AlignedBuffer<float>& buffer : scratch_) HEARTH_RETURN_IF_ERROR(buffer.Reserve(floats));
+  Status ReserveScratch(size_t floats, Slot slot = kInner) {
+    for (auto& buffers : scratch_) HEARTH_RETURN_IF_ERROR(buffers[slot].Reserve(floats));
     return Status();
   }
-  float* scratch(int thread) { return scratch_[thread].data(); }
+  float* scratch(int thread, Slot slot = kInner) { return scratch_[thread][slot].data(); }
 
  private:
   const hearth_kernels* kernels_;
   ThreadPool* pool_;
-  std::vector<AlignedBuffer<float>> scratch_;
+  std::vector<std::array<AlignedBuffer<float>, 2>> scratch_;
 };
 
 }  // namespace hearth

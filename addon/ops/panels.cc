@@ -48,6 +48,16 @@ hearth_panel_fn PanelOf(const hearth_kernels& kernels, uint32_t type) {
 
 }  // namespace
 
+hearth_row_fn RowOf(const hearth_kernels& kernels, uint32_t type) {
+  switch (type) {
+    case HEARTH_Q4_0:
+      return kernels.row_q4_0_q8;
+    case HEARTH_Q8_0:
+      return kernels.row_q8_0_q8;
+  }
+  return nullptr;
+}
+
 bool HasPanels(const hearth_kernels& kernels, uint32_t type, int64_t rows, int64_t cols) {
   return PanelOf(kernels, type) != nullptr && rows % kRows == 0 && cols % kColumns == 0;
 }

@@ -5,12 +5,15 @@
 namespace hearth {
 
 Status RopeTable::Fill(float base, int64_t head_dim, int64_t first, int64_t count) {
-  half_ = head_dim / 2;
-  HEARTH_RETURN_IF_ERROR(inv_freq_.Reserve(static_cast<size_t>(half_)));
-  HEARTH_RETURN_IF_ERROR(cos_sin_.Reserve(static_cast<size_t>(2 * half_ * count)));
-  for (int64_t i = 0; i < half_; ++i) {
-    inv_freq_[i] = 1.0f / std::pow(base, static_cast<float>(2 * i) / static_cast<float>(head_dim));
+  if (half_ != head_dim / 2 || base_ != base) {
+    half_ = head_dim / 2;
+    base_ = base;
+    HEARTH_RETURN_IF_ERROR(inv_freq_.Reserve(static_cast<size_t>(half_)));
+    for (int64_t i = 0; i < half_; ++i) {
+      inv_freq_[i] = 1.0f / std::pow(base, static_cast<float>(2 * i) / static_cast<float>(head_dim));
+    }
   }
+  HEARTH_RETURN_IF_ERROR(cos_sin_.Reserve(static_cast<size_t>(2 * half_ * count)));
   for (int64_t p = 0; p < count; ++p) {
     float* cosine = cos_sin_.data() + 2 * half_ * p;
     float* sine = cosine + half_;

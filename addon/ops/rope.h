@@ -21,6 +21,7 @@ class RopeTable {
 
  private:
   int64_t half_ = 0;
+  float base_ = 0;
   AlignedBuffer<float> inv_freq_;
   AlignedBuffer<float> cos_sin_;  // [positions, 2, half]
 };

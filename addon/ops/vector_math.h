@@ -12,6 +12,18 @@ void GeluTanhRow(float* x, int64_t n);
 // x[n] = e^(scale * (x - max x)); returns their sum, for the caller to divide by. n >= 1, scale > 0.
 float ExpRow(float* x, int64_t n, float scale);
 
+// x[n] = e^(x - max); returns their sum. max: at least every x.
+float ExpSumRow(float* x, int64_t n, float max);
+
+// x[n] = GELU(x) * y, with the tanh approximation, to about 3e-7 of the value.
+void GeluTanhMulRow(float* x, const float* y, int64_t n);
+
+// x[n] = cap * tanh(x / cap): keeps a logit within (-cap, cap). To about 3e-7 of the cap.
+void SoftCapRow(float* x, int64_t n, float cap);
+
+// Mean and standard deviation (divisor n) of x[n].
+void MeanAndDeviation(const float* x, int64_t n, float* mean, float* deviation);
+
 // x[n] = x * sigmoid(x), to about 3e-7 of the value.
 void SiluRow(float* x, int64_t n);
 

@@ -28,7 +28,7 @@ export interface NativeModelInfo {
   readonly ffnWidths: readonly number[];
   readonly isa: string;
   readonly threads: number;
-  readonly kvBytesPerPosition: number;
+  readonly kvBytes: number;
   /** JSON text of the model's own prompts, or empty. */
   readonly prompts: string;
   readonly special: {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "addon/kernels/dispatch.h"
+#include "addon/model/decoder_workspace.h"
 #include "addon/model/text_decoder.h"
 #include "addon/text/tokenizer.h"
 #include "test/native/fixtures.h"
@@ -190,7 +191,7 @@ TEST_CASE("200 mutated model files: an error or a running model, never a crash")
         Exec exec(*AvailableKernels()[0], pool);
         TextDecoder::Workspace workspace;
         REQUIRE(workspace.Allocate(config).ok());
-        KvCache cache(config.kv_layers, config.kv_dim(), 64);
+        KvCache cache(config, HEARTH_F32, 64);
         const int32_t ids[] = {0, 1, 2, 3};
         std::vector<float> embedding(static_cast<size_t>(4 * config.hidden)), logits(static_cast<size_t>(config.vocab));
         if (config.text_vocab < 4) continue;

@@ -30,13 +30,13 @@ struct Random {
   }
 };
 
-struct Activations {
+struct TestRows {
   std::vector<int8_t> q;
   std::vector<float> d;
   std::vector<int32_t> offset;
   hearth_q8_rows rows;
 
-  Activations(Random& random, int64_t tokens, int64_t n) {
+  TestRows(Random& random, int64_t tokens, int64_t n) {
     const int64_t ldq = n + 32, ldd = n / 32 + 1;  // rows need not be dense
     q.resize(static_cast<size_t>(tokens * ldq + 1));
     d.resize(static_cast<size_t>(tokens * ldd + 1));
@@ -151,7 +151,7 @@ TEST_CASE("panels times tokens: the specification against plain sums, every tabl
         panels.panels = packed.data();
         std::vector<float> row(static_cast<size_t>(n));
         for (int64_t tokens = 0; tokens <= 18; ++tokens) {
-          const Activations x(random, tokens, n);
+          const TestRows x(random, tokens, n);
           for (const int64_t cols : {n, n / 64 * 32}) {
             CAPTURE(n);
             CAPTURE(tokens);
@@ -191,7 +191,7 @@ TEST_CASE("the head's screen reads half of a Q8_0 code and takes 7.5 for the res
       std::vector<uint8_t> packed(static_cast<size_t>(PanelBytes(HEARTH_Q8_0, n)));
       PackPanels(w, 0, 1, packed.data());
       for (const int64_t tokens : {1, 2, 3, 5, 8, 9}) {
-        const Activations x(random, tokens, n);
+        const TestRows x(random, tokens, n);
         std::vector<float> y(static_cast<size_t>(tokens * kRows));
         (*table)->screen_q8_0_q8(packed.data(), n / 32, n / 32, &x.rows, tokens, y.data(), kRows);
         for (int64_t r = 0; r < kRows; ++r) {
@@ -226,7 +226,7 @@ TEST_CASE("one row and a list of tokens") {
       if (multiply == nullptr) continue;
       for (const int64_t n : {0, 32, 64, 96, 160, 512}) {
         const int64_t tokens = 11;
-        const Activations x(random, tokens, n);
+        const TestRows x(random, tokens, n);
         const std::vector<uint8_t> bytes = RandomMatrix(random, type, 2, n);
         for (const int64_t shift : {0, 2}) {  // rows of the file lie at even addresses
           std::vector<uint8_t> moved(static_cast<size_t>(shift));

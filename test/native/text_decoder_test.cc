@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "addon/kernels/dispatch.h"
+#include "addon/model/decoder_workspace.h"
 #include "test/native/fixtures.h"
 
 namespace hearth {
@@ -47,7 +48,7 @@ class Run {
         pool_(threads),
         exec_(kernels, pool_),
         slice_(Slice::Full(decoder.config())),
-        cache_(decoder.config().kv_layers, decoder.config().kv_dim(), 2048) {
+        cache_(decoder.config(), HEARTH_F32, 2048) {
     REQUIRE(workspace_.Allocate(decoder.config()).ok());
   }
 

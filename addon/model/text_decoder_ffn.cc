@@ -1,0 +1,161 @@
+// TextDecoder's feed-forward: normed -> attention = down(GELU(gate) * up), over the slice's neurons. Where the model is
+// trained to be sparse (Gaussian top-k, HF `_gaussian_topk`), the gate of a neuron below mean + z * std of its row is
+// zero; about 5 % are left, and only their rows of up and columns of down are read.
+#include <algorithm>
+#include <cmath>
+
+#include "addon/model/decoder_steps.h"
+#include "addon/model/decoder_workspace.h"
+#include "addon/ops/matmul.h"
+#include "addon/ops/panels.h"
+#include "addon/ops/vector_math.h"
+
+namespace hearth {
+namespace {
+
+// Neurons taken together: a block of the activations' 8-bit form, and of the columns' scales.
+constexpr int64_t kBlock = 32;
+
+// What a row's gates are cut off at.
+float CutOff(const float* gate, int64_t width, float z) {
+  float mean, deviation;
+  MeanAndDeviation(gate, width, &mean, &deviation);
+  return mean + z * deviation;
+}
+
+hearth_column_fn ColumnOf(const hearth_kernels& kernels, uint32_t type) {
+  return type == HEARTH_Q4_0 ? kernels.column_q4_0 : kernels.column_q8_0;
+}
+
+// The tokens for which each neuron of a block is on, read off a [tokens, width] matrix that is zero elsewhere.
+struct LiveTokens {
+  int64_t count[kBlock];
+  int32_t tokens[kBlock][TextDecoder::kMaxChunk];
+  float values[kBlock][TextDecoder::kMaxChunk];
+
+  void Collect(ConstMatF m, int64_t neuron) {
+    std::fill(count, count + kBlock, 0);
+    for (int64_t t = 0; t < m.rows; ++t) {
+      const float* row = m.row(t) + neuron;
+      for (int64_t n = 0; n < kBlock; ++n) {
+        tokens[n][count[n]] = static_cast<int32_t>(t);
+        values[n][count[n]] = row[n];
+        count[n] += row[n] != 0.0f;
+      }
+    }
+  }
+};
+
+}  // namespace
+
+Status TextDecoder::FeedForward(Exec& exec, const LayerPass& pass, Workspace& ws) const {
+  if (!pass.weights.ffn_down_columns.empty()) return SparseNeurons(exec, pass, ws);
+  HEARTH_RETURN_IF_ERROR(DenseNeurons(exec, pass, ws));
+  return MatMul(exec, pass.keep,
+                {{pass.weights.ffn_down, ws.hidden_neurons_, MatF(ws.attention_.data(), pass.keep, config_.hidden),
+                  pass.slice.ffn_width[pass.index]}});
+}
+
+// normed -> hidden_neurons, in the form that down wants.
+Status TextDecoder::DenseNeurons(Exec& exec, const LayerPass& pass, Workspace& ws) const {
+  const LayerWeights& w = pass.weights;
+  const hearth_kernels& kernels = exec.kernels();
+  const int64_t width = pass.slice.ffn_width[pass.index], tokens = pass.keep, h = config_.hidden;
+  const float z = config_.sparsity_z[pass.index];
+  const bool floats = w.ffn_down.panels == nullptr;
+  HEARTH_RETURN_IF_ERROR(ws.hidden_neurons_.Reserve(kMaxChunk, width, floats));
+  HEARTH_RETURN_IF_ERROR(ReserveRows(exec, w.ffn_gate));
+  HEARTH_RETURN_IF_ERROR(ReserveRows(exec, w.ffn_up));
+  if (std::isfinite(z)) {
+    // The cut-off needs the whole row first.
+    HEARTH_RETURN_IF_ERROR(ws.gate_.Reserve(static_cast<size_t>(kMaxChunk * width)));
+    HEARTH_RETURN_IF_ERROR(ws.up_.Reserve(static_cast<size_t>(kMaxChunk * width)));
+    const MatF gate(ws.gate_.data(), tokens, width), up(ws.up_.data(), tokens, width);
+    HEARTH_RETURN_IF_ERROR(MatMul(
+        exec, tokens, {{w.ffn_gate.Rows(0, width), ws.normed_, gate}, {w.ffn_up.Rows(0, width), ws.normed_, up}}));
+    ForRows(exec, tokens, [&](int64_t t, int) {
+      float* g = gate.row(t);
+      const float cutoff = CutOff(g, width, z);
+      for (int64_t i = 0; i < width; ++i) g[i] = std::max(g[i] - cutoff, 0.0f);
+      GeluTanhMulRow(g, up.row(t), width);
+      if (floats) std::copy(g, g + width, ws.hidden_neurons_.row(t));
+      ws.hidden_neurons_.Quantise(kernels, t, 0, width, g);
+    });
+    return Status();
+  }
+  // A block of neurons for every token: its gates and ups meet while they are in the cache, and leave as 8 bits.
+  HEARTH_RETURN_IF_ERROR(exec.ReserveScratch(static_cast<size_t>(2 * tokens * kBlock), Exec::kOuter));
+  exec.pool().For(width / kBlock, 1, [&](int64_t begin, int64_t end, int thread) {
+    float* gate = exec.scratch(thread, Exec::kOuter);
+    float* up = gate + tokens * kBlock;
+    for (int64_t n = begin * kBlock; n < end * kBlock; n += kBlock) {
+      MultiplyRows(exec, thread, w.ffn_gate, n, n + kBlock, h, ws.normed_, tokens, gate, kBlock);
+      MultiplyRows(exec, thread, w.ffn_up, n, n + kBlock, h, ws.normed_, tokens, up, kBlock);
+      GeluTanhMulRow(gate, up, tokens * kBlock);
+      for (int64_t t = 0; t < tokens; ++t) {
+        if (floats) std::copy(gate + t * kBlock, gate + (t + 1) * kBlock, ws.hidden_neurons_.row(t) + n);
+        ws.hidden_neurons_.Quantise(kernels, t, n, kBlock, gate + t * kBlock);
+      }
+    }
+  });
+  return Status();
+}
+
+// normed -> attention, without the neurons that are off.
+Status TextDecoder::SparseNeurons(Exec& exec, const LayerPass& pass, Workspace& ws) const {
+  const LayerWeights& w = pass.weights;
+  const hearth_kernels& kernels = exec.kernels();
+  const int64_t width = pass.slice.ffn_width[pass.index], tokens = pass.keep, h = config_.hidden;
+  HEARTH_RETURN_IF_ERROR(ws.gate_.Reserve(static_cast<size_t>(kMaxChunk * width)));
+  const MatF gate(ws.gate_.data(), tokens, width);
+  HEARTH_RETURN_IF_ERROR(MatMul(exec, tokens, {{w.ffn_gate.Rows(0, width), ws.normed_, gate}}));
+  ForRows(exec, tokens, [&](int64_t t, int) {
+    float* g = gate.row(t);
+    const float cutoff = CutOff(g, width, config_.sparsity_z[pass.index]);
+    for (int64_t i = 0; i < width; ++i) g[i] = std::max(g[i] - cutoff, 0.0f);
+  });
+
+  // gate becomes the hidden value, GELU(gate) * up, where a neuron is on.
+  const hearth_row_fn dot = RowOf(kernels, w.ffn_up.type);
+  const size_t live_floats = sizeof(LiveTokens) / sizeof(float);
+  HEARTH_RETURN_IF_ERROR(exec.ReserveScratch(live_floats, Exec::kOuter));
+  HEARTH_RETURN_IF_ERROR(exec.ReserveScratch(static_cast<size_t>(std::max<int64_t>(kMaxChunk, h))));
+  const hearth_q8_rows x = ws.normed_.q8();
+  exec.pool().For(width / kBlock, 1, [&](int64_t begin, int64_t end, int thread) {
+    LiveTokens& live = *reinterpret_cast<LiveTokens*>(exec.scratch(thread, Exec::kOuter));
+    float* up = exec.scratch(thread);
+    for (int64_t first = begin * kBlock; first < end * kBlock; first += kBlock) {
+      live.Collect(gate, first);
+      for (int64_t n = 0; n < kBlock; ++n) {
+        if (live.count[n] == 0) continue;
+        dot(w.ffn_up.row(first + n), h, &x, live.tokens[n], live.count[n], up);
+        GeluTanhMulRow(live.values[n], up, live.count[n]);
+        for (int64_t i = 0; i < live.count[n]; ++i) gate.row(live.tokens[n][i])[first + n] = live.values[n][i];
+      }
+    }
+  });
+
+  const ColumnWeight& down = w.ffn_down_columns;
+  const hearth_column_fn column = ColumnOf(kernels, down.type);
+  exec.pool().For(h, kBlock, [&](int64_t begin, int64_t end, int thread) {
+    LiveTokens& live = *reinterpret_cast<LiveTokens*>(exec.scratch(thread, Exec::kOuter));
+    float* values = exec.scratch(thread);
+    for (int64_t t = 0; t < tokens; ++t)
+      std::fill(ws.attention_.data() + t * h + begin, ws.attention_.data() + t * h + end, 0.0f);
+    for (int64_t first = 0; first < width; first += kBlock) {
+      live.Collect(gate, first);
+      const uint16_t* scales = down.scales + first / kBlock * h + begin;
+      for (int64_t n = 0; n < kBlock; ++n) {
+        if (live.count[n] == 0) continue;
+        column(down.neuron(first + n) + down.CodeBytes(begin), scales, end - begin, values);
+        for (int64_t i = 0; i < live.count[n]; ++i) {
+          kernels.axpy_f32(live.values[n][i], values, ws.attention_.data() + live.tokens[n][i] * h + begin,
+                           end - begin);
+        }
+      }
+    }
+  });
+  return Status();
+}
+
+}  // namespace hearth

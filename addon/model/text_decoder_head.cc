@@ -1,0 +1,45 @@
+// TextDecoder's end: four streams become one row, the tied head turns it into logits.
+#include <cmath>
+#include <cstring>
+
+#include "addon/model/decoder_steps.h"
+#include "addon/model/decoder_workspace.h"
+#include "addon/ops/matmul.h"
+#include "addon/ops/norm.h"
+#include "addon/ops/vector_math.h"
+
+namespace hearth {
+
+Status TextDecoder::Logits(Exec& exec, int64_t tokens, Workspace& ws, MatF logits) const {
+  const Config& c = config_;
+  const int64_t h = c.hidden;
+  const hearth_kernels& kernels = exec.kernels();
+  const MatF first = ws.stream(0, tokens);
+  const MatF mean(ws.residual_.data(), tokens, h), projected(ws.attention_.data(), tokens, h);
+  ForRows(exec, tokens,
+          [&](int64_t t, int) { std::memcpy(mean.row(t), first.row(t), static_cast<size_t>(h) * sizeof(float)); });
+  for (int i = 1; i < kStreams; ++i) {
+    ForRows(exec, tokens, [&](int64_t t, int) {
+      std::memcpy(ws.normed_.row(t), ws.stream(i, tokens).row(t), static_cast<size_t>(h) * sizeof(float));
+      ws.normed_.Quantise(kernels, t);
+    });
+    HEARTH_RETURN_IF_ERROR(
+        MatMul(exec, tokens, {{weights_.altup_unembd_proj.Rows((i - 1) * h, h), ws.normed_, projected}}));
+    ForRows(exec, tokens, [&](int64_t t, int) {
+      RescaleRow(kernels, kernels.sum_squares_f32(first.row(t), h) / static_cast<float>(h), h, projected.row(t));
+      kernels.axpy_f32(1.0f, projected.row(t), mean.row(t), h);
+    });
+  }
+  ForRows(exec, tokens, [&](int64_t t, int) {
+    kernels.scale_f32(mean.row(t), 1.0f / kStreams, nullptr, mean.row(t), h);
+    RmsNormRow(kernels, mean.row(t), weights_.output_norm.data(), c.norm_eps, h, ws.normed_.row(t));
+    ws.normed_.Quantise(kernels, t);
+  });
+  HEARTH_RETURN_IF_ERROR(MatMul(exec, tokens, {{weights_.token_embd, ws.normed_, logits}}));
+  exec.pool().For(c.vocab, 1024, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = 0; t < tokens; ++t) SoftCapRow(logits.row(t) + begin, end - begin, c.logit_soft_cap);
+  });
+  return Status();
+}
+
+}  // namespace hearth
