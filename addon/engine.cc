@@ -47,6 +47,22 @@ SpecialTokens FindSpecialTokens(const Tokenizer& tokenizer) {
   return s;
 }
 
+std::vector<SliceInfo> DescribeSlices(const Config& config) {
+  std::vector<SliceInfo> infos;
+  std::vector<Slice> slices;
+  for (const std::string& name : NamedSlices(config)) {
+    StatusOr<Slice> slice = Slice::Named(config, name);
+    if (!slice.ok()) continue;  // a width that cannot be halved
+    const auto same = std::find_if(slices.begin(), slices.end(),
+                                   [&](const Slice& other) { return slice.value().SameKv(other, config); });
+    const SliceCost cost = CostOf(config, *slice);
+    infos.push_back(
+        {name, cost.decode, cost.prefill, static_cast<int>(same - slices.begin()), IsPublished(config, name)});
+    slices.push_back(std::move(*slice));
+  }
+  return infos;
+}
+
 }  // namespace
 
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -126,7 +142,7 @@ Status Engine::Impl::Load(const EngineOptions& options) {
   info.vocab = config.vocab;
   info.vision = vision != nullptr;
   info.audio = audio != nullptr;
-  info.slices = NamedSlices(config);
+  info.slices = DescribeSlices(config);
   info.ffn_widths = config.ffn_width;
   info.isa = kernels.isa;
   info.threads = pool.size();
