@@ -116,7 +116,11 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
   const governor = new Governor({
     settings: governorSettings(config),
     roots: board,
-    queue: () => ({ ...queue.state, oldestWaitMs: queue.oldestWaitMs }),
+    queue: () => ({
+      waiting: queue.state.waiting,
+      oldestWaitMs: queue.oldestWaitMs,
+      running: Boolean(queue.state.running),
+    }),
     log: log.child({ ns: 'governor' }),
   });
   const engine = new GovernedEngine(runner, governor);

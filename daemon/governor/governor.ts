@@ -12,6 +12,7 @@ import { sizeOf } from './job-facts';
 import { type Bounds, type Ladder, ladderOf } from './ladder';
 import { type Constrained, type Decision, decide } from './policy';
 import { assess, noPressure, type Pressure, type Readings } from './pressure';
+import { Reuse } from './reuse';
 import { Timings } from './timings';
 
 export interface GovernorSettings {
@@ -67,6 +68,7 @@ export class Governor {
   readonly #now: () => number;
   readonly #change = new Subject<GovernorStatus>();
   readonly #timings = new Timings();
+  readonly #reuse = new Reuse();
   #roots: BoardRoots;
   #ladder: Ladder | undefined;
   #model: ModelInfo | undefined;
@@ -152,7 +154,8 @@ export class Governor {
     const { kind, ...size } = sizeOf(request);
     const expectedTokens = this.#timings.expectedTokens(kind, request.maxTokens ?? defaultMaxTokens);
     const remainingMs = deadlineAt === undefined ? null : Math.max(0, Math.round(deadlineAt - this.#now()));
-    const decision = this.#decide(ladder, { request, remainingMs, ...size, expectedTokens });
+    const cached = this.#reuse.find(request);
+    const decision = this.#decide(ladder, { request, remainingMs, ...size, expectedTokens, cached });
     this.#constrained = decision.constrained;
     return { ...decision, expectedTokens, level: this.#pressure.level };
   }
@@ -164,11 +167,12 @@ export class Governor {
     this.#timings.learnReply(kind, tokens.completion);
     const slice = this.#sliceInfo(result.slice);
     if (slice === undefined) return;
+    this.#reuse.note(request, slice.kvGroup, tokens.cached);
     const measured = {
       images,
       clips,
       encodeMs: timings.encode,
-      promptTokens: tokens.prompt,
+      promptTokens: tokens.prompt - (tokens.cached ?? 0),
       prefillMs: timings.prefill,
       completionTokens: tokens.completion,
       decodeMs: timings.decode,

@@ -89,7 +89,12 @@ export type FinishReason = 'stop' | 'length' | 'cancelled';
 export interface GenerateResult {
   readonly text: string;
   readonly finishReason: FinishReason;
-  readonly tokens: { readonly prompt: number; readonly completion: number };
+  readonly tokens: {
+    readonly prompt: number;
+    readonly completion: number;
+    /** Tokens of the prompt that needed no prefill; absent where nothing is kept of earlier prompts. */
+    readonly cached?: number;
+  };
   /** Milliseconds. `firstToken` counts from the start of the job in the runner. */
   readonly timings: {
     readonly encode: number;

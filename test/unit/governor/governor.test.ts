@@ -50,6 +50,8 @@ const picture: GenerateRequest = {
 class NotingEngine implements Engine {
   readonly state$ = new BehaviorSubject<EngineState>({ phase: 'ready', info: e4b });
   readonly asked: { request: GenerateRequest; options: GenerateOptions | undefined }[] = [];
+  /** Prompt tokens the runner reused; undefined when it keeps nothing. */
+  cached: number | undefined = undefined;
   /** Runs while a job does. */
   meanwhile: () => Promise<void> = async () => undefined;
 
@@ -59,8 +61,8 @@ class NotingEngine implements Engine {
     return {
       text: 'a',
       finishReason: 'stop',
-      tokens: { prompt: 100, completion: 20 },
-      timings: { encode: 0, prefill: 2000, decode: 800, firstToken: 2000, total: 2800 },
+      tokens: { prompt: 2100, completion: 20, ...(this.cached !== undefined && { cached: this.cached }) },
+      timings: { encode: 0, prefill: 42_000, decode: 800, firstToken: 42_000, total: 42_800 },
       slice: String(asked.slice ?? 'full'),
     };
   }
@@ -217,6 +219,41 @@ describe('jobs', () => {
     expect(hurried).toBe(true);
     await through.generate(request);
     expect(hurried).toBe(false);
+  });
+
+  test('a conversation whose keys and values are there stays in its group when the board is warm', async () => {
+    const { through } = await governed();
+    engine.cached = 0;
+    const system = { role: 'system' as const, parts: [{ type: 'text' as const, text: 'x'.repeat(8000) }] };
+    const turn = (text: string): GenerateRequest => ({
+      messages: [system, { role: 'user', parts: [{ type: 'text', text }] }],
+      maxTokens: 20,
+    });
+    await through.generate(turn('one'));
+    board.zone(0, 'cpu-thermal', 81);
+    now += 2000;
+    engine.cached = 2000;
+    const result = await through.generate(turn('two'));
+    expect(engine.asked[1]?.request).toMatchObject({ slice: 'full-tail' });
+    expect(result.choice?.reasons).toEqual(['temperature', 'cache']);
+    // Another prompt has nothing to keep; nor has this one once the runner says that it is gone.
+    await through.generate(request);
+    expect(engine.asked[2]?.request).toMatchObject({ slice: 'e2.54b' });
+    engine.cached = 0;
+    await through.generate(turn('three'));
+    await through.generate({ ...turn('four'), slice: 'full' });
+    engine.cached = undefined;
+    await through.generate(turn('five'));
+    await through.generate(turn('six'));
+    expect(engine.asked.map(({ request: { slice } }) => slice)).toEqual([
+      'full',
+      'full-tail',
+      'e2.54b',
+      'full-tail',
+      'full',
+      'full-tail',
+      'e2.54b',
+    ]);
   });
 
   test('a request that names its slice keeps it', async () => {

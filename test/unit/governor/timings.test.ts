@@ -74,3 +74,10 @@ test('replies of a kind are expected to be about as long as they were, and never
   expect(timings.expectedTokens('image', 16)).toBe(16);
   expect(timings.expectedTokens('text', 256)).toBe(256);
 });
+
+test('what the runner had already took no time, and says nothing about the time it takes', () => {
+  const timings = new Timings();
+  timings.learn(full, 768, measured, 0);
+  timings.learn(full, 768, { ...measured, encodeMs: 2 }, 0);
+  expect(timings.estimate(full, 768, { images: 1, clips: 0, promptTokens: 0, expectedTokens: 0 }, 0, 0)).toBe(900);
+});
