@@ -55,6 +55,22 @@ StatusOr<uint32_t> KvType(const EngineOptions& options) {
   return Error(Code::OPTION_INVALID, "kvType is \"%s\"; f16, q8_0 or f32", options.kv_type.substr(0, 64).c_str());
 }
 
+std::vector<SliceInfo> DescribeSlices(const Config& config) {
+  std::vector<SliceInfo> infos;
+  std::vector<Slice> slices;
+  for (const std::string& name : NamedSlices(config)) {
+    StatusOr<Slice> slice = Slice::Named(config, name);
+    if (!slice.ok()) continue;  // a width that cannot be halved
+    const auto same = std::find_if(slices.begin(), slices.end(),
+                                   [&](const Slice& other) { return slice.value().SameKv(other, config); });
+    const SliceCost cost = CostOf(config, *slice);
+    infos.push_back(
+        {name, cost.decode, cost.prefill, static_cast<int>(same - slices.begin()), IsPublished(config, name)});
+    slices.push_back(std::move(*slice));
+  }
+  return infos;
+}
+
 }  // namespace
 
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -139,7 +155,7 @@ Status Engine::Impl::Load(const EngineOptions& options) {
   info.vocab = config.vocab;
   info.vision = vision != nullptr;
   info.audio = audio != nullptr;
-  info.slices = NamedSlices(config);
+  info.slices = DescribeSlices(config);
   info.ffn_widths = config.ffn_width;
   info.isa = kernels.isa;
   info.threads = pool.size();

@@ -38,6 +38,10 @@ struct EngineOptions {
   bool exact = false;
   // Gets the share of loading that is done, 0 to 1, on the thread that called Open.
   std::function<void(double)> progress;
+  // Most bytes of memory the model may take: the weights that are read for every token, one session's KV cache and the
+  // buffers; rows that are looked up one a token (the per-layer embeddings) stay on disk and do not count. 0: no limit.
+  // MODEL_TOO_LARGE says what would be needed, and which slice would fit.
+  uint64_t memory_limit = 0;
 };
 
 // Ids that structure a prompt; -1 where the model has none.
@@ -45,6 +49,17 @@ struct SpecialTokens {
   int32_t bos = -1, eos = -1, start_of_turn = -1, end_of_turn = -1;
   int32_t start_of_image = -1, image_soft_token = -1, end_of_image = -1;
   int32_t start_of_audio = -1, audio_soft_token = -1, end_of_audio = -1;
+};
+
+// A slice by its name, and what is to know before one is chosen.
+struct SliceInfo {
+  std::string name;
+  // Multiply-adds a token takes when it is decoded, and as part of a prompt: for comparing slices of one model.
+  uint64_t decode_macs = 0, prefill_macs = 0;
+  // Slices of one group leave the same keys and values behind: within it a session changes its slice at any token. The
+  // index, in ModelInfo::slices, of the group's first.
+  int kv_group = 0;
+  bool published = false;  // the family was trained at it
 };
 
 struct ModelInfo {
@@ -55,7 +70,7 @@ struct ModelInfo {
   bool vision = false, audio = false;
   int64_t image_soft_tokens = 0, audio_soft_tokens = 0;
   int64_t image_size = 0;           // the side the model was trained with
-  std::vector<std::string> slices;  // names Session::SetSlice takes
+  std::vector<SliceInfo> slices;    // what Session::SetSlice takes by name
   std::vector<int64_t> ffn_widths;  // per layer, in the file
   std::string isa;
   int threads = 0;

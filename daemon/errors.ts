@@ -106,6 +106,11 @@ export const catalogue = {
   },
   MODEL_INCOMPLETE: { meaning: 'The model file lacks a key or a tensor.', retryable: false, exitCode: 65 },
   MODEL_MISMATCH: { meaning: 'Parts of the model file do not fit each other.', retryable: false, exitCode: 65 },
+  MODEL_TOO_LARGE: {
+    meaning: 'The model needs more memory than `model.memoryLimit` allows it.',
+    retryable: false,
+    exitCode: 65,
+  },
   MODEL_UNSUPPORTED: {
     meaning: 'The model is of another kind, or lacks the part that is asked for.',
     retryable: false,

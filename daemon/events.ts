@@ -1,3 +1,5 @@
+import type { GenerateResult } from './inference/types';
+
 /** The one JSON shape of everything hearth publishes about a stream; see the topic table in the README. */
 export const eventKinds = ['caption', 'transcript', 'translation', 'call', 'answer', 'skipped', 'error'] as const;
 export type EventKind = (typeof eventKinds)[number];
@@ -20,6 +22,24 @@ export const skipReasons = [
 ] as const;
 export type SkipReason = (typeof skipReasons)[number];
 
+/** What an event or a response says about how its job ran. */
+export function ranAs({
+  slice,
+  tail,
+  imageSize,
+  choice,
+}: Pick<GenerateResult, 'slice' | 'tail' | 'imageSize' | 'choice'>): Pick<
+  StreamEvent,
+  'tail' | 'image_size' | 'governor'
+> & { readonly slice: string } {
+  return {
+    slice,
+    ...(tail !== undefined && { tail: { slice: tail.slice, after_tokens: tail.afterTokens } }),
+    ...(imageSize !== undefined && { image_size: imageSize }),
+    ...(choice !== undefined && { governor: choice }),
+  };
+}
+
 export interface StreamEvent {
   readonly v: 1;
   /** ULID, or the requester's own id. Results are idempotent by id. */
@@ -41,6 +61,12 @@ export interface StreamEvent {
   readonly source?: { readonly topic: string; readonly sha256?: string };
   readonly model?: string;
   readonly slice?: string;
+  /** Where the reply went on with a smaller slice: which one, and after how many tokens. */
+  readonly tail?: { readonly slice: string; readonly after_tokens: number };
+  /** Side of the square the pictures were resized to. */
+  readonly image_size?: number;
+  /** Why slice and picture size are what they are. */
+  readonly governor?: { readonly reasons: readonly string[]; readonly why: string };
   readonly tokens?: { readonly prompt: number; readonly completion: number };
   readonly truncated?: boolean;
   readonly plugin?: string;

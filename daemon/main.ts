@@ -6,9 +6,15 @@ import { MqttBus } from './bus/mqtt-bus';
 import { examine } from './commands/doctor';
 import { type Config, redact, serviceManager } from './config';
 import { type ErrorCode, exitCodeOf, HearthError } from './errors';
+import { readBoard } from './governor/board';
+import { type BoardRoots, realBoard } from './governor/files';
+import { GovernedEngine } from './governor/governed-engine';
+import { Governor } from './governor/governor';
+import { governorSettings } from './governor/settings';
 import { HealthReporter } from './health/health';
 import { createSdNotify } from './health/sd-notify';
 import { ServiceNotifier } from './health/service-notifier';
+import type { Engine } from './inference/engine';
 import { RunnerEngine } from './inference/runner-engine';
 import type { EngineState, ModelInfo } from './inference/types';
 import { describeDaemon } from './info';
@@ -35,9 +41,9 @@ const shutdownLimitMs = 4800;
 
 /**
  * Runs the daemon until a signal or a failure that it cannot get over ends it. Resolves after an orderly shutdown;
- * rejects with a `HearthError` when it could not start.
+ * rejects with a `HearthError` when it could not start. `board` is where the kernel's files are.
  */
-export async function runDaemon(config: Config): Promise<void> {
+export async function runDaemon(config: Config, board: BoardRoots = realBoard): Promise<void> {
   let bus: MqttBus | undefined;
   const { node, limits, queue: queueConfig } = config;
   const log = createLog({
@@ -80,7 +86,7 @@ export async function runDaemon(config: Config): Promise<void> {
   bus = running;
   running.start();
 
-  const engine = createEngine(config, modelFiles);
+  const runner = createEngine(config, modelFiles);
   let engineState: EngineState = { phase: 'starting' };
   const stallTimeoutMs = config.model.stallTimeoutSeconds * 1000;
   const { notifySocket, watchdogMs } = serviceManager();
@@ -90,7 +96,7 @@ export async function runDaemon(config: Config): Promise<void> {
       onError: (reason) => log.warn({ reason }, 'the service manager could not be told'),
     }),
     engine: () => engineState,
-    runner: () => engine.health(),
+    runner: () => runner.health(),
     stallTimeoutMs,
     ...(watchdogMs !== undefined && { intervalMs: watchdogMs / 3 }),
   });
@@ -107,6 +113,17 @@ export async function runDaemon(config: Config): Promise<void> {
   });
   const dispatcher = new Dispatcher({ store, skips, maxWaitingSegments });
   const queue = new JobQueue({ capacity: queueConfig.capacity });
+  const governor = new Governor({
+    settings: governorSettings(config),
+    roots: board,
+    queue: () => ({
+      waiting: queue.state.waiting,
+      oldestWaitMs: queue.oldestWaitMs,
+      running: Boolean(queue.state.running),
+    }),
+    log: log.child({ ns: 'governor' }),
+  });
+  const engine = new GovernedEngine(runner, governor);
   const streams = new Streams({
     options: streamsOptions(config),
     bus: running,
@@ -139,8 +156,9 @@ export async function runDaemon(config: Config): Promise<void> {
   const health = new HealthReporter({
     sources: {
       queue: () => ({ depth: queue.state.waiting, running: queue.state.running }),
-      runner: () => ({ phase: engineState.phase, ...engine.health() }),
-      slice: () => config.model.slice ?? 'full',
+      runner: () => ({ phase: engineState.phase, ...runner.health() }),
+      board: async () => await readBoard(board),
+      governor: () => governor.status(),
       mqtt: () => ({ ...running.counters }),
       streams: () => streams.stats(),
       plugins: () => Object.fromEntries(host.status().map(({ name, state }) => [name, state])),
@@ -148,6 +166,8 @@ export async function runDaemon(config: Config): Promise<void> {
     publish: (facts) => running.publishHealth({ ...facts }),
     log: log.child({ ns: 'health' }),
   });
+
+  governor.change$.subscribe(() => void health.reportNow());
 
   const publishInfo = (): void => running.publishInfo(describeDaemon(config, engineState, host.status()));
   engine.state$.subscribe((state) => {
@@ -161,10 +181,11 @@ export async function runDaemon(config: Config): Promise<void> {
     generateRequests.start();
     running.onRequest('health', async () => await health.gather());
     running.onRequest('stream/set', (request) => setStream(streams, request));
+    governor.start();
     health.start();
     host.start();
     await streams.start();
-    await engineReady(engine);
+    governor.useModel(await engineReady(engine));
     await host.settled();
     publishInfo();
     notifier.ready(`node ${node.id}, ${running.topics.base}/${node.id}`);
@@ -178,6 +199,7 @@ export async function runDaemon(config: Config): Promise<void> {
       process.exit(exitCode);
     }, shutdownLimitMs);
     notifier.stopping();
+    governor.stop();
     health.stop();
     running.stopIntake();
     // The job in hand may end; the plugin it is for is still there to publish what comes of it.
@@ -207,11 +229,17 @@ export async function runDaemon(config: Config): Promise<void> {
 }
 
 /** Resolves when the model is loaded. Rejects when it never will be. */
-async function engineReady(engine: RunnerEngine): Promise<void> {
+async function engineReady(engine: Engine): Promise<ModelInfo> {
   const state = await firstValueFrom(
-    engine.state$.pipe(filter(({ phase }) => phase === 'ready' || phase === 'failed')),
+    engine.state$.pipe(
+      filter(
+        (settled): settled is Extract<EngineState, { phase: 'ready' | 'failed' }> =>
+          settled.phase === 'ready' || settled.phase === 'failed',
+      ),
+    ),
   );
   if (state.phase === 'failed') throw new HearthError(state.code as ErrorCode, state.reason);
+  return state.info;
 }
 
 /** `hearth doctor`: prints one line for each thing looked at; true when nothing failed. */
@@ -250,6 +278,7 @@ function createEngine({ model }: Config, files = locateModel({ model })): Runner
     threads: model.threads,
     isa: model.isa ?? undefined,
     contextLength: model.contextLength,
+    memoryLimit: model.memoryLimit ?? undefined,
     defaultSlice: model.slice ?? undefined,
     defaultImageSize: model.imageSize ?? undefined,
     stallTimeoutMs: model.stallTimeoutSeconds * 1000,

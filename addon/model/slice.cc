@@ -1,8 +1,11 @@
 #include "addon/model/slice.h"
 
+#include <algorithm>
+
 namespace hearth {
 namespace {
 
+constexpr std::string_view kTail = "-tail";
 constexpr int kE4bLayers = 35;
 constexpr int kE4bKvLayers = 20;
 
@@ -33,35 +36,53 @@ constexpr Recipe kRecipes[] = {
 
 bool HasE4bShape(const Config& c) { return c.layers == kE4bLayers && c.kv_layers == kE4bKvLayers; }
 
+bool EndsWithTail(std::string_view name) { return name.size() > kTail.size() && name.ends_with(kTail); }
+
+// The widths and layers of a name without "-tail"; false when there is none of that name.
+bool FromTable(const Config& c, std::string_view name, std::vector<int64_t>& widths, std::vector<int>& skipped) {
+  widths = c.ffn_width;
+  skipped.clear();
+  if (name == "full") return true;
+  if (name == "half") {
+    for (int64_t& width : widths) width /= 2;
+    return true;
+  }
+  if (!HasE4bShape(c)) return false;
+  const auto* recipe =
+      std::find_if(std::begin(kRecipes), std::end(kRecipes), [&](const Recipe& r) { return name == r.name; });
+  if (recipe == std::end(kRecipes)) return false;
+  for (int i = 0; i < c.layers; ++i) {
+    bool full = false;
+    for (int r = 0; r < recipe->full_ranges; ++r) full |= i >= recipe->full[r].first && i <= recipe->full[r].last;
+    if (!full) widths[i] /= 2;
+  }
+  if (recipe->skips) skipped = {20, 21, 22, 23, 24};
+  return true;
+}
+
+// The layers that share a cache become those of the smallest slice there is.
+void CutTail(const Config& c, std::vector<int64_t>& widths, std::vector<int>& skipped) {
+  for (int i = c.kv_layers; i < c.layers; ++i) widths[i] = c.ffn_width[i] / 2;
+  if (HasE4bShape(c)) skipped = {20, 21, 22, 23, 24};
+}
+
+bool SameLayers(const Slice& a, const Slice& b) { return a.ffn_width == b.ffn_width && a.skipped == b.skipped; }
+
 }  // namespace
 
 Slice Slice::Full(const Config& c) { return {"full", c.ffn_width, std::vector<bool>(c.layers, false)}; }
 
 StatusOr<Slice> Slice::Named(const Config& c, std::string_view name) {
-  if (name == "full") return Full(c);
-  std::vector<int64_t> widths = c.ffn_width;
+  std::vector<int64_t> widths;
   std::vector<int> skipped;
-  bool found = false;
-  if (name == "half") {
-    for (int64_t& width : widths) width /= 2;
-    found = true;
-  }
-  for (const Recipe& recipe : kRecipes) {
-    if (!HasE4bShape(c) || name != recipe.name) continue;
-    for (int i = 0; i < c.layers; ++i) {
-      bool full = false;
-      for (int r = 0; r < recipe.full_ranges; ++r) full |= i >= recipe.full[r].first && i <= recipe.full[r].last;
-      if (!full) widths[i] /= 2;
-    }
-    if (recipe.skips) skipped = {20, 21, 22, 23, 24};
-    found = true;
-  }
-  if (!found) {
+  const bool tail = EndsWithTail(name);
+  if (!FromTable(c, tail ? name.substr(0, name.size() - kTail.size()) : name, widths, skipped)) {
     std::string names;
     for (const std::string& known : NamedSlices(c)) names += (names.empty() ? "" : ", ") + known;
     return Error(Code::SLICE_INVALID, "no slice is called \"%s\"; this model has %s",
                  std::string(name.substr(0, 64)).c_str(), names.c_str());
   }
+  if (tail) CutTail(c, widths, skipped);
   HEARTH_ASSIGN_OR_RETURN(Slice slice, Custom(c, widths, skipped));
   slice.name = std::string(name);
   return slice;
@@ -103,7 +124,41 @@ std::vector<std::string> NamedSlices(const Config& c) {
   if (HasE4bShape(c)) {
     for (const Recipe& recipe : kRecipes) names.push_back(recipe.name);
   }
+  std::vector<Slice> known;
+  for (const std::string& name : names) {
+    if (StatusOr<Slice> slice = Slice::Named(c, name); slice.ok()) known.push_back(std::move(*slice));
+  }
+  for (size_t i = 0, heads = names.size(); i < heads; ++i) {
+    StatusOr<Slice> tail = Slice::Named(c, names[i] + std::string(kTail));
+    if (!tail.ok()) continue;
+    if (std::any_of(known.begin(), known.end(), [&](const Slice& other) { return SameLayers(*tail, other); })) continue;
+    names.push_back(tail.value().name);
+    known.push_back(std::move(*tail));
+  }
   return names;
+}
+
+SliceCost CostOf(const Config& c, const Slice& slice) {
+  const auto layer = [&](int i) -> int64_t {
+    const int64_t attention = 2 * c.hidden * c.q_dim();
+    return attention + 3 * c.hidden * slice.ffn_width[i] + 2 * c.hidden * c.ple_dim;
+  };
+  const int64_t ple_input = c.hidden * c.ple_dim;            // one layer's share of per_layer_model_proj
+  const int64_t end = (kStreams - 1) * c.hidden * c.hidden;  // altup_proj; altup_unembd_proj is as large
+  const int64_t keys_values = c.kv_layers * 2 * c.hidden * c.kv_dim();
+  int64_t prefill = end + keys_values, decode = 2 * end + keys_values + c.vocab * c.hidden;
+  for (int i = 0; i < c.layers; ++i) {
+    if (slice.skipped[i]) continue;
+    decode += layer(i) + ple_input;
+    // The last layer that writes K and V stops there.
+    if (i < c.kv_layers - 1) prefill += layer(i) + ple_input;
+  }
+  return {static_cast<uint64_t>(decode), static_cast<uint64_t>(prefill)};
+}
+
+bool IsPublished(const Config& c, std::string_view name) {
+  if (name == "full") return true;
+  return HasE4bShape(c) && name != "half";
 }
 
 }  // namespace hearth

@@ -1,6 +1,7 @@
 // MatFormer slices: one file runs as any of its nested sizes. A slice is a prefix of every FFN's neurons (rows of gate
 // and up, columns of down) and a set of layers left out; only layers that share a KV cache may be, so nothing of the
-// cache changes when they go. Named slices are those of google/gemma-3n's slicing configurations.
+// cache changes when they go. Named slices are those of google/gemma-3n's slicing configurations, and for each of them
+// its "-tail": the same below the layers that share a cache, the smallest published slice from there on.
 #ifndef HEARTH_MODEL_SLICE_H_
 #define HEARTH_MODEL_SLICE_H_
 
@@ -33,8 +34,22 @@ struct Slice {
   static constexpr int64_t kWidthMultiple = 32;
 };
 
-// The names that fit this model: "full" and "half" always, the published ones when it has E4B's shape.
+// The names that fit this model: "full", "half" and "full-tail" always, the published ones when it has E4B's shape, and
+// the tails that are slices of their own ("e2b-tail" is e2b itself: taken, not listed).
 std::vector<std::string> NamedSlices(const Config& config);
+
+// What a token takes, in multiply-adds: every matrix product of attention, FFN, per-layer embeddings, AltUp's ends and
+// the head. Attention over the context, LAuReL and AltUp's small matrices (1 % together at no context) are left out,
+// and so is what sparsity saves. For comparing slices of one file, not for predicting seconds.
+struct SliceCost {
+  uint64_t decode;   // with the logits
+  uint64_t prefill;  // what writes K and V only, see the prefill skip in text_decoder.h
+};
+SliceCost CostOf(const Config& config, const Slice& slice);
+
+// Whether the family was trained at it: the whole file, the published slices, and their tails, whose layers are those
+// of two published ones.
+bool IsPublished(const Config& config, std::string_view name);
 
 }  // namespace hearth
 

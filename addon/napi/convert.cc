@@ -63,7 +63,18 @@ Napi::Object ToObject(Napi::Env env, const ModelInfo& info) {
   object.Set("imageSoftTokens", static_cast<double>(info.image_soft_tokens));
   object.Set("audioSoftTokens", static_cast<double>(info.audio_soft_tokens));
   object.Set("imageSize", static_cast<double>(info.image_size));
-  object.Set("slices", ToArray(env, info.slices));
+  Napi::Array slices = Napi::Array::New(env, info.slices.size());
+  for (size_t i = 0; i < info.slices.size(); ++i) {
+    const SliceInfo& slice = info.slices[i];
+    Napi::Object entry = Napi::Object::New(env);
+    entry.Set("name", slice.name);
+    entry.Set("decodeMacs", static_cast<double>(slice.decode_macs));
+    entry.Set("prefillMacs", static_cast<double>(slice.prefill_macs));
+    entry.Set("kvGroup", slice.kv_group);
+    entry.Set("published", slice.published);
+    slices.Set(static_cast<uint32_t>(i), entry);
+  }
+  object.Set("slices", slices);
   object.Set("ffnWidths", ToArray(env, info.ffn_widths));
   object.Set("isa", info.isa);
   object.Set("threads", info.threads);
@@ -135,6 +146,7 @@ EngineOptions EngineOptionsFrom(const Napi::Object& object) {
   options.threads = static_cast<int>(NumberFrom(object, "threads", 0));
   options.isa = StringFrom(object, "isa");
   options.context_length = static_cast<int64_t>(NumberFrom(object, "contextLength", 0));
+  options.memory_limit = static_cast<uint64_t>(NumberFrom(object, "memoryLimit", 0));
   return options;
 }
 

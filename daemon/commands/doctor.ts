@@ -1,11 +1,12 @@
 /** `hearth doctor`: looks at everything the daemon needs, and says for each thing whether it is there. */
 import { accessSync, constants, mkdirSync, statSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { arch, totalmem } from 'node:os';
 import { brokerOptions } from '../bus/broker-options';
 import { probeBroker } from '../bus/probe';
 import type { Config } from '../config';
+import { realBoard } from '../governor/files';
+import { readMemory } from '../governor/memory';
 import type { EngineState } from '../inference/types';
 import { createLog, messageOf } from '../log';
 import { locateModel } from '../models/locate';
@@ -102,9 +103,11 @@ async function model(config: Config, tryModel: TryModel): Promise<Finding[]> {
     findings.push({
       level: 'fail',
       what: 'model',
-      detail: [state.phase, 'code' in state && state.code, 'reason' in state && state.reason]
-        .filter(Boolean)
-        .join(': '),
+      detail:
+        [state.phase, 'code' in state && state.code, 'reason' in state && state.reason].filter(Boolean).join(': ') +
+        ('code' in state && state.code === 'MODEL_TOO_LARGE'
+          ? '; raise model.memoryLimit, set a smaller model.slice or take a smaller file'
+          : ''),
     });
   }
   return findings;
@@ -112,8 +115,8 @@ async function model(config: Config, tryModel: TryModel): Promise<Finding[]> {
 
 async function memory(files: readonly string[]): Promise<Finding> {
   const needed = files.reduce((sum, path) => sum + statSync(path).size, 0);
-  const info = await readFile('/proc/meminfo', 'utf8').catch(() => '');
-  const available = Number(/^MemAvailable:\s+(\d+) kB$/m.exec(info)?.[1] ?? Number.NaN) * 1024 || totalmem();
+  const { availableBytes } = await readMemory(realBoard);
+  const available = availableBytes || totalmem();
   const detail = `${megabytes(available)} available, the model's files are ${megabytes(needed)}`;
   return { level: available > needed ? 'ok' : 'warn', what: 'memory', detail };
 }

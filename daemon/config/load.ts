@@ -134,7 +134,7 @@ function withEnvironment(node: object, prefix = ''): object {
 
 /** What one option alone cannot tell. */
 function checkTogether(
-  { mqtt, defaults, limits }: Values<Schema>,
+  { mqtt, defaults, limits, governor }: Values<Schema>,
   streams: Readonly<Record<string, StreamConfig>>,
   origins: ReadonlyMap<string, string>,
   problems: ConfigProblem[],
@@ -166,6 +166,14 @@ function checkTogether(
         origin: origins.get(`${path}.raw.pixelFormat`) ?? 'file',
       });
     }
+  }
+  if (governor.warmC !== null && governor.hotC !== null && governor.warmC > governor.hotC) {
+    problems.push({
+      path: 'governor.warmC',
+      expected: `at most governor.hotC (${governor.hotC})`,
+      received: String(governor.warmC),
+      origin: origins.get('governor.warmC') ?? 'default',
+    });
   }
   const listed = Object.keys(streams).length;
   if (listed > limits.maxStreams) {

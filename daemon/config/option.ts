@@ -78,10 +78,15 @@ export function number(doc: string, fallback: number, min: number, max: number):
   return { doc, default: fallback, format: format(`a number from ${min} to ${max}`, accepts, parseNumber) };
 }
 
-export function optionalInteger(doc: string, min: number, max: number): Option<number | null> {
+export function optionalInteger(doc: string, min: number, max: number, extra: Extra = {}): Option<number | null> {
   const accepts = (value: unknown): boolean =>
     Number.isInteger(value) && (value as number) >= min && (value as number) <= max;
-  return { doc, default: null, format: orNothing(`a whole number from ${min} to ${max}`, accepts, parseNumber) };
+  return {
+    doc,
+    default: null,
+    format: orNothing(`a whole number from ${min} to ${max}`, accepts, parseNumber),
+    ...extra,
+  };
 }
 
 export function flag(doc: string, fallback: boolean): Option<boolean> {
@@ -138,6 +143,33 @@ export function optionalPattern(
     format: orNothing(expected, (value) => typeof value === 'string' && accepts(value)),
     ...extra,
   };
+}
+
+const sizeUnits: Readonly<Record<string, number>> = {
+  '': 1,
+  b: 1,
+  kb: 1e3,
+  mb: 1e6,
+  gb: 1e9,
+  kib: 2 ** 10,
+  mib: 2 ** 20,
+  gib: 2 ** 30,
+};
+
+function parseSize(given: string): unknown {
+  const match = /^(\d{1,15}(?:\.\d{1,6})?)\s*([a-z]*)$/i.exec(given.trim());
+  const unit = sizeUnits[match?.[2]?.toLowerCase() ?? ''];
+  return match === null || unit === undefined ? given : Math.round(Number(match[1]) * unit);
+}
+
+/** Bytes: a number, or a text such as `2GB` (10^9 each) or `1.5GiB` (2^30 each). */
+export function optionalSize(doc: string, min: number, max: number, extra: Extra = {}): Option<number | null> {
+  const accepts = (value: unknown): boolean =>
+    Number.isInteger(value) && (value as number) >= min && (value as number) <= max;
+  const gibibytes = (bytes: number): string =>
+    `${bytes >= 2 ** 30 ? bytes / 2 ** 30 : bytes / 2 ** 20}${bytes >= 2 ** 30 ? 'GiB' : 'MiB'}`;
+  const expected = `a size such as 2GB or 1500MiB, from ${gibibytes(min)} to ${gibibytes(max)}`;
+  return { doc, default: null, format: orNothing(expected, accepts, parseSize), ...extra };
 }
 
 function parseChoice(values: readonly unknown[]): Format['parse'] {

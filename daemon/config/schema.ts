@@ -16,6 +16,7 @@ import {
   optionalList,
   optionalPath,
   optionalPattern,
+  optionalSize,
   optionalText,
   pattern,
   text,
@@ -208,11 +209,50 @@ export const schema = {
       0,
       131_072,
     ),
-    slice: optionalText('MatFormer slice, such as `e2b` of an E4B file.', { defaultDoc: 'the whole file' }, 64),
-    imageSize: optionalChoice('Side of the square a picture is resized to.', [256, 512, 768], {
-      defaultDoc: 'the model’s own',
+    slice: optionalText(
+      'MatFormer slice, such as `e2b` of an E4B file, for all jobs that name none.',
+      { defaultDoc: 'the governor’s choice' },
+      64,
+    ),
+    imageSize: optionalChoice(
+      'Side of the square a picture is resized to, for all jobs that name none.',
+      [256, 512, 768],
+      { defaultDoc: 'the governor’s choice, up to the model’s own' },
+    ),
+    memoryLimit: optionalSize('Memory the model may take; one that needs more is refused.', 2 ** 20, 2 ** 40, {
+      defaultDoc: 'no limit',
     }),
     stallTimeoutSeconds: integer('A busy runner that makes no step for this long is restarted.', 180, 5, 3600),
+  },
+  governor: {
+    enabled: flag('Choose the slice and the picture size of each job; off, all run at full size.', true),
+    slices: optionalList(
+      'The only slices to choose from, in any order; tails (`full-tail`) for the middle of a reply.',
+      'slice names',
+      (name) => /^[a-z0-9.-]{1,64}$/.test(name),
+      { defaultDoc: 'those the model was published with' },
+    ),
+    largestSlice: optionalText('Choose none that is more work than this one.', {}, 64),
+    smallestSlice: optionalText('Choose none that is less work than this one.', {}, 64),
+    smallestImageSize: choice('Choose no smaller picture.', 256, [256, 512, 768]),
+    warmC: optionalInteger('Degrees Celsius of the SoC from which on smaller slices are taken.', 20, 120, {
+      defaultDoc: '12 below the kernel’s passive trip point, else 70',
+    }),
+    hotC: optionalInteger(
+      'Degrees Celsius from which on much smaller ones are, in the middle of a reply, too.',
+      20,
+      120,
+      {
+        defaultDoc: '4 below the kernel’s passive trip point, else 80',
+      },
+    ),
+    memoryReserve: optionalSize(
+      'Available memory that should be left; smaller slices are taken from twice that on.',
+      2 ** 20,
+      2 ** 40,
+      { defaultDoc: 'a sixteenth of the memory' },
+    ),
+    holdSeconds: integer('How long things have to be better before a larger slice is tried.', 30, 0, 3600),
   },
   defaults: {
     camera,

@@ -1,8 +1,10 @@
 /** The facts on the `health` topic: gathered every 30 s, and on request. */
 import { freemem, loadavg, totalmem } from 'node:os';
+import type { Board } from '../governor/board';
+import type { GovernorStatus } from '../governor/governor';
+import type { Throttling } from '../governor/throttling';
 import type { Log } from '../log';
 import { messageOf } from '../log';
-import { socTemperatureC, type Throttling, throttling } from './board';
 
 export interface Health {
   /** Unix time in seconds. */
@@ -13,6 +15,8 @@ export interface Health {
   readonly memory: {
     readonly total_bytes: number;
     readonly free_bytes: number;
+    /** What the daemon and its runner can still have, see `Memory`; null where the kernel does not say. */
+    readonly available_bytes: number | null;
     readonly daemon_rss_bytes: number;
     readonly runner_rss_bytes: number;
   };
@@ -21,7 +25,16 @@ export interface Health {
   readonly queue: { readonly depth: number; readonly running: boolean };
   /** Decoding speed of the last job; 0 before the first. */
   readonly tokens_per_second: number;
+  /** What a job that names nothing and has time runs on now. */
   readonly slice: string;
+  readonly image_size: number | null;
+  readonly governor: {
+    readonly enabled: boolean;
+    /** 0 at ease to 3 critical. */
+    readonly level: number;
+    readonly reasons: readonly string[];
+    readonly why: string;
+  };
   readonly runner: { readonly phase: string; readonly restarts: number };
   readonly mqtt: Readonly<Record<string, number>>;
   readonly streams: Readonly<Record<string, unknown>>;
@@ -38,7 +51,8 @@ export interface HealthSources {
     readonly rssBytes: number;
     readonly tokensPerSecond: number;
   };
-  slice(): string;
+  board(): Promise<Board>;
+  governor(): GovernorStatus;
   mqtt(): Health['mqtt'];
   streams(): Health['streams'];
   plugins(): Health['plugins'];
@@ -49,7 +63,6 @@ export interface HealthReporterOptions {
   readonly publish: (health: Health) => void;
   readonly log: Log;
   readonly intervalMs?: number;
-  readonly sysDirectory?: string;
 }
 
 export class HealthReporter {
@@ -71,9 +84,15 @@ export class HealthReporter {
     clearInterval(this.#timer);
   }
 
+  /** Once more, before it is due: something that matters has changed. */
+  async reportNow(): Promise<void> {
+    await this.#report();
+  }
+
   async gather(): Promise<Health> {
-    const { sources, sysDirectory } = this.#options;
-    const [temperature, throttled] = await Promise.all([socTemperatureC(sysDirectory), throttling(sysDirectory)]);
+    const { sources } = this.#options;
+    const { temperatureC, throttled, memory } = await sources.board();
+    const { slice, imageSize, enabled, level, reasons, why } = sources.governor();
     const { phase, restarts, rssBytes, tokensPerSecond } = sources.runner();
     return {
       ts: Date.now() / 1000,
@@ -82,14 +101,17 @@ export class HealthReporter {
       memory: {
         total_bytes: totalmem(),
         free_bytes: freemem(),
+        available_bytes: Number.isFinite(memory.availableBytes) ? memory.availableBytes : null,
         daemon_rss_bytes: process.memoryUsage.rss(),
         runner_rss_bytes: rssBytes,
       },
-      soc_temperature_c: temperature,
+      soc_temperature_c: temperatureC,
       throttled,
       queue: sources.queue(),
       tokens_per_second: Math.round(tokensPerSecond * 100) / 100,
-      slice: sources.slice(),
+      slice,
+      image_size: imageSize,
+      governor: { enabled, level, reasons, why },
       runner: { phase, restarts },
       mqtt: sources.mqtt(),
       streams: sources.streams(),

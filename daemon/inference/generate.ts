@@ -4,6 +4,7 @@ import { HearthError } from '../errors';
 import type { NativeEngine, NativeSession, SoftTokens } from './native';
 import { buildPrompt, type Media } from './prompt';
 import { StopSequences } from './stop-sequences';
+import { TailSwitch } from './tail-switch';
 import type { FinishReason, GenerateRequest, GenerateResult } from './types';
 
 export interface GenerateDefaults {
@@ -16,6 +17,15 @@ export interface GenerateHooks {
   readonly onText: (piece: string) => void;
   /** Called after every encoder run, prefill chunk and decode step. */
   readonly onStep: () => void;
+  /** When to go on with the request's `tailSlice`. */
+  readonly pace?: Pace;
+}
+
+export interface Pace {
+  /** Unix time in milliseconds. */
+  readonly deadlineAt?: number | undefined;
+  readonly expectedTokens?: number | undefined;
+  readonly hurry?: AbortSignal;
 }
 
 /** Tokens computed between two looks at the signal; a cancelled prefill ends within one such chunk. */
@@ -54,7 +64,9 @@ export async function generate(
   };
 
   session.rewind(0);
-  session.setSlice(request.slice ?? defaults.slice);
+  const slice = request.slice ?? defaults.slice;
+  session.setSlice(slice);
+  const sliceName = session.sliceName;
   session.setGrammar(request.schema === undefined ? null : JSON.stringify(request.schema));
   const prompt = buildPrompt(engine, request.messages);
   if (prompt.ids.length >= engine.info.contextLength) {
@@ -65,8 +77,9 @@ export async function generate(
   }
 
   const soft: SoftTokens[] = [];
+  const imageSize = request.imageSize ?? defaults.imageSize;
   for (const media of prompt.media) {
-    soft.push(await encode(engine, media, request.imageSize ?? defaults.imageSize));
+    soft.push(await encode(engine, media, imageSize));
     step();
   }
   const encoded = performance.now();
@@ -79,6 +92,9 @@ export async function generate(
   const room = engine.info.contextLength - prompt.ids.length;
   const maxTokens = Math.min(request.maxTokens ?? defaultMaxTokens, room);
   const sampling = request.sampling ?? {};
+  const { deadlineAt, expectedTokens, hurry } = hooks.pace ?? {};
+  const { tailSlice } = request;
+  const ending = new TailSwitch(session, { slice, tailSlice, deadlineAt, expectedTokens, maxTokens, hurry });
   const stops = new StopSequences(request.stop ?? []);
   let text = '';
   let completion = 0;
@@ -104,6 +120,7 @@ export async function generate(
       break;
     }
     if (completion === maxTokens) break;
+    ending.before(completion);
     await session.advance(1);
     step();
   }
@@ -121,6 +138,8 @@ export async function generate(
       firstToken: (firstToken ?? ended) - started,
       total: ended - started,
     },
-    slice: session.sliceName,
+    slice: sliceName,
+    ...(ending.tail !== undefined && { tail: ending.tail }),
+    ...(prompt.media.some(({ type }) => type === 'image') && { imageSize: imageSize || engine.info.imageSize }),
   };
 }

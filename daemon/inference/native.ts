@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import { HearthError } from '../errors';
-import type { RgbImage, Sampling, SliceRequest } from './types';
+import type { RgbImage, Sampling, SliceInfo, SliceRequest } from './types';
 
 /** Rows of the language model's width that stand for a picture or a sound. */
 export interface SoftTokens {
@@ -24,7 +24,7 @@ export interface NativeModelInfo {
   readonly imageSoftTokens: number;
   readonly audioSoftTokens: number;
   readonly imageSize: number;
-  readonly slices: readonly string[];
+  readonly slices: readonly SliceInfo[];
   readonly ffnWidths: readonly number[];
   readonly isa: string;
   readonly threads: number;
@@ -53,6 +53,8 @@ export interface EngineOptions {
   readonly isa?: string | undefined;
   /** 0: 4096 positions, or the model's own if that is less. */
   readonly contextLength?: number | undefined;
+  /** Bytes the model may take in memory, see `EngineOptions` in `addon/runtime.h`; 0: no limit. */
+  readonly memoryLimit?: number | undefined;
 }
 
 export interface Sampled {
@@ -129,6 +131,7 @@ export class NativeEngine {
   static async open(options: EngineOptions): Promise<NativeEngine> {
     checkCount('threads', options.threads ?? 0, 0, 256);
     checkCount('contextLength', options.contextLength ?? 0, 0, 2 ** 24);
+    checkCount('memoryLimit', options.memoryLimit ?? 0, 0, 2 ** 50);
     return new NativeEngine(await loadAddon().openEngine(options));
   }
 

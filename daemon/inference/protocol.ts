@@ -12,7 +12,15 @@ export interface RunnerOptions extends EngineOptions {
 
 export type ToRunner =
   | { readonly type: 'load'; readonly options: RunnerOptions }
-  | { readonly type: 'generate'; readonly id: number; readonly request: GenerateRequest }
+  | {
+      readonly type: 'generate';
+      readonly id: number;
+      readonly request: GenerateRequest;
+      readonly deadlineAt?: number | undefined;
+      readonly expectedTokens?: number | undefined;
+    }
+  /** The rest of the reply is to run on the request's `tailSlice`. */
+  | { readonly type: 'hurry'; readonly id: number }
   | { readonly type: 'cancel'; readonly id: number };
 
 export interface RemoteError {

@@ -82,9 +82,16 @@ export class RunnerEngine implements Engine {
     return await new Promise<GenerateResult>((resolve, reject) => {
       const cancel = (): void => this.tell({ type: 'cancel', id });
       options.signal?.addEventListener('abort', cancel, { once: true });
-      const release = (): void => options.signal?.removeEventListener('abort', cancel);
+      const hurry = (): void => this.tell({ type: 'hurry', id });
+      options.hurry?.addEventListener('abort', hurry, { once: true });
+      const release = (): void => {
+        options.signal?.removeEventListener('abort', cancel);
+        options.hurry?.removeEventListener('abort', hurry);
+      };
       this.jobs.set(id, { id, resolve, reject, onText: options.onText, release });
-      this.tell({ type: 'generate', id, request });
+      const { deadlineAt, expectedTokens } = options;
+      this.tell({ type: 'generate', id, request, deadlineAt, expectedTokens });
+      if (options.hurry?.aborted === true) hurry();
     });
   }
 

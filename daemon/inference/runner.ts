@@ -12,6 +12,12 @@ import type { ModelInfo } from './types';
 const aliveIntervalMs = 1000;
 const maxAudioSeconds = 30;
 
+/** What can be said about a job while it waits or runs. */
+interface JobSignals {
+  readonly cancel: AbortController;
+  readonly hurry: AbortController;
+}
+
 interface Loaded {
   readonly engine: NativeEngine;
   readonly session: NativeSession;
@@ -32,8 +38,10 @@ function modelInfo({ engine }: Loaded): ModelInfo {
     layers: info.layers,
     contextLength: info.contextLength,
     modalities: ['text', ...(info.vision ? (['image'] as const) : []), ...(info.audio ? (['audio'] as const) : [])],
-    slices: info.slices,
+    slices: info.slices.map(({ name }) => name),
+    sliceInfos: info.slices,
     imageSizes: info.vision ? [256, 512, 768] : [],
+    imageSize: info.vision ? info.imageSize : 0,
     maxAudioSeconds: info.audio ? maxAudioSeconds : 0,
     isa: info.isa,
     threads: info.threads,
@@ -45,7 +53,7 @@ class Runner {
   private loaded: Loaded | undefined;
   private steps = 0;
   private readonly waiting: Extract<ToRunner, { type: 'generate' }>[] = [];
-  private readonly jobs = new Map<number, AbortController>();
+  private readonly jobs = new Map<number, JobSignals>();
   private running = false;
 
   constructor(private readonly send: (message: FromRunner) => void) {
@@ -60,12 +68,15 @@ class Runner {
         void this.load(message.options);
         break;
       case 'generate':
-        this.jobs.set(message.id, new AbortController());
+        this.jobs.set(message.id, { cancel: new AbortController(), hurry: new AbortController() });
         this.waiting.push(message);
         void this.work();
         break;
       case 'cancel':
-        this.jobs.get(message.id)?.abort();
+        this.jobs.get(message.id)?.cancel.abort();
+        break;
+      case 'hurry':
+        this.jobs.get(message.id)?.hurry.abort();
         break;
     }
   }
@@ -86,11 +97,12 @@ class Runner {
     if (this.running) return;
     this.running = true;
     for (let job = this.waiting.shift(); job !== undefined; job = this.waiting.shift()) {
-      const { id, request } = job;
+      const { id, request, deadlineAt, expectedTokens } = job;
       try {
         if (this.loaded === undefined) throw new HearthError('ENGINE_NOT_READY', 'the model is not loaded');
         const { engine, session, options } = this.loaded;
-        const signal = this.jobs.get(id)?.signal ?? AbortSignal.abort();
+        const signals = this.jobs.get(id);
+        const signal = signals?.cancel.signal ?? AbortSignal.abort();
         if (signal.aborted) throw new HearthError('ENGINE_CANCELLED', 'the job was cancelled before it began');
         const result = await generate(
           engine,
@@ -99,6 +111,7 @@ class Runner {
           { slice: options.defaultSlice ?? 'full', imageSize: options.defaultImageSize ?? 0 },
           {
             signal,
+            pace: { deadlineAt, expectedTokens, ...(signals !== undefined && { hurry: signals.hurry.signal }) },
             onText: (piece) => this.send({ type: 'text', id, piece }),
             onStep: () => {
               this.steps++;

@@ -46,12 +46,25 @@ export interface Sampling {
 }
 
 /**
- * A MatFormer slice: a name from the table in `gemma3n` (`e4b`, `e3.79b` ... `e2b`), or explicit FFN widths for every
- * layer of the file plus the layers to leave out (only layers that share their KV cache may be left out).
+ * A MatFormer slice: a name from the table in `gemma3n` (`e4b`, `e3.79b` ... `e2b`), such a name and `-tail` (its layers
+ * that share a KV cache as small as the smallest slice has them), or explicit FFN widths for every layer of the file
+ * plus the layers to leave out (only layers that share their KV cache may be left out).
  */
 export type SliceRequest =
   | string
   | { readonly ffnWidths: readonly number[]; readonly skippedLayers: readonly number[] };
+
+/** A slice by its name, and what is to know before one is chosen. */
+export interface SliceInfo {
+  readonly name: string;
+  /** Multiply-adds a token takes when it is decoded, and as part of a prompt: for comparing slices of one model. */
+  readonly decodeMacs: number;
+  readonly prefillMacs: number;
+  /** Slices of one group leave the same keys and values behind, and may replace each other in the middle of a reply. */
+  readonly kvGroup: number;
+  /** The model's family was trained at it. */
+  readonly published: boolean;
+}
 
 export interface GenerateRequest {
   readonly messages: readonly Message[];
@@ -60,6 +73,11 @@ export interface GenerateRequest {
   /** Generation ends before any of these texts; the text itself is not returned. */
   readonly stop?: readonly string[];
   readonly slice?: SliceRequest;
+  /**
+   * The slice the reply goes on with once it would miss its deadline, without a new prefill. Has to be of the same KV group
+   * as `slice`, that is, differ from it only in layers that share their keys and values; else `SLICE_INVALID`.
+   */
+  readonly tailSlice?: SliceRequest;
   /** Side of the square a picture is resized to before the encoder. */
   readonly imageSize?: 256 | 512 | 768;
   /** The reply is constrained while decoding: it always parses as JSON and fits this schema. */
@@ -71,7 +89,12 @@ export type FinishReason = 'stop' | 'length' | 'cancelled';
 export interface GenerateResult {
   readonly text: string;
   readonly finishReason: FinishReason;
-  readonly tokens: { readonly prompt: number; readonly completion: number };
+  readonly tokens: {
+    readonly prompt: number;
+    readonly completion: number;
+    /** Tokens of the prompt that needed no prefill; absent where nothing is kept of earlier prompts. */
+    readonly cached?: number;
+  };
   /** Milliseconds. `firstToken` counts from the start of the job in the runner. */
   readonly timings: {
     readonly encode: number;
@@ -80,7 +103,35 @@ export interface GenerateResult {
     readonly firstToken: number;
     readonly total: number;
   };
+  /** The slice the reply began with. */
   readonly slice: string;
+  /** Where the reply went on with another slice: its name, and the number of tokens the first one had made. */
+  readonly tail?: { readonly slice: string; readonly afterTokens: number };
+  /** Side of the square the pictures were resized to; absent without pictures. */
+  readonly imageSize?: number;
+  /** Why it ran as it did; absent where nothing chose. */
+  readonly choice?: Choice;
+}
+
+/** What can speak for a slice or a picture size. */
+export const choiceReasons = [
+  'nominal', // nothing spoke against the largest
+  'request', // the request names it
+  'pinned', // the configuration names it
+  'temperature', // the SoC is warm
+  'throttled', // the board runs slower than it could, or gets too little voltage
+  'memory', // memory is short
+  'queue', // jobs are waiting
+  'deadline', // a larger one would not be done in time
+  'cache', // keys and values that are there already make it the least work
+] as const;
+export type ChoiceReason = (typeof choiceReasons)[number];
+
+/** What the governor chose for a job. */
+export interface Choice {
+  readonly reasons: readonly ChoiceReason[];
+  /** The same as a sentence, with what was measured. */
+  readonly why: string;
 }
 
 /** Prompts a model was trained on; they belong to the model file, not to the code. `{lang}` and `{text}` are filled in. */
@@ -103,7 +154,11 @@ export interface ModelInfo {
   readonly contextLength: number;
   readonly modalities: readonly ('text' | 'image' | 'audio')[];
   readonly slices: readonly string[];
+  /** The same slices, with what they cost. */
+  readonly sliceInfos: readonly SliceInfo[];
   readonly imageSizes: readonly number[];
+  /** The one it was trained with; 0 without a vision encoder. */
+  readonly imageSize: number;
   /** Longest clip the audio encoder takes, in seconds. */
   readonly maxAudioSeconds: number;
   readonly isa: string;
@@ -125,4 +180,10 @@ export interface GenerateOptions {
   readonly signal?: AbortSignal;
   /** Called with each piece of text as it is decoded; always whole UTF-8 characters. */
   readonly onText?: (piece: string) => void;
+  /** Unix time in milliseconds by which the reply should be there; what `tailSlice` goes by. */
+  readonly deadlineAt?: number;
+  /** Tokens the reply will probably have; all of `maxTokens` when left out. */
+  readonly expectedTokens?: number;
+  /** Once aborted, the rest of the reply runs on `tailSlice`, whatever the deadline. */
+  readonly hurry?: AbortSignal;
 }

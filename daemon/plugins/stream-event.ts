@@ -1,5 +1,5 @@
 /** The event a plugin's result becomes: what the plugin said, completed from the item and the job behind it. */
-import type { StreamEvent } from '../events';
+import { ranAs, type StreamEvent } from '../events';
 import { summarise } from '../summary';
 import type { EmitFields, FrameItem, GenerateResult, SegmentItem } from './api';
 
@@ -41,7 +41,7 @@ function ofJob({ result, model, firstTokenTs }: JobRecord, capturedTs: number) {
   return {
     ...(firstTokenTs !== undefined && { first_token_ms: Math.max(0, Math.round((firstTokenTs - capturedTs) * 1000)) }),
     model,
-    slice: result.slice,
+    ...ranAs(result),
     tokens: result.tokens,
     truncated: result.finishReason === 'length',
   };

@@ -3,7 +3,7 @@ import Ajv from 'ajv';
 import type { Bus, Request } from '../bus/bus';
 import { checkStreamName } from '../bus/topics';
 import { HearthError } from '../errors';
-import type { StreamEvent } from '../events';
+import { ranAs, type StreamEvent } from '../events';
 import type { Engine } from '../inference/engine';
 import type { GenerateRequest, GenerateResult, JsonSchema, Part, SliceRequest } from '../inference/types';
 import type { JobQueue } from '../streams/job-queue';
@@ -26,6 +26,7 @@ interface GeneratePayload {
   readonly seed?: number;
   readonly stop?: readonly string[];
   readonly slice?: SliceRequest;
+  readonly tailSlice?: SliceRequest;
   readonly imageSize?: 256 | 512 | 768;
   readonly schema?: JsonSchema;
   readonly priority?: number;
@@ -33,6 +34,21 @@ interface GeneratePayload {
   /** Publishes the reply as an `answer` event of this stream, too. */
   readonly stream?: string;
 }
+
+const sliceSchema = {
+  anyOf: [
+    { type: 'string', minLength: 1, maxLength: 64 },
+    {
+      type: 'object',
+      required: ['ffnWidths', 'skippedLayers'],
+      additionalProperties: false,
+      properties: {
+        ffnWidths: { type: 'array', maxItems: 256, items: { type: 'integer', minimum: 1 } },
+        skippedLayers: { type: 'array', maxItems: 256, items: { type: 'integer', minimum: 0 } },
+      },
+    },
+  ],
+};
 
 const payloadSchema = {
   type: 'object',
@@ -51,20 +67,8 @@ const payloadSchema = {
     minP: { type: 'number', minimum: 0, maximum: 1 },
     seed: { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER },
     stop: { type: 'array', maxItems: 16, items: { type: 'string', minLength: 1, maxLength: 256 } },
-    slice: {
-      anyOf: [
-        { type: 'string', minLength: 1, maxLength: 64 },
-        {
-          type: 'object',
-          required: ['ffnWidths', 'skippedLayers'],
-          additionalProperties: false,
-          properties: {
-            ffnWidths: { type: 'array', maxItems: 256, items: { type: 'integer', minimum: 1 } },
-            skippedLayers: { type: 'array', maxItems: 256, items: { type: 'integer', minimum: 0 } },
-          },
-        },
-      ],
-    },
+    slice: sliceSchema,
+    tailSlice: sliceSchema,
     imageSize: { enum: [256, 512, 768] },
     schema: { type: ['object', 'boolean'] },
     priority: { type: 'integer', minimum: 0, maximum: 100 },
@@ -140,7 +144,7 @@ export class GenerateRequests {
         finish_reason: result.finishReason,
         tokens: result.tokens,
         timings_ms: result.timings,
-        slice: result.slice,
+        ...ranAs(result),
       };
     } finally {
       this.running.delete(request.id);
@@ -153,7 +157,7 @@ export class GenerateRequests {
     signal: AbortSignal,
   ): Promise<{ result: GenerateResult; firstTokenTs: number }> {
     const { queue, engine, defaultPriority, defaultDeadlineMs } = this.options;
-    const { temperature, topK, topP, minP, seed, maxTokens, stop, slice, imageSize, schema } = payload;
+    const { temperature, topK, topP, minP, seed, maxTokens, stop, slice, tailSlice, imageSize, schema } = payload;
     const request: GenerateRequest = {
       messages: [
         ...(payload.system === undefined
@@ -162,16 +166,18 @@ export class GenerateRequests {
         { role: 'user', parts },
       ],
       sampling: present({ temperature, topK, topP, minP, seed }),
-      ...present({ maxTokens, stop, slice, imageSize, schema }),
+      ...present({ maxTokens, stop, slice, tailSlice, imageSize, schema }),
     };
     let firstTokenTs = 0;
+    const deadlineAt = Date.now() + (payload.deadlineMs ?? defaultDeadlineMs);
     const result = await queue.submit({
       priority: payload.priority ?? defaultPriority,
-      deadlineAt: Date.now() + (payload.deadlineMs ?? defaultDeadlineMs),
+      deadlineAt,
       signal,
       run: async (jobSignal) =>
         await engine.generate(request, {
           signal: jobSignal,
+          deadlineAt,
           onText: () => {
             firstTokenTs ||= Date.now() / 1000;
           },
@@ -203,7 +209,7 @@ export class GenerateRequests {
       summary: summarise(result.text),
       source: { topic: request.topic },
       ...(model !== undefined && { model }),
-      slice: result.slice,
+      ...ranAs(result),
       tokens: result.tokens,
       truncated: result.finishReason === 'length',
     };

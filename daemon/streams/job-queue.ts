@@ -34,6 +34,8 @@ export interface QueueState {
 }
 
 interface Entry {
+  /** Unix time in milliseconds. */
+  readonly submittedAt: number;
   readonly priority: number;
   readonly deadlineAt: number;
   readonly label: string;
@@ -93,6 +95,12 @@ export class JobQueue {
     return this.#state$.value;
   }
 
+  /** Milliseconds the job that has been waiting longest has waited; 0 when none waits. */
+  get oldestWaitMs(): number {
+    const now = this.#now();
+    return Math.max(0, ...this.#waiting.map(({ submittedAt }) => now - submittedAt));
+  }
+
   /**
    * Resolves or rejects as `run` does. A job that never runs rejects with `QUEUE_FULL`, `QUEUE_EVICTED`,
    * `JOB_DEADLINE`, `SHUTDOWN` or `ENGINE_CANCELLED`.
@@ -100,6 +108,7 @@ export class JobQueue {
   submit<T>(job: Job<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       const entry: Entry = {
+        submittedAt: this.#now(),
         priority: job.priority,
         deadlineAt: job.deadlineAt ?? Number.POSITIVE_INFINITY,
         label: job.stream === undefined ? 'job' : `job for ${job.stream}`,

@@ -116,8 +116,12 @@ export default definePlugin<Config>({
       const { prompt } = parseRequest(payload);
       if (image === undefined || audio !== undefined)
         throw new PluginError('REQUEST_INVALID', 'caption: expected an image and no audio');
-      const { text, tokens, slice } = await caption(image, prompt ?? config.prompt ?? model.prompts.caption, id);
-      return { text: text.trim(), lang: config.language, tokens, slice };
+      const { text, tokens, slice, choice } = await caption(
+        image,
+        prompt ?? config.prompt ?? model.prompts.caption,
+        id,
+      );
+      return { text: text.trim(), lang: config.language, tokens, slice, governor: choice };
     });
   },
 });

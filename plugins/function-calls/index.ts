@@ -167,7 +167,7 @@ export default definePlugin<Config>({
             ];
       const { call, result } = await ask(parts, id);
       const topic = dryRun ? null : await execute(call);
-      return { call, topic, tokens: result.tokens, slice: result.slice };
+      return { call, topic, tokens: result.tokens, slice: result.slice, governor: result.choice };
     });
   },
 });

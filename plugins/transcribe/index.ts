@@ -77,8 +77,8 @@ export default definePlugin<Config>({
         );
       if (audio === undefined || image !== undefined)
         throw new PluginError('REQUEST_INVALID', 'transcribe: expected audio and no image');
-      const { text, tokens, slice } = await transcribe(audio, id);
-      return { text: text.trim(), tokens, slice };
+      const { text, tokens, slice, choice } = await transcribe(audio, id);
+      return { text: text.trim(), tokens, slice, governor: choice };
     });
   },
 });

@@ -121,7 +121,8 @@ export default definePlugin<Config>({
               { type: 'text', text: fill(translateAudio, name, '') },
             ];
       const result = await generate(parts, id);
-      return { text: result.text.trim(), lang: target, tokens: result.tokens, slice: result.slice };
+      const { tokens, slice, choice } = result;
+      return { text: result.text.trim(), lang: target, tokens, slice, governor: choice };
     });
   },
 });

@@ -1,6 +1,6 @@
 /** The small trained model, asked as a plugin would ask it, from the files of pictures and recordings. */
 import { readFileSync } from 'node:fs';
-import { generate } from '../../daemon/inference/generate';
+import { generate, type Pace } from '../../daemon/inference/generate';
 import { NativeEngine, type NativeSession } from '../../daemon/inference/native';
 import type { GenerateRequest, GenerateResult, Part } from '../../daemon/inference/types';
 import { decodeImage } from '../../daemon/media/image';
@@ -34,7 +34,8 @@ export class Nano {
   async ask(
     media: readonly Part[],
     prompt: string,
-    options: Pick<GenerateRequest, 'slice' | 'maxTokens'> = {},
+    options: Pick<GenerateRequest, 'slice' | 'tailSlice' | 'maxTokens'> = {},
+    pace: Pace = {},
   ): Promise<GenerateResult> {
     const parts = [...media, { type: 'text' as const, text: prompt }];
     return await generate(
@@ -42,7 +43,7 @@ export class Nano {
       this.session,
       { messages: [{ role: 'user', parts }], maxTokens: 64, ...options },
       { slice: 'full', imageSize: 0 },
-      { signal: new AbortController().signal, onText: () => undefined, onStep: () => undefined },
+      { signal: new AbortController().signal, onText: () => undefined, onStep: () => undefined, pace },
     );
   }
 }

@@ -222,3 +222,36 @@ test.each([
 ])('host name %j makes node id %j', (host, id) => {
   expect(defaultNodeId(host)).toBe(id);
 });
+
+test('sizes are bytes or have a unit, wherever they come from', () => {
+  const limit = (value: string): number | null => load(`model: {memoryLimit: ${value}}`).model.memoryLimit;
+  expect(limit('2GB')).toBe(2e9);
+  expect(limit('"1.5 GiB"')).toBe(1.5 * 2 ** 30);
+  expect(limit('1500mib')).toBe(1500 * 2 ** 20);
+  expect(limit('3000000')).toBe(3_000_000);
+  expect(load('{}').model.memoryLimit).toBeNull();
+  expect(load('{}', { HEARTH_MODEL_MEMORY_LIMIT: '1700MB' }).model.memoryLimit).toBe(1.7e9);
+  expect(load('{}', {}, { 'governor-memory-reserve': '256MiB' }).governor.memoryReserve).toBe(2 ** 28);
+});
+
+test.each(['2TB', 'GB', '-1', '0.5', '10', '2 GB free', '9999999GB', '[1]'])(
+  'the size %s is refused with what is expected',
+  (value) => {
+    const [problem, ...others] = problemsOf(() => load(`model: {memoryLimit: ${value}}`));
+    expect(others).toEqual([]);
+    expect(problem).toMatch(
+      /^model\.memoryLimit \| a size such as 2GB or 1500MiB, from 1MiB to 1024GiB, or nothing \|/,
+    );
+  },
+);
+
+test('the governor’s options fit each other', () => {
+  const { governor } = load('governor: {slices: [e4b, full-tail], smallestImageSize: 512, warmC: 60, hotC: 70}');
+  expect(governor).toMatchObject({ enabled: true, slices: ['e4b', 'full-tail'], warmC: 60, hotC: 70, holdSeconds: 30 });
+  expect(problemsOf(() => load('governor: {warmC: 81, hotC: 80}'))).toEqual([
+    'governor.warmC | at most governor.hotC (80) | 81 | /hearth.yaml',
+  ]);
+  expect(problemsOf(() => load('governor: {slices: ["e2b; rm"]}'))[0]).toMatch(
+    /^governor\.slices \| a list of slice names/,
+  );
+});

@@ -163,3 +163,19 @@ test('stop: waiting jobs are rejected, the running one ends within its grace or 
   await stubborn.stop(0);
   expect(await aborted).toBe('ENGINE_CANCELLED');
 });
+
+test('it tells how long the job that waits longest has waited', async () => {
+  let now = 1000;
+  const { submit, first, release, queue } = occupied(4, () => now);
+  await settle();
+  expect(queue.oldestWaitMs).toBe(0);
+  const waiting = [submit('a', 1)];
+  now = 3000;
+  waiting.push(submit('b', 5));
+  now = 3500;
+  expect(queue.oldestWaitMs).toBe(2500);
+  release();
+  await Promise.all([first, ...waiting]);
+  await settle();
+  expect(queue.oldestWaitMs).toBe(0);
+});
