@@ -107,7 +107,7 @@ void MultiplyPanels(const hearth_kernels& kernels, const Weight& w, int64_t begi
   const hearth_panel_fn multiply = PanelOf(kernels, w.type);
   const int64_t stored = w.cols / kColumns, blocks = cols / kColumns;
   for (int64_t p = begin; p < end; ++p) {
-    multiply(w.panels + p * w.panel_bytes, stored, blocks, &x, tokens, y + p * kRows, ldy);
+    multiply(w.panels + p * w.panel_bytes, stored, blocks, &x, tokens, y + (p - begin) * kRows, ldy);
   }
 }
 

@@ -25,7 +25,7 @@ void PackPanels(const Weight& w, int64_t begin, int64_t end, uint8_t* out);
 // out[w.cols] = row r of a matrix in panels, as float32. For embedding rows, one at a time.
 void UnpackRow(const Weight& w, int64_t r, float* out);
 
-// y[t * ldy + i] = dot of row i and token t for panels [begin, end) of `w`, over the first `cols` columns.
+// y[t * ldy + i] = dot of row i of panels [begin, end) of `w` and token t, over the first `cols` columns.
 void MultiplyPanels(const hearth_kernels& kernels, const Weight& w, int64_t begin, int64_t end, int64_t cols,
                     const hearth_q8_rows& x, int64_t tokens, float* y, int64_t ldy);
 

@@ -8,11 +8,27 @@ import { join } from 'node:path';
 import { NativeEngine } from '../../daemon/inference/native';
 import { blockFormats, encodedBytes } from '../../daemon/models/convert/block-formats';
 import { convertCheckpoint } from '../../daemon/models/convert/convert';
+import { fromFloat16 } from '../../daemon/models/convert/float-formats';
 import { mapTensor } from '../../daemon/models/convert/names';
 import { randomCheckpoint, type TestTensor, writeSafetensors } from '../helpers/checkpoint';
-import { decodeBlocks } from '../helpers/dequantise';
 import { klDivergence } from '../helpers/golden';
 import { logitsOfEach } from '../helpers/native';
+
+function decodeBlocks(type: 'q8_0' | 'q4_0', bytes: Uint8Array): Float32Array {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const { bytesPerBlock } = blockFormats[type];
+  const values = new Float32Array((bytes.length / bytesPerBlock) * 32);
+  for (let block = 0; block < bytes.length / bytesPerBlock; block++) {
+    const at = block * bytesPerBlock;
+    const scale = fromFloat16(view.getUint16(at, true));
+    for (let i = 0; i < 32; i++) {
+      const code =
+        type === 'q8_0' ? view.getInt8(at + 2 + i) : ((view.getUint8(at + 2 + (i % 16)) >> (i < 16 ? 0 : 4)) & 15) - 8;
+      values[block * 32 + i] = scale * code;
+    }
+  }
+  return values;
+}
 
 /** The tensor as a file of that type would hold it. */
 function roundTrip(tensor: TestTensor, type: 'q8_0' | 'q4_0'): TestTensor {
