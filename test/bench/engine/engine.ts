@@ -24,8 +24,6 @@ export interface Loaded {
   readonly ms: number;
   /** What tells this engine from others: version, kernels, settings in force. */
   readonly facts: Readonly<Record<string, string>>;
-  /** hearth's named slices of this file. */
-  readonly slices: readonly string[];
 }
 
 export interface FirstToken {

@@ -1,5 +1,6 @@
 /** hearth, through its native addon. */
 import { performance } from 'node:perf_hooks';
+import { HearthError } from '../../../daemon/errors';
 import { NativeEngine, type NativeSession } from '../../../daemon/inference/native';
 import type { SliceRequest } from '../../../daemon/inference/types';
 import { version } from '../../../daemon/version';
@@ -41,8 +42,8 @@ export class HearthEngine implements BenchEngine {
     const session = engine.newSession();
     const ms = performance.now() - started;
     const { info } = engine;
-    const facts = { version, isa: info.isa, threads: String(info.threads) };
-    return new HearthEngine({ ms, facts, slices: info.slices }, session);
+    const facts = { version, isa: info.isa, threads: String(info.threads), 'keys and values': info.kvType };
+    return new HearthEngine({ ms, facts }, session);
   }
 
   async firstToken(ids: readonly number[]): Promise<FirstToken> {
@@ -112,17 +113,27 @@ export class HearthEngine implements BenchEngine {
     this.timeline = [];
   }
 
-  /** Leaves `context` in the timeline, computed under `slice`; what is there of it already stays. */
+  /** Leaves `context` in the timeline, computed under `slice`; what is there of it already stays if it can. */
   private async bringAbout(context: readonly number[], slice: SliceRequest): Promise<void> {
     const there =
       JSON.stringify(slice) === JSON.stringify(this.slice) && context.every((id, i) => this.timeline[i] === id);
-    if (there) {
-      this.session.rewind(context.length);
+    if (there && this.rewound(context.length)) {
       this.timeline = context;
       return;
     }
     this.empty(slice);
     if (context.length > 0) await this.compute(context);
+  }
+
+  /** False where local layers have forgotten what they would have to see. */
+  private rewound(position: number): boolean {
+    try {
+      this.session.rewind(position);
+      return true;
+    } catch (error) {
+      if (error instanceof HearthError && error.code === 'OPTION_INVALID') return false;
+      throw error;
+    }
   }
 
   private async compute(ids: readonly number[]): Promise<void> {

@@ -98,7 +98,7 @@ export class PeerEngine implements BenchEngine {
         .replace(/ = 1/g, '')
         .replace(/ \| $/, ''),
     };
-    return new PeerEngine({ ms, facts, slices: [] }, sequence);
+    return new PeerEngine({ ms, facts }, sequence);
   }
 
   async firstToken(ids: readonly number[]): Promise<FirstToken> {

@@ -13,7 +13,7 @@ export const sparseReads: Reads = { sparseShare: 0.05 };
 export const denseReads: Reads = { sparseShare: 1 };
 
 /** What hearth's decoder does: change it together with the decoder. */
-export const hearthReads: 'dense' | 'sparse' = 'dense';
+export const hearthReads: 'dense' | 'sparse' = 'sparse';
 
 /**
  * Tables are read a row a token, the head whole; K and V of layers that share a cache are not read at all. Keys and

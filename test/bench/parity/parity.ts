@@ -7,7 +7,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { NativeEngine, type NativeSession, type SoftTokens } from '../../../daemon/inference/native';
 import { convertCheckpoint } from '../../../daemon/models/convert/convert';
-import { writeDequantised } from '../../helpers/dequantise';
 import { floats, type ReadGguf, readGguf } from '../../helpers/gguf-reader';
 import { readGolden } from '../../helpers/golden';
 import { bf16Bytes, toCheckpoint, writeBf16Safetensors } from '../../helpers/hugging-face';
@@ -27,7 +26,7 @@ export interface ParityOptions {
 const nanoPath = 'daemon/demo/model/nano.gguf';
 const nanoCheckpoint = 'test/fixtures/checkpoints/nano';
 const referenceArithmetic = 'the reference, float32';
-const sameWeights = 'the same weights in float32, scalar kernels';
+const sameWeights = 'the same weights, float32';
 /** Text ids of the small models; the rest are vision's and audio's. */
 const textVocab = 1024;
 
@@ -148,14 +147,10 @@ async function quantised(
 ): Promise<ParityFigure[]> {
   const quantisedPath = join(directory, `${name}-q4_0.gguf`);
   await convertCheckpoint({ checkpointDir, outPath: quantisedPath, type: 'q4_0', headType: 'q8_0' });
-  const exactDir = join(directory, `${name}-float32`);
-  writeDequantised(quantisedPath, checkpointDir, textVocab, exactDir);
-  const exactPath = join(directory, `${name}-f32.gguf`);
-  await convertCheckpoint({ checkpointDir: exactDir, outPath: exactPath, type: 'f32' });
   const { threads, isa } = options;
   const engine = await NativeEngine.open({ modelPath: quantisedPath, threads, isa });
   const session = engine.newSession();
-  const exact = await open(exactPath, { threads, isa: 'scalar' });
+  const exact = (await NativeEngine.open({ modelPath: quantisedPath, threads, exact: true })).newSession();
   const decoded: Float32Array[][] = [[], []];
   const prefilled: Float32Array[][] = [[], []];
   for (const ids of promptsOf(engine)) {

@@ -142,10 +142,10 @@ async function firstTokenFigures(bench: Bench): Promise<Figure[]> {
 /** E4B's own: the slice that is E2B, and a change of the layers above those that write keys and values. */
 async function sliceFigures(bench: Bench): Promise<Figure[]> {
   const { options, hearth, ids, model } = bench;
-  if (!hearth.loaded.slices.includes('e2b')) return [];
+  const { text } = model.config;
+  if (text.layers !== 35 || text.sharedKvLayers !== 15) return [];
   const side = (slice: string) => () => decodeRate(hearth, bench, 0, slice);
   const [e2b, full] = await interleave(options.runs, [side('e2b'), side('full')]);
-  const { text } = model.config;
   const tail: SliceRequest = {
     ffnWidths: text.ffnWidths.map((width, layer) => (layer < text.layers - text.sharedKvLayers ? width : width / 2)),
     skippedLayers: [],
