@@ -78,6 +78,7 @@ Napi::Object ToObject(Napi::Env env, const ModelInfo& info) {
   object.Set("ffnWidths", ToArray(env, info.ffn_widths));
   object.Set("isa", info.isa);
   object.Set("threads", info.threads);
+  object.Set("kvType", info.kv_type);
   object.Set("kvBytes", static_cast<double>(info.kv_bytes));
   object.Set("prompts", info.prompts);
   Napi::Object special = Napi::Object::New(env);
@@ -145,6 +146,7 @@ EngineOptions EngineOptionsFrom(const Napi::Object& object) {
   options.multimodal_path = StringFrom(object, "multimodalPath");
   options.threads = static_cast<int>(NumberFrom(object, "threads", 0));
   options.isa = StringFrom(object, "isa");
+  options.exact = object.Get("exact").ToBoolean();
   options.context_length = static_cast<int64_t>(NumberFrom(object, "contextLength", 0));
   options.memory_limit = static_cast<uint64_t>(NumberFrom(object, "memoryLimit", 0));
   return options;

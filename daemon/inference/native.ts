@@ -28,6 +28,8 @@ export interface NativeModelInfo {
   readonly ffnWidths: readonly number[];
   readonly isa: string;
   readonly threads: number;
+  /** What keys and values are kept in: f16, q8_0 or f32. */
+  readonly kvType: string;
   readonly kvBytes: number;
   /** JSON text of the model's own prompts, or empty. */
   readonly prompts: string;
@@ -51,6 +53,8 @@ export interface EngineOptions {
   /** 0: one for each core. */
   readonly threads?: number | undefined;
   readonly isa?: string | undefined;
+  /** Everything in float32, straight from the stored weights: what quantised arithmetic is compared with. */
+  readonly exact?: boolean | undefined;
   /** 0: 4096 positions, or the model's own if that is less. */
   readonly contextLength?: number | undefined;
   /** Bytes the model may take in memory, see `EngineOptions` in `addon/runtime.h`; 0: no limit. */

@@ -1,7 +1,7 @@
 /** The small trained model, asked as a plugin would ask it, from the files of pictures and recordings. */
 import { readFileSync } from 'node:fs';
 import { generate, type Pace } from '../../daemon/inference/generate';
-import { NativeEngine, type NativeSession } from '../../daemon/inference/native';
+import { type EngineOptions, NativeEngine, type NativeSession } from '../../daemon/inference/native';
 import type { GenerateRequest, GenerateResult, Part } from '../../daemon/inference/types';
 import { decodeImage } from '../../daemon/media/image';
 import { toModelRate } from '../../daemon/media/resample';
@@ -21,11 +21,12 @@ export class Nano {
     private readonly session: NativeSession,
   ) {}
 
-  static async open(): Promise<Nano> {
+  static async open({ threads = 2, isa }: Pick<EngineOptions, 'threads' | 'isa'> = {}): Promise<Nano> {
     const engine = await NativeEngine.open({
       modelPath: 'daemon/demo/model/nano.gguf',
       multimodalPath: 'daemon/demo/model/mmproj-nano.gguf',
-      threads: 2,
+      threads,
+      isa,
     });
     return new Nano(engine, engine.newSession());
   }

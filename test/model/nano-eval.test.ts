@@ -2,27 +2,11 @@
  * The trained nano model on its evaluation set: pictures, recordings and texts, from their files to the words. The
  * answers must be those of the reference's own greedy decoding, at full and at half width.
  */
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Part } from '../../daemon/inference/types';
-import { Nano, pictureOf, soundOf } from '../helpers/nano';
+import { Nano, pictureOf } from '../helpers/nano';
+import { type EvalItem, evalDir, evalWidths, mediaOf, readEvalItems } from '../helpers/nano-eval';
 
-interface EvalItem {
-  readonly kind: 'image' | 'audio' | 'text';
-  readonly file: string | null;
-  readonly prompt: string;
-  readonly reference: string;
-  readonly half_width: string;
-}
-
-const evalDir = 'test/fixtures/nano-eval';
-const items = JSON.parse(readFileSync(join(evalDir, 'eval.json'), 'utf8')) as EvalItem[];
-
-async function mediaOf({ kind, file }: EvalItem): Promise<Part[]> {
-  if (file === null) return [];
-  const path = join(evalDir, file);
-  return [kind === 'image' ? await pictureOf(path) : await soundOf(path)];
-}
+const items = readEvalItems();
 
 function itemOf(kind: EvalItem['kind'], prompt: string): EvalItem {
   const item = items.find((candidate) => candidate.kind === kind && candidate.prompt === prompt);
@@ -37,12 +21,8 @@ describe('nano model', () => {
     nano = await Nano.open();
   });
 
-  const widths = [
-    ['full', 'reference'],
-    ['half', 'half_width'],
-  ] as const;
   for (const kind of ['image', 'audio', 'text'] as const) {
-    for (const [slice, key] of widths) {
+    for (const [slice, key] of evalWidths) {
       test(`${kind}, ${slice} width: the reference's answer to each of 50 items`, async () => {
         const wrong: string[] = [];
         const chosen = items.filter((item) => item.kind === kind);

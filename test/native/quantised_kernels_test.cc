@@ -180,6 +180,53 @@ TEST_CASE("panels times tokens: the specification against plain sums, every tabl
   }
 }
 
+TEST_CASE("several products at once: every thread puts its panels where they belong") {
+  constexpr int64_t kCols = 64, kPanels = 5;
+  Random random;
+  for (const hearth_kernels* const* table = AvailableKernels(); *table != nullptr; ++table) {
+    CAPTURE((*table)->isa);
+    if (!HasPanels(**table, HEARTH_Q4_0, kRows, kCols)) continue;
+    const std::vector<uint8_t> bytes = RandomMatrix(random, HEARTH_Q4_0, kPanels * kRows, kCols);
+    const Weight w = AsWeight(bytes, HEARTH_Q4_0, kPanels * kRows, kCols);
+    std::vector<uint8_t> packed(static_cast<size_t>(kPanels * PanelBytes(HEARTH_Q4_0, kCols)));
+    PackPanels(w, 0, kPanels, packed.data());
+    Weight panels = w;
+    panels.data = nullptr;
+    panels.panels = packed.data();
+    panels.panel_bytes = PanelBytes(HEARTH_Q4_0, kCols);
+    for (const int64_t tokens : {1, 3}) {
+      Activations x;
+      REQUIRE(x.Reserve(tokens, kCols).ok());
+      for (int64_t t = 0; t < tokens; ++t) {
+        for (int64_t i = 0; i < kCols; ++i) x.row(t)[i] = random.Float();
+        x.Quantise(**table, t);
+      }
+      const int64_t count = tokens * kPanels * kRows;
+      std::vector<float> one_thread;
+      for (const int threads : {1, 2, 3}) {
+        CAPTURE(tokens);
+        CAPTURE(threads);
+        ThreadPool pool(threads);
+        Exec exec(**table, pool);
+        std::vector<float> first(static_cast<size_t>(count)), second(static_cast<size_t>(count));
+        REQUIRE(MatMul(exec, tokens,
+                       {{panels, x, MatF(first.data(), tokens, kPanels * kRows)},
+                        {panels, x, MatF(second.data(), tokens, kPanels * kRows)}})
+                    .ok());
+        CHECK(first == second);
+        if (one_thread.empty()) one_thread = first;
+        CHECK(first == one_thread);
+        // A range of rows goes to the beginning of where it is wanted.
+        std::vector<float> range(static_cast<size_t>(tokens * kRows));
+        MultiplyRows(exec, 0, panels, 3 * kRows, 4 * kRows, kCols, x, tokens, range.data(), kRows);
+        for (int64_t t = 0; t < tokens; ++t) {
+          for (int64_t r = 0; r < kRows; ++r) CHECK(range[t * kRows + r] == first[(t * kPanels + 3) * kRows + r]);
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("the head's screen reads half of a Q8_0 code and takes 7.5 for the rest") {
   Random random;
   for (const hearth_kernels* const* table = AvailableKernels(); *table != nullptr; ++table) {

@@ -1,0 +1,38 @@
+/** How many bytes of weights it takes to decode one token: what the read bandwidth is divided by. */
+import { blockFormats } from '../../../daemon/models/convert/block-formats';
+import type { TextConfig } from '../../../daemon/models/convert/model-config';
+import type { TensorPlan } from './layout';
+
+export interface Reads {
+  /** Of the neurons of a sparse layer, the share whose up row and down column are read. 1: all of them. */
+  readonly sparseShare: number;
+}
+
+/** The share a gate of sparsity 0.95 leaves. */
+export const sparseReads: Reads = { sparseShare: 0.05 };
+export const denseReads: Reads = { sparseShare: 1 };
+
+/** What hearth's decoder does: change it together with the decoder. */
+export const hearthReads: 'dense' | 'sparse' = 'sparse';
+
+/**
+ * Tables are read a row a token, the head whole; K and V of layers that share a cache are not read at all. Keys and
+ * values themselves, which grow with the context, are not counted.
+ */
+export function decodeBytes(text: TextConfig, layout: readonly TensorPlan[], reads: Reads): number {
+  return layout.reduce((sum, plan) => sum + bytesRead(text, plan, reads), 0);
+}
+
+function bytesRead(text: TextConfig, { info, type }: TensorPlan, { sparseShare }: Reads): number {
+  const { valuesPerBlock, bytesPerBlock } = blockFormats[type];
+  const rowBytes = ((info.dims[0] as number) / valuesPerBlock) * bytesPerBlock;
+  // As the head it is read whole; the token's own row of it comes on top.
+  if (info.name === 'token_embd.weight') return info.bytes + rowBytes;
+  if (info.name === 'per_layer_token_embd.weight') return rowBytes;
+  const [, layer, part] = /^blk\.(\d+)\.(\w+)\./.exec(info.name) ?? [];
+  if (layer === undefined || part === undefined) return info.bytes;
+  const index = Number(layer);
+  if (index >= text.layers - text.sharedKvLayers && /^attn_(k|v|k_norm)$/.test(part)) return 0;
+  const sparse = (text.sparsity[index] as number) > 0 && /^ffn_(up|down)$/.test(part);
+  return sparse ? info.bytes * sparseShare : info.bytes;
+}

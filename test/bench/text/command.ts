@@ -1,0 +1,156 @@
+/** `bench text`: how fast text goes in and out, against llama.cpp on the same file. */
+
+import { closeSync, openSync, readSync, writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join, resolve } from 'node:path';
+import { Command } from 'commander';
+import { EngineChild } from '../engine/child';
+import type { EngineName, LoadOptions } from '../engine/engine';
+import { installPeer } from '../engine/install-peer';
+import { decodeBytes, denseReads, hearthReads, sparseReads } from '../model/decode-bytes';
+import { type RandomModel, randomModel } from '../model/random-model';
+import { type ModelName, modelConfig } from '../model/shapes';
+import { describeCommit, describeMachine } from '../report/machine';
+import { textMarkdown, warningsOf } from '../report/markdown';
+import type { DecodeBytes, Figure, ModelResult, TextResult } from '../report/result';
+import { buildBandwidthTool } from './bandwidth';
+import { figures, loadFigures, positionsNeeded, warmUp } from './figures';
+import { type TextOptions, withTextOptions } from './options';
+import { bestPeerSettings } from './peer-settings';
+import { promptIds } from './prompt-ids';
+import { compareToTargets } from './targets';
+
+const root = join(__dirname, '../../../..');
+
+export function textCommand(): Command {
+  return withTextOptions(
+    new Command('text').description(
+      'Prefill, decode, time to first token, load time and memory of full-size models with random weights.',
+    ),
+  ).action(runText);
+}
+
+function progress(line: string): void {
+  process.stderr.write(`bench: ${line}\n`);
+}
+
+interface MeasuredModel {
+  readonly result: ModelResult;
+  readonly hearth: Readonly<Record<string, string>>;
+  readonly peer: Readonly<Record<string, string>> | undefined;
+}
+
+async function runText(options: TextOptions): Promise<void> {
+  const machine = describeMachine();
+  const commit = describeCommit(root);
+  const date = new Date().toISOString();
+  const cache = resolve(options.cache);
+  const peerDirectory = join(cache, 'peer');
+  if (options.figures.includes('decode')) buildBandwidthTool(root);
+  if (options.peer && options.figures.length > 0) installPeer(peerDirectory, progress);
+  const names: readonly ModelName[] = options.model === 'both' ? ['e2b', 'e4b'] : [options.model];
+  const measured: MeasuredModel[] = [];
+  for (const name of options.figures.length === 0 ? [] : names) {
+    const model = randomModel(cache, name, modelConfig(name), progress);
+    measured.push(await measureModel(name, model, options, peerDirectory, machine.cpu));
+  }
+  const models = measured.map(({ result }) => result);
+  const result: TextResult = {
+    bench: 'text',
+    date,
+    commit,
+    machine,
+    options: { ...options },
+    hearth: measured[0]?.hearth,
+    peer: measured[0]?.peer,
+    models,
+    parity: options.parity ? await parity(options) : undefined,
+    targets: compareToTargets(models),
+    warnings: warningsOf(options.runs, machine.load, commit),
+  };
+  if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(result, null, 2)}\n`);
+  process.stdout.write(textMarkdown(result));
+}
+
+async function parity({ threads, isa, reference }: TextOptions): Promise<TextResult['parity']> {
+  // The runtime comes into this process, now that nothing is timed any more.
+  const { measureParity } = await import('../parity/parity.js');
+  return await measureParity({ threads, isa, reference, onProgress: progress });
+}
+
+async function measureModel(
+  name: ModelName,
+  model: RandomModel,
+  options: TextOptions,
+  peerDirectory: string,
+  cpu: string,
+): Promise<MeasuredModel> {
+  const { threads, isa } = options;
+  const positions = positionsNeeded(options);
+  const { text } = model.config;
+  const ids = promptIds(model.textIds, text.bos, positions);
+  // A little more than is needed: llama.cpp keeps some back, and counts in steps of 256.
+  const contextLength = Math.ceil((positions + 64) / 256) * 256;
+  const load: Omit<LoadOptions, 'peer'> = { modelPath: model.path, threads, contextLength, isa };
+  const search = options.peer && options.peerSettings === undefined;
+  const trials = search
+    ? await bestPeerSettings({ ...load, peerDirectory }, ids, `${cpu}, ${availableParallelism()} cores`, progress)
+    : [];
+  const settings = options.peerSettings ?? trials[0];
+  const loads: Record<EngineName, LoadOptions> = {
+    hearth: { ...load, peer: undefined },
+    peer: { ...load, peer: settings && { directory: peerDirectory, settings } },
+  };
+  const base = { root, options, model, ids, load: loads };
+  readThrough(model.path);
+  const found: Figure[] = [];
+  const announce = (group: string): void => progress(`${name}: ${group}`);
+  if (options.figures.includes('load')) {
+    announce('load');
+    found.push(...(await loadFigures(base)));
+  }
+  const sameChoice = { equal: 0, of: 0 };
+  const hearth = await EngineChild.open('hearth', loads.hearth);
+  let peer: EngineChild | undefined;
+  try {
+    if (options.peer) peer = await EngineChild.open('peer', loads.peer);
+    for (const engine of peer ? [hearth, peer] : [hearth]) await warmUp(engine, ids);
+    for (const group of options.figures) {
+      if (group === 'load') continue;
+      announce(group);
+      found.push(...(await figures[group]({ ...base, hearth, peer, sameChoice })));
+    }
+    const result: ModelResult = {
+      model: name,
+      file: { path: model.path, bytes: model.bytes },
+      figures: found,
+      decodeBytes: bytesOf(model, found),
+      sameChoice: sameChoice.of > 0 ? sameChoice : undefined,
+      peerTrials: trials,
+    };
+    return { result, hearth: hearth.loaded.facts, peer: peer?.loaded.facts };
+  } finally {
+    await hearth.close();
+    await peer?.close();
+  }
+}
+
+/** Puts the file into the page cache, so that no engine pays for being the first. */
+function readThrough(path: string): void {
+  const file = openSync(path, 'r');
+  const buffer = Buffer.alloc(16 << 20);
+  while (readSync(file, buffer) > 0);
+  closeSync(file);
+}
+
+function bytesOf({ config, layout }: RandomModel, found: readonly Figure[]): DecodeBytes {
+  const dense = decodeBytes(config.text, layout, denseReads);
+  const sparse = decodeBytes(config.text, layout, sparseReads);
+  const medianOf = (id: string): number | undefined =>
+    found.find((figure) => figure.id === id)?.sides[0]?.summary.median;
+  const rate = medianOf('decode-0');
+  const gigabytes = medianOf('bandwidth');
+  const read = hearthReads === 'dense' ? dense : sparse;
+  const share = rate === undefined || gigabytes === undefined ? undefined : (read * rate) / (gigabytes * 1e9);
+  return { dense, sparse, hearth: hearthReads, share };
+}
