@@ -4,6 +4,12 @@
 #include <cstring>
 
 namespace hearth {
+namespace {
+
+// Above this many of the largest logits, all of them cost less than picking.
+constexpr int64_t kMostScreened = 256;
+
+}  // namespace
 
 Session::Session(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Session::~Session() = default;
@@ -11,7 +17,7 @@ Session::~Session() = default;
 StatusOr<std::unique_ptr<Session>> Engine::NewSession() {
   auto impl = std::make_unique<Session::Impl>(impl_);
   HEARTH_RETURN_IF_ERROR(impl->embedding.Reset(static_cast<size_t>(TextDecoder::kMaxChunk * impl->config().hidden)));
-  HEARTH_RETURN_IF_ERROR(impl->logits.Reset(static_cast<size_t>(impl->config().vocab)));
+  HEARTH_RETURN_IF_ERROR(impl->scores.Reset(static_cast<size_t>(impl->config().vocab)));
   return std::unique_ptr<Session>(new Session(std::move(impl)));
 }
 
@@ -68,7 +74,6 @@ Status Session::Append(std::span<const int32_t> ids, std::span<const SoftTokens*
   return Status();
 }
 
-// Runs the next `count` pending tokens; with the last of them come the logits.
 Status Session::Impl::Compute(int64_t count) {
   const int64_t hidden = config().hidden;
   int32_t ple_ids[TextDecoder::kMaxChunk];
@@ -85,9 +90,11 @@ Status Session::Impl::Compute(int64_t count) {
   const bool last = position + count == static_cast<int64_t>(ids.size());
   HEARTH_RETURN_IF_ERROR(engine->decoder->Forward(engine->exec, slice,
                                                   {ConstMatF(embedding.data(), count, hidden), ple_ids, position, last},
-                                                  kv, engine->workspace, MatF(logits.data(), 1, config().vocab)));
+                                                  kv, engine->workspace, MatF(scores.data(), 1, config().vocab),
+                                                  &head_row));
   position += count;
   has_logits = last;
+  estimated = last && engine->decoder->head().screens();
   soft_index.erase(soft_index.begin(), soft_index.begin() + count);
   if (soft_index.empty()) soft_rows.clear();
   return Status();
@@ -103,15 +110,33 @@ StatusOr<int64_t> Session::Advance(int64_t max_tokens) {
   return pending();
 }
 
+Status Session::Impl::Settle() {
+  if (!estimated) return Status();
+  const std::lock_guard<std::mutex> turn(engine->compute);
+  HEARTH_RETURN_IF_ERROR(engine->decoder->head().Exact(engine->exec, head_row, 0, scores.data()));
+  estimated = false;
+  return Status();
+}
+
+StatusOr<int32_t> Session::Impl::Choose(const SamplingOptions& options) {
+  const uint64_t* allowed = grammar_state ? grammar_state->Allowed() : nullptr;
+  // Ids of soft tokens are never sampled, nor rows of the embedding that have no piece (and no bit in a grammar's
+  // mask).
+  const int64_t ids = std::min(config().text_vocab, engine->tokenizer->size());
+  const int64_t needed = Sampler::Needed(options);
+  if (estimated && needed > 0 && needed <= kMostScreened) {
+    candidates.clear();
+    engine->decoder->head().Largest(engine->kernels, head_row, 0, scores.data(), ids, allowed, needed, &candidates);
+    return sampler.SampleFrom(candidates, options);
+  }
+  HEARTH_RETURN_IF_ERROR(Settle());
+  return sampler.Sample(std::span<const float>(scores.data(), static_cast<size_t>(ids)), options, allowed);
+}
+
 StatusOr<Sampled> Session::Sample(const SamplingOptions& options) {
   if (!impl_->has_logits || pending() > 0)
     return Error(Code::PROMPT_INVALID, "there is no computed token to go on from");
-  const uint64_t* allowed = impl_->grammar_state ? impl_->grammar_state->Allowed() : nullptr;
-  // Ids of soft tokens are never sampled, nor rows of the embedding that have no piece (and no bit in a grammar's
-  // mask).
-  const int64_t sampled_ids = std::min(impl_->config().text_vocab, impl_->engine->tokenizer->size());
-  const std::span<const float> text_logits(impl_->logits.data(), static_cast<size_t>(sampled_ids));
-  HEARTH_ASSIGN_OR_RETURN(const int32_t token, impl_->sampler.Sample(text_logits, options, allowed));
+  HEARTH_ASSIGN_OR_RETURN(const int32_t token, impl_->Choose(options));
   const SpecialTokens& special = impl_->engine->info.special;
   Sampled sampled;
   sampled.token = token;
@@ -139,8 +164,8 @@ Status Session::SetGrammar(std::shared_ptr<const Grammar> grammar) {
 }
 
 std::span<const float> Session::logits() const {
-  return impl_->has_logits ? std::span<const float>(impl_->logits.data(), impl_->logits.size())
-                           : std::span<const float>();
+  if (!impl_->has_logits || !impl_->Settle().ok()) return {};
+  return std::span<const float>(impl_->scores.data(), impl_->scores.size());
 }
 
 int64_t Session::position() const { return impl_->position; }

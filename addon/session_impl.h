@@ -22,7 +22,12 @@ struct Session::Impl {
         text(*engine->tokenizer) {}
 
   const Config& config() const { return engine->decoder->config(); }
+  // Runs the next `count` pending tokens; with the last of them come the scores.
   Status Compute(int64_t count);
+  // Makes logits of estimates.
+  Status Settle();
+  // The next token by the scores that are there.
+  StatusOr<int32_t> Choose(const SamplingOptions& options);
 
   std::shared_ptr<Engine::Impl> engine;
   KvCache kv;
@@ -33,10 +38,15 @@ struct Session::Impl {
   std::vector<int64_t> soft_index;
   std::vector<float> soft_rows;
   AlignedBuffer<float> embedding;  // scratch, [chunk, H]
-  AlignedBuffer<float> logits;     // [vocab]
+  // What the head says of the last computed token, [vocab]: estimates that go with `head_row` until someone asks for
+  // the logits themselves.
+  AlignedBuffer<float> scores;
+  Activations head_row;
   bool has_logits = false;
+  bool estimated = false;
 
   Sampler sampler;
+  std::vector<ScoredToken> candidates;  // scratch of Choose
   std::shared_ptr<const Grammar> grammar;
   std::optional<GrammarState> grammar_state;
   Detokenizer text;

@@ -26,6 +26,9 @@ void Route(const hearth_kernels& kernels, const LayerWeights& w, const float* x,
 
 }  // namespace
 
+TextDecoder::TextDecoder(Config config, TextWeights weights)
+    : config_(std::move(config)), weights_(std::move(weights)), head_(weights_.token_embd, config_.logit_soft_cap) {}
+
 StatusOr<std::unique_ptr<TextDecoder>> TextDecoder::Load(std::shared_ptr<const GgufFile> file) {
   HEARTH_ASSIGN_OR_RETURN(Config config, Config::Load(*file));
   HEARTH_ASSIGN_OR_RETURN(TextWeights weights, TextWeights::Load(std::move(file), config));
@@ -39,7 +42,7 @@ void TextDecoder::EmbedToken(const hearth_kernels& kernels, int32_t id, float* o
 }
 
 Status TextDecoder::Forward(Exec& exec, const Slice& slice, const Chunk& chunk, KvCache& cache, Workspace& ws,
-                            MatF logits, const Observer& observer) const {
+                            MatF logits, Activations* head_rows, const Observer& observer) const {
   const Config& c = config_;
   int64_t tokens = chunk.embedding.rows;
   if (tokens < 1 || tokens > kMaxChunk || chunk.logits_wanted < 0 || chunk.logits_wanted > tokens) {
@@ -68,7 +71,7 @@ Status TextDecoder::Forward(Exec& exec, const Slice& slice, const Chunk& chunk, 
     if (observer && tokens > 0) observer(layer, ws.stream(0, tokens));
   }
   cache.Advance(chunk.first_position + chunk.embedding.rows);
-  return wanted > 0 ? Logits(exec, wanted, ws, logits) : Status();
+  return wanted > 0 ? Logits(exec, wanted, ws, logits, head_rows) : Status();
 }
 
 // ple[t, layer] = (RMSNorm(proj_layer(e_t) / sqrt(H)) + table[id_t, layer] * sqrt(P)) / sqrt(2), for the layers that

@@ -25,6 +25,7 @@
 #include "addon/base/mat.h"
 #include "addon/base/status.h"
 #include "addon/model/config.h"
+#include "addon/model/head.h"
 #include "addon/model/kv_cache.h"
 #include "addon/model/slice.h"
 #include "addon/model/weights.h"
@@ -61,7 +62,8 @@ class TextDecoder {
   // Rearranges the weights for `kernels` (TextWeights::Pack), which every later Forward must be run with. Without it
   // everything is computed in float32 from the weights as they are stored.
   Status Pack(const hearth_kernels& kernels, ThreadPool& pool, const std::function<void(double)>& progress = nullptr) {
-    return weights_.Pack(kernels, config_, pool, progress);
+    HEARTH_RETURN_IF_ERROR(weights_.Pack(kernels, config_, pool, progress));
+    return head_.Prepare(kernels, weights_.token_embd);
   }
   const TextWeights& weights() const { return weights_; }
 
@@ -71,12 +73,15 @@ class TextDecoder {
   void EmbedToken(const hearth_kernels& kernels, int32_t id, float* out) const;
 
   // Runs a chunk: appends its K and V to `cache` (which must hold all earlier positions) and writes the logits of the
-  // last `logits_wanted` tokens to `logits`, [logits_wanted, vocab]. At most kMaxChunk tokens.
+  // last `logits_wanted` tokens to `logits`, [logits_wanted, vocab]. At most kMaxChunk tokens. Where head().screens(),
+  // these are estimates, and `head_rows` gets the rows from which head() makes logits of them.
   Status Forward(Exec& exec, const Slice& slice, const Chunk& chunk, KvCache& cache, Workspace& workspace, MatF logits,
-                 const Observer& observer = nullptr) const;
+                 Activations* head_rows, const Observer& observer = nullptr) const;
+
+  const Head& head() const { return head_; }
 
  private:
-  TextDecoder(Config config, TextWeights weights) : config_(std::move(config)), weights_(std::move(weights)) {}
+  TextDecoder(Config config, TextWeights weights);
 
   struct LayerPass;
 
@@ -90,10 +95,11 @@ class TextDecoder {
   Status DenseNeurons(Exec& exec, const LayerPass& pass, Workspace& ws) const;
   Status SparseNeurons(Exec& exec, const LayerPass& pass, Workspace& ws) const;
   Status InjectPle(Exec& exec, const LayerPass& pass, Workspace& ws) const;
-  Status Logits(Exec& exec, int64_t tokens, Workspace& ws, MatF logits) const;
+  Status Logits(Exec& exec, int64_t tokens, Workspace& ws, MatF logits, Activations* rows) const;
 
   Config config_;
   TextWeights weights_;
+  Head head_;
 };
 
 }  // namespace hearth

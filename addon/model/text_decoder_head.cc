@@ -6,11 +6,10 @@
 #include "addon/model/decoder_workspace.h"
 #include "addon/ops/matmul.h"
 #include "addon/ops/norm.h"
-#include "addon/ops/vector_math.h"
 
 namespace hearth {
 
-Status TextDecoder::Logits(Exec& exec, int64_t tokens, Workspace& ws, MatF logits) const {
+Status TextDecoder::Logits(Exec& exec, int64_t tokens, Workspace& ws, MatF logits, Activations* rows) const {
   const Config& c = config_;
   const int64_t h = c.hidden;
   const hearth_kernels& kernels = exec.kernels();
@@ -35,11 +34,10 @@ Status TextDecoder::Logits(Exec& exec, int64_t tokens, Workspace& ws, MatF logit
     RmsNormRow(kernels, mean.row(t), weights_.output_norm.data(), c.norm_eps, h, ws.normed_.row(t));
     ws.normed_.Quantise(kernels, t);
   });
-  HEARTH_RETURN_IF_ERROR(MatMul(exec, tokens, {{weights_.token_embd, ws.normed_, logits}}));
-  exec.pool().For(c.vocab, 1024, [&](int64_t begin, int64_t end, int) {
-    for (int64_t t = 0; t < tokens; ++t) SoftCapRow(logits.row(t) + begin, end - begin, c.logit_soft_cap);
-  });
-  return Status();
+  if (rows == nullptr) return head_.Score(exec, ws.normed_, tokens, logits);
+  HEARTH_RETURN_IF_ERROR(rows->Reserve(tokens, h, false));
+  rows->CopyQ8(ws.normed_, tokens);
+  return head_.Score(exec, ws.normed_, tokens, logits);
 }
 
 }  // namespace hearth

@@ -44,6 +44,13 @@ class Activations {
     shift(offset_, blocks_);
   }
 
+  // Takes over the 8-bit form of another's first rows, of as many columns.
+  void CopyQ8(const Activations& other, int64_t rows) {
+    std::memcpy(q_.data(), other.q_.data(), static_cast<size_t>(rows * blocks_ * 32));
+    std::memcpy(d_.data(), other.d_.data(), static_cast<size_t>(rows * blocks_) * sizeof(float));
+    std::memcpy(offset_.data(), other.offset_.data(), static_cast<size_t>(rows * blocks_) * sizeof(int32_t));
+  }
+
   // Makes the 8-bit form of row t, or of its columns [begin, begin + count) from other values; multiples of 32.
   void Quantise(const hearth_kernels& kernels, int64_t t) { Quantise(kernels, t, 0, cols_, row(t)); }
   void Quantise(const hearth_kernels& kernels, int64_t t, int64_t begin, int64_t count, const float* from) {

@@ -32,19 +32,35 @@ uint64_t Random::Next() {
 
 StatusOr<int32_t> Sampler::Sample(std::span<const float> logits, const SamplingOptions& options,
                                   const uint64_t* allowed) {
+  // Greedy needs no list.
+  if (options.temperature == 0) {
+    ScoredToken best{0, -1};
+    for (size_t i = 0; i < logits.size(); ++i) {
+      if (allowed != nullptr && (allowed[i / 64] >> (i % 64) & 1) == 0) continue;
+      if (!(logits[i] <= best.logit) || best.token < 0) best = {logits[i], static_cast<int32_t>(i)};
+      if (std::isnan(logits[i])) break;
+    }
+    return SampleFrom(std::span<const ScoredToken>(&best, best.token < 0 ? 0 : 1), options);
+  }
+  all_.clear();
+  for (size_t i = 0; i < logits.size(); ++i) {
+    if (allowed == nullptr || (allowed[i / 64] >> (i % 64) & 1) != 0)
+      all_.push_back({logits[i], static_cast<int32_t>(i)});
+  }
+  return SampleFrom(all_, options);
+}
+
+StatusOr<int32_t> Sampler::SampleFrom(std::span<const ScoredToken> candidates, const SamplingOptions& options) {
   if (!(options.temperature >= 0) || options.top_k < 0 || !(options.top_p >= 0 && options.top_p <= 1) ||
       !(options.min_p >= 0 && options.min_p <= 1)) {
     return Error(Code::OPTION_INVALID, "temperature %g, topK %d, topP %g, minP %g: not all are in range",
                  options.temperature, options.top_k, options.top_p, options.min_p);
   }
-  candidates_.clear();
   Candidate best{-INFINITY, -1};
-  for (size_t i = 0; i < logits.size(); ++i) {
-    if (allowed != nullptr && (allowed[i / 64] >> (i % 64) & 1) == 0) continue;
-    if (std::isnan(logits[i])) return Error(Code::INTERNAL, "the logit of token %zu is no number", i);
-    const Candidate candidate{logits[i], static_cast<int32_t>(i)};
+  for (const ScoredToken& candidate : candidates) {
+    if (std::isnan(candidate.logit))
+      return Error(Code::INTERNAL, "the logit of token %d is no number", candidate.token);
     if (best.token < 0 || candidate.logit > best.logit) best = candidate;
-    if (options.temperature > 0) candidates_.push_back(candidate);
   }
   if (best.token < 0)
     return Error(Code::GRAMMAR_DEAD_END, "no token of the vocabulary continues the reply under its schema");
@@ -55,6 +71,7 @@ StatusOr<int32_t> Sampler::Sample(std::span<const float> logits, const SamplingO
     seed_ = options.seed;
     seeded_ = true;
   }
+  candidates_.assign(candidates.begin(), candidates.end());
   return Draw(options, best.logit);
 }
 

@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "addon/base/scored_token.h"
 #include "addon/base/status.h"
 
 namespace hearth {
@@ -40,18 +41,23 @@ class Sampler {
   // is allowed, INTERNAL for logits that are no numbers.
   StatusOr<int32_t> Sample(std::span<const float> logits, const SamplingOptions& options, const uint64_t* allowed);
 
+  // From a list of candidates in order of their ids, which holds the options' top_k (the largest, when greedy).
+  StatusOr<int32_t> SampleFrom(std::span<const ScoredToken> candidates, const SamplingOptions& options);
+
+  // How many of the largest logits an answer depends on; 0 for all of them.
+  static int64_t Needed(const SamplingOptions& options) {
+    return options.temperature > 0 ? options.top_k : 1;
+  }
+
   // The random sequence begins anew, as it does whenever another seed comes.
   void Restart() { seeded_ = false; }
 
  private:
-  struct Candidate {
-    float logit;
-    int32_t token;
-  };
+  using Candidate = ScoredToken;
 
   int32_t Draw(const SamplingOptions& options, float largest);
 
-  std::vector<Candidate> candidates_;
+  std::vector<Candidate> all_, candidates_;
   Random random_{0};
   uint64_t seed_ = 0;
   bool seeded_ = false;

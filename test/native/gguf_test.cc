@@ -199,7 +199,7 @@ TEST_CASE("200 mutated model files: an error or a running model, never a crash")
           (*decoder)->EmbedToken(exec.kernels(), ids[i], embedding.data() + i * config.hidden);
         CHECK((*decoder)
                   ->Forward(exec, Slice::Full(config), {ConstMatF(embedding.data(), 4, config.hidden), ids, 0, 1},
-                            cache, workspace, MatF(logits.data(), 1, config.vocab))
+                            cache, workspace, MatF(logits.data(), 1, config.vocab), nullptr)
                   .ok());
         continue;
       }

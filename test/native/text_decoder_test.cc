@@ -65,7 +65,8 @@ class Run {
       decoder_.EmbedToken(exec_.kernels(), ids[i], embedding.data() + i * config.hidden);
     const Status status =
         decoder_.Forward(exec_, slice_, {ConstMatF(embedding.data(), count, config.hidden), ids, position_, wanted},
-                         cache_, workspace_, MatF(logits.data(), wanted, config.vocab), observer);
+                         cache_, workspace_, MatF(logits.data(), wanted, config.vocab), nullptr,
+                         observer);
     REQUIRE_MESSAGE(status.ok(), status.message());
     position_ += count;
     return logits;

@@ -1,0 +1,58 @@
+// The tied head: one logit for every row of the embedding. A third of the bytes of a decoded token lie here, so a Q8_0
+// head is first screened: the upper halves of its codes give estimates, and only rows that may be among the largest are
+// multiplied out.
+//
+// What an estimate leaves out is sum of d * (low - 7.5) * x over a row. The lower halves of a code are as good as random
+// (they are what rounding left), so that sum has a standard deviation of at most 4.61 * max d * |x|. A row is a candidate
+// unless its estimate lies kDeviations of the difference below that of the k-th largest: the chance that a row of the
+// true top k is missed is below 1e-9 a token, and a test asserts that none is over 10,000 positions.
+#ifndef HEARTH_MODEL_HEAD_H_
+#define HEARTH_MODEL_HEAD_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "addon/base/aligned_buffer.h"
+#include "addon/base/scored_token.h"
+#include "addon/base/status.h"
+#include "addon/ops/activations.h"
+#include "addon/ops/exec.h"
+#include "addon/ops/weight.h"
+
+namespace hearth {
+
+class Head {
+ public:
+  static constexpr float kDeviations = 6.0f;
+
+  // `w`: [vocab, H]; soft_cap: Config::logit_soft_cap.
+  Head(const Weight& w, float soft_cap) : w_(w), soft_cap_(soft_cap) {}
+
+  // The matrix has moved, into panels perhaps; then it is screened where `kernels` can.
+  Status Prepare(const hearth_kernels& kernels, const Weight& w);
+
+  // True when Score gives estimates.
+  bool screens() const { return deviation_.size() > 0; }
+
+  // scores[t, vocab] for `tokens` rows: estimates before the soft-cap when screens(), else the logits.
+  Status Score(Exec& exec, const Activations& rows, int64_t tokens, MatF scores) const;
+
+  // Appends the logits of the k largest among the first `ids` ids (of those whose bit in `allowed` is set, if it is not
+  // null), and of others that were close, to `out`. `row` is the row of `rows` that `scores` was estimated from. Runs on
+  // the calling thread. Fewer than k only when there are no more.
+  void Largest(const hearth_kernels& kernels, const Activations& rows, int64_t row, const float* scores, int64_t ids,
+               const uint64_t* allowed, int64_t k, std::vector<ScoredToken>* out) const;
+
+  // The logits of a row that was screened, [vocab].
+  Status Exact(Exec& exec, const Activations& rows, int64_t row, float* logits) const;
+
+ private:
+  Weight w_;
+  float soft_cap_;
+  AlignedBuffer<float> deviation_;  // [vocab]: of an estimate, for |x| = 1
+  float largest_deviation_ = 0;
+};
+
+}  // namespace hearth
+
+#endif  // HEARTH_MODEL_HEAD_H_
