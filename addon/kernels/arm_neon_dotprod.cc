@@ -7,6 +7,8 @@
 // After the declarations it implements.
 #include "addon/kernels/arm_neon_f32.inc"
 
+#include "addon/kernels/arm_neon_q8.inc"
+#include "addon/kernels/arm_neon_dotprod_q8.inc"
 #include "addon/kernels/simple_kv.inc"
 
 // One kernel a line, in the order of kernels.h.
@@ -16,11 +18,11 @@ extern "C" const struct hearth_kernels hearth_kernels_arm_neon_dotprod = {
 #define HEARTH_WEIGHT_KERNELS(type) gemv_##type, dequantize_##type,
 #include "addon/kernels/kernel_list.inc"
 #undef HEARTH_WEIGHT_KERNELS
-#define HEARTH_QUANTISED_KERNELS(type) 0, 0, 0,
+#define HEARTH_QUANTISED_KERNELS(type) panel_##type##_q8, row_##type##_q8, column_##type,
 #include "addon/kernels/quantised_list.inc"
 #undef HEARTH_QUANTISED_KERNELS
-    0,
-    0,
+    screen_q8_0_q8,
+    quantize_q8,
 #define HEARTH_KV_KERNELS(type) mix_##type, store_##type,
 #include "addon/kernels/kv_list.inc"
 #undef HEARTH_KV_KERNELS
