@@ -4,7 +4,6 @@
 
 #include <cmath>
 #include <cstring>
-#include <random>
 #include <string>
 #include <vector>
 
@@ -12,6 +11,7 @@
 #include "addon/kernels/dispatch.h"
 #include "addon/ops/matmul.h"
 #include "addon/ops/panels.h"
+#include "test/native/random_blocks.h"
 
 namespace hearth {
 namespace {
@@ -19,16 +19,8 @@ namespace {
 constexpr int64_t kRows = HEARTH_PANEL_ROWS;
 const uint32_t kTypes[] = {HEARTH_Q4_0, HEARTH_Q8_0};
 
-struct Random {
-  std::mt19937 engine{7};
-  float Float() { return std::normal_distribution<float>()(engine); }
-  // A small positive or negative float16, now and then zero or subnormal.
-  uint16_t Half() {
-    const uint16_t sign = engine() & 0x8000;
-    if (engine() % 16 == 0) return static_cast<uint16_t>(sign | engine() % 0x400);
-    return static_cast<uint16_t>(sign | (0x2800 + engine() % 0x0800));
-  }
-};
+using test::Random;
+using test::RandomRows;
 
 struct TestRows {
   std::vector<int8_t> q;
@@ -52,18 +44,6 @@ struct TestRows {
   }
   float Value(int64_t t, int64_t i) const { return rows.d[t * rows.ldd + i / 32] * rows.q[t * rows.ldq + i]; }
 };
-
-// A [rows, n] matrix as a file holds it.
-std::vector<uint8_t> RandomMatrix(Random& random, uint32_t type, int64_t rows, int64_t n) {
-  const BlockShape shape = BlockShapeOf(type);
-  std::vector<uint8_t> bytes(static_cast<size_t>(rows * n / shape.values * shape.bytes) + 1);
-  for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(random.engine());
-  for (size_t at = 0; at + 1 < bytes.size(); at += static_cast<size_t>(shape.bytes)) {
-    const uint16_t half = random.Half();
-    std::memcpy(&bytes[at], &half, 2);
-  }
-  return bytes;
-}
 
 Weight AsWeight(const std::vector<uint8_t>& bytes, uint32_t type, int64_t rows, int64_t n) {
   const BlockShape shape = BlockShapeOf(type);
@@ -116,7 +96,7 @@ TEST_CASE("a panel holds the rows it was made of") {
   Random random;
   for (const uint32_t type : kTypes) {
     for (const int64_t n : {32, 96}) {
-      const std::vector<uint8_t> bytes = RandomMatrix(random, type, 2 * kRows, n);
+      const std::vector<uint8_t> bytes = RandomRows(random, type, 2 * kRows, n);
       const Weight w = AsWeight(bytes, type, 2 * kRows, n);
       std::vector<uint8_t> packed(static_cast<size_t>(2 * PanelBytes(type, n)));
       PackPanels(w, 0, 2, packed.data());
@@ -142,7 +122,7 @@ TEST_CASE("panels times tokens: the specification against plain sums, every tabl
       CAPTURE(BlockTypeName(type));
       if (!HasPanels(**table, type, kRows, 32)) continue;
       for (const int64_t n : {32, 64, 160, 512}) {
-        const std::vector<uint8_t> bytes = RandomMatrix(random, type, kRows, n);
+        const std::vector<uint8_t> bytes = RandomRows(random, type, kRows, n);
         const Weight w = AsWeight(bytes, type, kRows, n);
         std::vector<uint8_t> packed(static_cast<size_t>(PanelBytes(type, n)) + 1);
         Weight panels = w;
@@ -233,7 +213,7 @@ TEST_CASE("the head's screen reads half of a Q8_0 code and takes 7.5 for the res
     if ((*table)->screen_q8_0_q8 == nullptr) continue;
     CAPTURE((*table)->isa);
     for (const int64_t n : {32, 96, 512}) {
-      const std::vector<uint8_t> bytes = RandomMatrix(random, HEARTH_Q8_0, kRows, n);
+      const std::vector<uint8_t> bytes = RandomRows(random, HEARTH_Q8_0, kRows, n);
       const Weight w = AsWeight(bytes, HEARTH_Q8_0, kRows, n);
       std::vector<uint8_t> packed(static_cast<size_t>(PanelBytes(HEARTH_Q8_0, n)));
       PackPanels(w, 0, 1, packed.data());
@@ -274,7 +254,7 @@ TEST_CASE("one row and a list of tokens") {
       for (const int64_t n : {0, 32, 64, 96, 160, 512}) {
         const int64_t tokens = 11;
         const TestRows x(random, tokens, n);
-        const std::vector<uint8_t> bytes = RandomMatrix(random, type, 2, n);
+        const std::vector<uint8_t> bytes = RandomRows(random, type, 2, n);
         for (const int64_t shift : {0, 2}) {  // rows of the file lie at even addresses
           std::vector<uint8_t> moved(static_cast<size_t>(shift));
           moved.insert(moved.end(), bytes.begin(), bytes.end());
