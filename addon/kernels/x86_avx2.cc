@@ -232,8 +232,11 @@ extern "C" const struct hearth_kernels hearth_kernels_x86_avx2 = {
 #include "addon/kernels/kernel_list.inc"
 #undef HEARTH_WEIGHT_KERNELS
 #define HEARTH_QUANTISED_KERNELS(type) 0, 0, 0,
+#define HEARTH_PANEL_KERNELS(type) 0,
 #include "addon/kernels/quantised_list.inc"
 #undef HEARTH_QUANTISED_KERNELS
+#undef HEARTH_PANEL_KERNELS
+    0,
     0,
     0,
 #define HEARTH_KV_KERNELS(type) mix_##type, store_##type,
