@@ -30,7 +30,7 @@ struct Slice {
 
   // True when both leave the same K and V behind: they agree in every layer that writes them.
   bool SameKv(const Slice& other, const Config& config) const;
-  // FFN widths may be any multiple of this (the largest quantisation block).
+  // FFN widths may be any multiple of this (a block of 8-bit activations) and of the down projection's own block.
   static constexpr int64_t kWidthMultiple = 32;
 };
 
