@@ -8,11 +8,16 @@ export interface TestTensor {
   readonly values: Float32Array;
 }
 
-const hidden = 64;
-const ple = 32;
+/** What may be wider than a test of the converter needs. */
+export interface Widths {
+  readonly hidden: number;
+  readonly ple: number;
+  readonly ffn: number;
+}
+
+const narrow: Widths = { hidden: 64, ple: 32, ffn: 128 };
 const layers = 7;
 const shared = 2;
-const ffn = 128;
 const vocab = 1280;
 const textVocab = 1024;
 
@@ -20,9 +25,9 @@ export const testConfig = {
   model_type: 'gemma3n_text',
   vocab_size: vocab,
   vocab_size_per_layer_input: textVocab,
-  hidden_size: hidden,
-  hidden_size_per_layer_input: ple,
-  intermediate_size: ffn,
+  hidden_size: narrow.hidden,
+  hidden_size_per_layer_input: narrow.ple,
+  intermediate_size: narrow.ffn,
   num_hidden_layers: layers,
   num_attention_heads: 2,
   num_key_value_heads: 1,
@@ -46,7 +51,7 @@ export function randomNumbers(seed: number): () => number {
   };
 }
 
-function tensorShapes(): [string, number[]][] {
+function tensorShapes({ hidden, ple, ffn }: Widths): [string, number[]][] {
   const shapes: [string, number[]][] = [
     ['model.embed_tokens.weight', [vocab, hidden]],
     ['model.embed_tokens_per_layer.weight', [textVocab, layers * ple]],
@@ -167,11 +172,17 @@ export function tokenizerModel(): Buffer {
 }
 
 /** Writes the checkpoint into a new directory and returns its tensors. */
-export function randomCheckpoint(directory: string, seed = 1): TestTensor[] {
+export function randomCheckpoint(directory: string, seed = 1, widths = narrow): TestTensor[] {
   mkdirSync(directory, { recursive: true });
   const random = randomNumbers(seed);
-  const tensors = tensorShapes().map(([name, shape]) => randomTensor(name, shape, random));
-  writeFileSync(join(directory, 'config.json'), JSON.stringify(testConfig));
+  const tensors = tensorShapes(widths).map(([name, shape]) => randomTensor(name, shape, random));
+  const config = {
+    ...testConfig,
+    hidden_size: widths.hidden,
+    hidden_size_per_layer_input: widths.ple,
+    intermediate_size: widths.ffn,
+  };
+  writeFileSync(join(directory, 'config.json'), JSON.stringify(config));
   writeFileSync(join(directory, 'tokenizer.model'), tokenizerModel());
   writeSafetensors(join(directory, 'model.safetensors'), tensors);
   return tensors;
