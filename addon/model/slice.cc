@@ -127,9 +127,11 @@ std::vector<std::string> NamedSlices(const Config& c) {
     for (const Recipe& recipe : kRecipes) names.push_back(recipe.name);
   }
   std::vector<Slice> known;
-  for (const std::string& name : names) {
-    if (StatusOr<Slice> slice = Slice::Named(c, name); slice.ok()) known.push_back(std::move(*slice));
-  }
+  std::erase_if(names, [&](const std::string& name) {
+    StatusOr<Slice> slice = Slice::Named(c, name);
+    if (slice.ok()) known.push_back(std::move(*slice));
+    return !slice.ok();  // its widths cut a block of a down projection
+  });
   for (size_t i = 0, heads = names.size(); i < heads; ++i) {
     StatusOr<Slice> tail = Slice::Named(c, names[i] + std::string(kTail));
     if (!tail.ok()) continue;

@@ -35,7 +35,7 @@ struct Slice {
 };
 
 // The names that fit this model: "full", "half" and "full-tail" always, the published ones when it has E4B's shape, and
-// the tails that are slices of their own ("e2b-tail" is e2b itself: taken, not listed).
+// the tails that are slices of their own ("e2b-tail" is e2b itself: taken, not listed); none that would cut a block.
 std::vector<std::string> NamedSlices(const Config& config);
 
 // What a token takes, in multiply-adds: every matrix product of attention, FFN, per-layer embeddings, AltUp's ends and

@@ -38,7 +38,7 @@ if (!present) console.warn(`skipped: the kquant case needs ${checkpointDir}, whi
     for (const isa of isas) {
       let oneThread: Float32Array[] | undefined;
       for (const threads of [1, 2, 3]) {
-        const session = (await NativeEngine.open({ modelPath, isa, threads })).newSession();
+        const session = (await NativeEngine.open({ modelPath, isa, threads, exact: true })).newSession();
         const rows = await logitsOfEach(session, Int32Array.from(ids));
         rows.forEach((row, i) => {
           expect(maxDifference(row, logits.subarray(i * vocab, (i + 1) * vocab))).toBeLessThanOrEqual(1e-3);
@@ -69,8 +69,8 @@ if (!present) console.warn(`skipped: the kquant case needs ${checkpointDir}, whi
     const reference = Float32Array.from(golden.get('logits')?.values ?? []);
     const vocab = reference.length / ids.length;
     const original = Array.from(ids, (_, i) => reference.subarray(i * vocab, (i + 1) * vocab));
-    const run = async (modelPath: string, isa: string): Promise<Float32Array[]> =>
-      logitsOfEach((await NativeEngine.open({ modelPath, isa, threads: 2 })).newSession(), ids);
+    const run = async (modelPath: string, isa: string, float32 = false): Promise<Float32Array[]> =>
+      logitsOfEach((await NativeEngine.open({ modelPath, isa, threads: 2, exact: float32 })).newSession(), ids);
     const compare = (expected: readonly Float32Array[], actual: readonly Float32Array[]) => {
       const best = (row: Float32Array): number => row.indexOf(Math.max(...row));
       return {
@@ -78,7 +78,7 @@ if (!present) console.warn(`skipped: the kquant case needs ${checkpointDir}, whi
         top1: expected.filter((row, i) => best(row) === best(actual[i] as Float32Array)).length / ids.length,
       };
     };
-    const dequantised = await run(exact, 'scalar');
+    const dequantised = await run(exact, 'scalar', true);
     for (const isa of await availableIsas(quantised)) {
       const actual = await run(quantised, isa);
       const own = compare(dequantised, actual);
