@@ -17,8 +17,11 @@ extern "C" const struct hearth_kernels hearth_kernels_arm_neon_dotprod = {
 #include "addon/kernels/kernel_list.inc"
 #undef HEARTH_WEIGHT_KERNELS
 #define HEARTH_QUANTISED_KERNELS(type) 0, 0, 0,
+#define HEARTH_PANEL_KERNELS(type) 0,
 #include "addon/kernels/quantised_list.inc"
 #undef HEARTH_QUANTISED_KERNELS
+#undef HEARTH_PANEL_KERNELS
+    0,
     0,
     0,
 #define HEARTH_KV_KERNELS(type) mix_##type, store_##type,
