@@ -157,45 +157,75 @@ static float dot_q4_0_row(const uint8_t* w, int64_t n, const float* x) {
 #include "addon/kernels/kernel_list.inc"
 #undef HEARTH_WEIGHT_KERNELS
 
-/* 4 rows x 2 tokens: 8 accumulators, 6 loads for 8 multiply-adds. */
-static void gemm_tile(const float* w, int64_t ldw, const float* x, int64_t ldx, int64_t n, float* y, int64_t ldy) {
-  __m256 s[2][4];
-  for (int t = 0; t < 2; ++t) {
-    for (int r = 0; r < 4; ++r) s[t][r] = _mm256_setzero_ps();
-  }
+/* 4 rows x T <= 3 tokens, T known when compiling: 12 accumulators of the 16 registers, 7 loads for 12 multiply-adds.
+ * `rows`: how many of the four are stored; adds to y unless `first`. */
+static inline __attribute__((always_inline)) void gemm_tile(const int T, const float* const* w, const float* x,
+                                                            int64_t ldx, int64_t n, int first, int64_t rows, float* y,
+                                                            int64_t ldy) {
+  __m256 s[3][4];
+#pragma GCC unroll 3
+  for (int t = 0; t < T; ++t) s[t][0] = s[t][1] = s[t][2] = s[t][3] = _mm256_setzero_ps();
   int64_t i = 0;
   for (; i + 8 <= n; i += 8) {
-    const __m256 x0 = _mm256_loadu_ps(x + i), x1 = _mm256_loadu_ps(x + ldx + i);
+    __m256 tokens[3];
+#pragma GCC unroll 3
+    for (int t = 0; t < T; ++t) tokens[t] = _mm256_loadu_ps(x + t * ldx + i);
+#pragma GCC unroll 4
     for (int r = 0; r < 4; ++r) {
-      const __m256 row = _mm256_loadu_ps(w + r * ldw + i);
-      s[0][r] = _mm256_fmadd_ps(row, x0, s[0][r]);
-      s[1][r] = _mm256_fmadd_ps(row, x1, s[1][r]);
+      const __m256 row = _mm256_loadu_ps(w[r] + i);
+#pragma GCC unroll 3
+      for (int t = 0; t < T; ++t) s[t][r] = _mm256_fmadd_ps(row, tokens[t], s[t][r]);
     }
   }
   if (i < n) {
     const __m256i mask = tail_mask(n - i);
-    const __m256 x0 = _mm256_maskload_ps(x + i, mask), x1 = _mm256_maskload_ps(x + ldx + i, mask);
+    __m256 tokens[3];
+#pragma GCC unroll 3
+    for (int t = 0; t < T; ++t) tokens[t] = _mm256_maskload_ps(x + t * ldx + i, mask);
+#pragma GCC unroll 4
     for (int r = 0; r < 4; ++r) {
-      const __m256 row = _mm256_maskload_ps(w + r * ldw + i, mask);
-      s[0][r] = _mm256_fmadd_ps(row, x0, s[0][r]);
-      s[1][r] = _mm256_fmadd_ps(row, x1, s[1][r]);
+      const __m256 row = _mm256_maskload_ps(w[r] + i, mask);
+#pragma GCC unroll 3
+      for (int t = 0; t < T; ++t) s[t][r] = _mm256_fmadd_ps(row, tokens[t], s[t][r]);
     }
   }
-  for (int t = 0; t < 2; ++t) {
-    for (int r = 0; r < 4; ++r) y[t * ldy + r] = horizontal_sum(s[t][r]);
+  const __m128i stored = _mm256_castsi256_si128(tail_mask(rows));
+#pragma GCC unroll 3
+  for (int t = 0; t < T; ++t) {
+    const __m256 four = _mm256_hadd_ps(_mm256_hadd_ps(s[t][0], s[t][1]), _mm256_hadd_ps(s[t][2], s[t][3]));
+    __m128 sums = _mm_add_ps(_mm256_castps256_ps128(four), _mm256_extractf128_ps(four, 1));
+    if (!first) sums = _mm_add_ps(sums, _mm_maskload_ps(y + t * ldy, stored));
+    if (rows >= 4) {
+      _mm_storeu_ps(y + t * ldy, sums);
+    } else {
+      _mm_maskstore_ps(y + t * ldy, stored, sums);
+    }
   }
 }
 
+/* Every y is summed in one order, wherever it is in a tile: kGemmColumns columns at a time, so that 16 rows of them
+ * stay in the first-level cache while all tokens pass. */
+enum { kGemmColumns = 256, kGemmRows = 16 };
 static void gemm_f32(const float* w, int64_t ldw, const float* x, int64_t ldx, int64_t n, int64_t rows, int64_t tokens,
                      float* y, int64_t ldy) {
-  for (int64_t t = 0; t < tokens; t += 2) {
-    for (int64_t r = 0; r < rows; r += 4) {
-      if (t + 2 <= tokens && r + 4 <= rows) {
-        gemm_tile(w + r * ldw, ldw, x + t * ldx, ldx, n, y + t * ldy + r, ldy);
-        continue;
-      }
-      for (int64_t tt = t; tt < tokens && tt < t + 2; ++tt) {
-        for (int64_t rr = r; rr < rows && rr < r + 4; ++rr) y[tt * ldy + rr] = dot_f32(w + rr * ldw, x + tt * ldx, n);
+  for (int64_t block = 0; block < rows; block += kGemmRows) {
+    const int64_t end = block + kGemmRows < rows ? block + kGemmRows : rows;
+    for (int64_t c = 0; c == 0 || c < n; c += kGemmColumns) {
+      const int64_t width = n - c < kGemmColumns ? n - c : (int64_t)kGemmColumns;
+      for (int64_t t = 0; t < tokens; t += 3) {
+        for (int64_t r = block; r < end; r += 4) {
+          const float* four[4];
+          for (int k = 0; k < 4; ++k) four[k] = w + (r + k < rows ? r + k : rows - 1) * ldw + c;
+          const float* from = x + t * ldx + c;
+          float* to = y + t * ldy + r;
+          if (tokens - t >= 3) {
+            gemm_tile(3, four, from, ldx, width, c == 0, end - r, to, ldy);
+          } else if (tokens - t == 2) {
+            gemm_tile(2, four, from, ldx, width, c == 0, end - r, to, ldy);
+          } else {
+            gemm_tile(1, four, from, ldx, width, c == 0, end - r, to, ldy);
+          }
+        }
       }
     }
   }

@@ -162,12 +162,45 @@ TEST_CASE("float kernels agree with the specification") {
   }
 }
 
+TEST_CASE("gemm_f32 sums a product in one order, whatever the rows and tokens around it") {
+  Random random;
+  for (const hearth_kernels* const* table = AvailableKernels(); *table != nullptr; ++table) {
+    CAPTURE((*table)->isa);
+    for (const int64_t n : {5, 64, 259, 1300}) {  // more columns than any table takes at a time
+      const int64_t rows = 21, tokens = 15;
+      const std::vector<float> w = random.Floats(n * rows), x = random.Floats(n * tokens);
+      std::vector<float> all(static_cast<size_t>(rows * tokens));
+      (*table)->gemm_f32(w.data(), n, x.data(), n, n, rows, tokens, all.data(), rows);
+      for (int64_t row = 0; row < rows; ++row) {
+        for (int64_t token = 0; token < tokens; ++token) {
+          CAPTURE(n);
+          CAPTURE(row);
+          CAPTURE(token);
+          const int64_t more_rows = std::min<int64_t>(rows - row, 1 + token % 5);
+          const int64_t more_tokens = std::min<int64_t>(tokens - token, 1 + row % 7);
+          std::vector<float> part(static_cast<size_t>(more_rows * more_tokens));
+          (*table)->gemm_f32(w.data() + row * n, n, x.data() + token * n, n, n, more_rows, more_tokens, part.data(),
+                             more_rows);
+          bool same = true;
+          for (int64_t t = 0; t < more_tokens; ++t) {
+            for (int64_t r = 0; r < more_rows; ++r) {
+              same = same && part[static_cast<size_t>(t * more_rows + r)] ==
+                                 all[static_cast<size_t>((token + t) * rows + row + r)];
+            }
+          }
+          CHECK(same);
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("gemm_f32 agrees with the specification at every edge of its tile") {
   Random random;
   for (const hearth_kernels* const* table = AvailableKernels(); *table != nullptr; ++table) {
     CAPTURE((*table)->isa);
-    for (const int64_t n : {0, 1, 15, 16, 17, 33, 100}) {
-      for (int64_t rows = 0; rows <= 9; ++rows) {
+    for (const int64_t n : {0, 1, 15, 16, 17, 33, 100, 530}) {
+      for (int64_t rows = 0; rows <= 18; ++rows) {
         for (int64_t tokens = 0; tokens <= 9; ++tokens) {
           const int64_t ldw = n + 3, ldx = n + 5, ldy = rows + 2;
           const std::vector<float> w = random.Floats(ldw * (rows + 1)), x = random.Floats(ldx * (tokens + 1));

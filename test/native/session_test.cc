@@ -141,7 +141,9 @@ TEST_CASE("damaged, foreign and mismatched snapshots are refused and change noth
 
 TEST_CASE("slices: names, the KV guard, and a tail slice in mid-conversation") {
   const Prompt prompt("e4b-narrow");
-  const auto engine = OpenEngine("e4b-narrow");
+  EngineOptions options;
+  options.kv_type = "f32";  // float16 keys and values alone move these logits by 1e-3
+  const auto engine = OpenEngine("e4b-narrow", options);
   const auto session = NewSession(*engine);
   CHECK(session->slice_name() == "full");
   SliceOptions e2b, nonsense, tail;
@@ -158,7 +160,7 @@ TEST_CASE("slices: names, the KV guard, and a tail slice in mid-conversation") {
   REQUIRE(session->Advance(1).value() == 0);
   const int64_t vocab = engine->info().vocab;
   const float* expected = Golden<float>(*prompt.golden, "slice.tail.logits") + (kPositions - 1) * vocab;
-  CHECK(MaxDifference(session->logits().data(), expected, vocab) <= 1e-3f);
+  CHECK(MaxDifference(session->logits().data(), expected, vocab) <= 1e-4f);
   REQUIRE(session->Rewind(0).ok());
   CHECK(session->SetSlice(e2b).ok());
   CHECK(session->slice_name() == "e2b");
