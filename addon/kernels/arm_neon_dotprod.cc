@@ -4,12 +4,14 @@
 
 #include "addon/kernels/kernels.h"
 
-// After the declarations it implements.
+// Each builds on those before it.
 #include "addon/kernels/arm_neon_f32.inc"
 
 #include "addon/kernels/arm_neon_q8.inc"
+
 #include "addon/kernels/arm_neon_dotprod_q8.inc"
-#include "addon/kernels/simple_kv.inc"
+
+#include "addon/kernels/arm_neon_kv.inc"
 
 // One kernel a line, in the order of kernels.h.
 // clang-format off

@@ -73,7 +73,8 @@ struct hearth_kernels {
 #undef HEARTH_QUANTISED_KERNELS
   /* As panel_q8_0_q8, from the upper halves of the codes alone: the lower ones count as their middle, 7.5. */
   hearth_panel_fn screen_q8_0_q8;
-  /* n values (a multiple of 32) to 8 bits: q[n], d[n / 32], offset[n / 32]. d = max |x| / 127; ties round to even. */
+  /* n values (a multiple of 32) to 8 bits: q[n], d[n / 32], offset[n / 32]. d = max |x| / 127; ties round to even.
+   * A block of nothing but |x| < 1e-36 becomes zeros. */
   void (*quantize_q8)(const float* x, int64_t n, int8_t* q, float* d, int32_t* offset);
 
 #define HEARTH_KV_KERNELS(type) \

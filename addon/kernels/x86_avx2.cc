@@ -220,8 +220,10 @@ static void scale_f32(const float* x, float scale, const float* weight, float* y
   for (; i < n; ++i) y[i] = weight == 0 ? x[i] * scale : x[i] * scale * weight[i];
 }
 
-#include "addon/kernels/simple_kv.inc"
+// Each builds on those before it.
 #include "addon/kernels/x86_avx2_q8.inc"
+
+#include "addon/kernels/x86_avx2_kv.inc"
 
 // One kernel a line, in the order of kernels.h.
 // clang-format off
