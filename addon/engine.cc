@@ -10,6 +10,8 @@ namespace {
 
 constexpr int kMaxThreads = 256;
 constexpr int64_t kDefaultContext = 4096;
+// The vocabulary and its trie, threads, scratch: what is there besides weights, keys and values, and the workspace.
+constexpr uint64_t kProcessBytes = 60'000'000;
 
 // FNV-1a over the names, shapes and first bytes of the tensors: enough to tell one model file from another.
 uint64_t Fingerprint(const GgufFile& file) {
@@ -71,6 +73,26 @@ std::vector<SliceInfo> DescribeSlices(const Config& config) {
   return infos;
 }
 
+// What the limit refuses, and what would help.
+Status TooLarge(const ModelInfo& info, const EngineOptions& options) {
+  const auto megabytes = [](uint64_t bytes) { return static_cast<unsigned long long>((bytes + 999999) / 1000000); };
+  std::string help;
+  const uint64_t without_kv = info.memory_bytes - info.kv_bytes;
+  if (without_kv < options.memory_limit) {
+    const int64_t fits =
+        static_cast<int64_t>(static_cast<double>(options.memory_limit - without_kv) /
+                             static_cast<double>(info.kv_bytes) * static_cast<double>(info.context_length));
+    help += "; a contextLength of about " + std::to_string(fits / 64 * 64) + " would fit";
+  }
+  return Error(
+      Code::MODEL_TOO_LARGE,
+      "the model needs %llu MB (weights %llu, encoders %llu, keys and values of %lld positions %llu), the limit "
+      "is %llu MB%s",
+      megabytes(info.memory_bytes), megabytes(info.weight_bytes), megabytes(info.multimodal_bytes),
+      static_cast<long long>(info.context_length), megabytes(info.kv_bytes), megabytes(options.memory_limit),
+      help.c_str());
+}
+
 }  // namespace
 
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -110,6 +132,7 @@ Status Engine::Impl::Load(const EngineOptions& options) {
   if (!options.multimodal_path.empty()) {
     HEARTH_ASSIGN_OR_RETURN(std::shared_ptr<const GgufFile> multimodal, GgufFile::Open(options.multimodal_path));
     parameters += CountParameters(*multimodal);
+    info.multimodal_bytes = multimodal->file_bytes();
     HEARTH_ASSIGN_OR_RETURN(info.image_size, multimodal->IntOr("hearth.image_size", 768, 32, 4096));
     if (multimodal->Find("v.conv_stem.conv.weight") != nullptr) {
       HEARTH_ASSIGN_OR_RETURN(vision, VisionEncoder::Load(multimodal, config.hidden));
@@ -162,10 +185,13 @@ Status Engine::Impl::Load(const EngineOptions& options) {
   info.kv_type = kv_type == HEARTH_F16 ? "f16" : kv_type == HEARTH_Q8_0 ? "q8_0" : "f32";
   info.kv_bytes = KvCache::BytesFor(config, kv_type, info.context_length);
   HEARTH_ASSIGN_OR_RETURN(info.prompts, file->StringOr("hearth.prompts", ""));
+  info.weight_bytes = decoder->weights().ResidentBytes(kernels, config);
+  info.memory_bytes =
+      info.weight_bytes + info.multimodal_bytes + info.kv_bytes + TextDecoder::Workspace::Bytes(config) + kProcessBytes;
+  if (options.memory_limit > 0 && info.memory_bytes > options.memory_limit) return TooLarge(info, options);
   fingerprint = Fingerprint(*file) * 31 + kv_type * 2 + options.exact;
   if (!options.exact) {
     HEARTH_RETURN_IF_ERROR(decoder->Pack(kernels, pool, options.progress));
-    info.weight_bytes = decoder->weights().arena.size();
   }
   return Status();
 }

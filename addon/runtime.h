@@ -75,8 +75,10 @@ struct ModelInfo {
   std::string isa;
   int threads = 0;
   std::string kv_type;
-  uint64_t weight_bytes = 0;  // weights rearranged in memory; the per-layer embeddings stay on disk
-  uint64_t kv_bytes = 0;      // keys and values of a session whose context is full
+  uint64_t weight_bytes = 0;      // weights that stay in memory; the per-layer embeddings stay on disk
+  uint64_t multimodal_bytes = 0;  // the encoders' file
+  uint64_t kv_bytes = 0;          // keys and values of a session whose context is full
+  uint64_t memory_bytes = 0;      // all of it, with one session and the buffers
   std::string prompts;        // JSON, as the model file has it; may be empty
   SpecialTokens special;
 };

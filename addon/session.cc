@@ -88,10 +88,9 @@ Status Session::Impl::Compute(int64_t count) {
     ple_ids[i] = id < config().text_vocab ? id : 0;
   }
   const bool last = position + count == static_cast<int64_t>(ids.size());
-  HEARTH_RETURN_IF_ERROR(engine->decoder->Forward(engine->exec, slice,
-                                                  {ConstMatF(embedding.data(), count, hidden), ple_ids, position, last},
-                                                  kv, engine->workspace, MatF(scores.data(), 1, config().vocab),
-                                                  &head_row));
+  HEARTH_RETURN_IF_ERROR(engine->decoder->Forward(
+      engine->exec, slice, {ConstMatF(embedding.data(), count, hidden), ple_ids, position, last}, kv, engine->workspace,
+      MatF(scores.data(), 1, config().vocab), &head_row));
   position += count;
   has_logits = last;
   estimated = last && engine->decoder->head().screens();

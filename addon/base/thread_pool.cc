@@ -7,6 +7,8 @@ namespace {
 // more threads than cores.
 constexpr int kSpins = 2000;
 
+constexpr int64_t kRangesPerThread = 4;
+
 inline void Pause() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
@@ -47,20 +49,21 @@ void ThreadPool::Dispatch(int64_t count, int64_t grain, RangeFn fn, void* contex
   fn_ = fn;
   context_ = context;
   count_ = count;
-  grain_ = grain;
+  // Ranges enough to even things out, few enough that taking them costs nothing.
+  const int64_t grains = (count + grain - 1) / grain, ranges = kRangesPerThread * size();
+  step_ = (grains + ranges - 1) / ranges * grain;
+  next_.store(0, std::memory_order_relaxed);
   pending_.store(static_cast<uint32_t>(workers_.size()), std::memory_order_relaxed);
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
-  RunShare(0);
+  TakeRanges(0);
   for (uint32_t left; (left = pending_.load(std::memory_order_acquire)) != 0;) WaitWhile(pending_, left);
 }
 
-void ThreadPool::RunShare(int thread) const {
-  const int64_t grains = (count_ + grain_ - 1) / grain_;
-  const int64_t begin = grains * thread / size() * grain_;
-  int64_t end = grains * (thread + 1) / size() * grain_;
-  if (end > count_) end = count_;
-  if (begin < end) fn_(context_, begin, end, thread);
+void ThreadPool::TakeRanges(int thread) {
+  for (int64_t begin; (begin = next_.fetch_add(step_, std::memory_order_relaxed)) < count_;) {
+    fn_(context_, begin, begin + step_ < count_ ? begin + step_ : count_, thread);
+  }
 }
 
 void ThreadPool::WorkerLoop(int thread) {
@@ -69,7 +72,7 @@ void ThreadPool::WorkerLoop(int thread) {
     WaitWhile(generation_, seen);
     ++seen;
     if (stop_.load(std::memory_order_relaxed)) return;
-    RunShare(thread);
+    TakeRanges(thread);
     if (pending_.fetch_sub(1, std::memory_order_acq_rel) == 1) pending_.notify_one();
   }
 }

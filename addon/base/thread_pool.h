@@ -1,6 +1,7 @@
 // A fixed set of workers for data-parallel loops. The caller's thread takes part, so a pool of one has no workers.
-// Work is split into contiguous ranges, one a thread; each output element is computed by one thread in one order, so
-// results do not depend on the number of threads.
+// Work is split into contiguous ranges, several a thread, which threads take as they get to them: one that the system
+// has put aside holds nobody up for longer than its range. Each output element is computed by one thread in one order,
+// so results do not depend on the number of threads, nor on who took what.
 #ifndef HEARTH_BASE_THREAD_POOL_H_
 #define HEARTH_BASE_THREAD_POOL_H_
 
@@ -39,7 +40,7 @@ class ThreadPool {
   using RangeFn = void (*)(void* context, int64_t begin, int64_t end, int thread);
 
   void Dispatch(int64_t count, int64_t grain, RangeFn fn, void* context);
-  void RunShare(int thread) const;
+  void TakeRanges(int thread);
   void WorkerLoop(int thread);
 
   std::vector<std::thread> workers_;
@@ -47,7 +48,8 @@ class ThreadPool {
   RangeFn fn_ = nullptr;
   void* context_ = nullptr;
   int64_t count_ = 0;
-  int64_t grain_ = 1;
+  int64_t step_ = 1;                          // size of a range
+  alignas(64) std::atomic<int64_t> next_{0};  // where the next range begins
   alignas(64) std::atomic<uint32_t> generation_{0};
   alignas(64) std::atomic<uint32_t> pending_{0};
   std::atomic<bool> stop_{false};

@@ -21,9 +21,12 @@ extern "C" const struct hearth_kernels hearth_kernels_arm_neon_dotprod = {
 #include "addon/kernels/kernel_list.inc"
 #undef HEARTH_WEIGHT_KERNELS
 #define HEARTH_QUANTISED_KERNELS(type) panel_##type##_q8, row_##type##_q8, column_##type,
+#define HEARTH_PANEL_KERNELS(type) 0,
 #include "addon/kernels/quantised_list.inc"
 #undef HEARTH_QUANTISED_KERNELS
+#undef HEARTH_PANEL_KERNELS
     screen_q8_0_q8,
+    0,
     quantize_q8,
 #define HEARTH_KV_KERNELS(type) mix_##type, store_##type,
 #include "addon/kernels/kv_list.inc"

@@ -38,15 +38,23 @@ struct hearth_q8_rows {
  * values has `stored` = n / 32 blocks; a panel is
  *
  *   codes   [stored][4][16][4] bytes   byte [b][g][r][j]: code of column 32b + 4g + j of row r in the low nibble, of
- *                                      column 32b + 16 + 4g + j in the high one
- *   scales  [stored][16] float16
- *   low     [stored][4][16][4] bytes   Q8_0 only: the lower halves of the codes, in the same places; `codes` then holds
- *                                      the upper halves, so that half of the bytes give an estimate (the head's screen)
+ *                                      column 32b + 16 + 4g + j in the high one; of codes with more than 4 bits, the
+ *                                      upper four
+ *   scales  by type, see below
+ *   low     [stored][L][16][4] bytes   of codes with 4 + L bits (L = 1, 2 or 4): the lower L. Columns 32b + 4i + j of
+ *                                      row r, i = 0..7, are in byte [b][i % L][r][j], from bit i / L * L on
  *
- * Q4_0: value = scale * (code - 8). Q8_0: value = scale * (16 * code + low - 128). */
+ * so that `codes` and `scales` alone give an estimate (the head's screen). Scales and values:
+ *
+ *   Q4_0, Q8_0, Q5_0   [stored][16] float16 d: d * (code - bias), bias 8, 128, 16
+ *   Q4_1, Q5_1         [stored][2][16] float16 d, m: d * code + m
+ *   Q4_K, Q5_K         for every 8 blocks: float16 d[16] and dmin[16], bytes s[8][16] and o[8][16] (block, row):
+ *                      d * s * code - dmin * o
+ *   Q6_K               for every 8 blocks: float16 d[16], signed bytes s[16][16] (half a block, row): d * s * (code - 32) */
 enum { HEARTH_PANEL_ROWS = 16, HEARTH_PANEL_COLUMNS = 32 };
 
-/* y[t * ldy + r] = dot(row r, x_t) over the first `blocks` blocks, for the 16 rows of a panel and `tokens` tokens. */
+/* y[t * ldy + r] = dot(row r, x_t) over the first `blocks` blocks (of K types a multiple of 8), for the 16 rows of a panel
+ * and `tokens` tokens. */
 typedef void (*hearth_panel_fn)(const uint8_t* panel, int64_t stored, int64_t blocks, const struct hearth_q8_rows* x,
                                 int64_t tokens, float* y, int64_t ldy);
 /* y[i] = dot(w, x_t) with t = tokens[i], for `count` tokens; w is one row as it lies in the file. */
@@ -69,10 +77,14 @@ struct hearth_kernels {
   hearth_panel_fn panel_##type##_q8;   \
   hearth_row_fn row_##type##_q8;       \
   hearth_column_fn column_##type;
+#define HEARTH_PANEL_KERNELS(type) hearth_panel_fn panel_##type##_q8;
 #include "addon/kernels/quantised_list.inc"
 #undef HEARTH_QUANTISED_KERNELS
+#undef HEARTH_PANEL_KERNELS
   /* As panel_q8_0_q8, from the upper halves of the codes alone: the lower ones count as their middle, 7.5. */
   hearth_panel_fn screen_q8_0_q8;
+  /* The same of panel_q6_k_q8, 1.5 for the lower halves. */
+  hearth_panel_fn screen_q6_k_q8;
   /* n values (a multiple of 32) to 8 bits: q[n], d[n / 32], offset[n / 32]. d = max |x| / 127; ties round to even.
    * A block of nothing but |x| < 1e-36 becomes zeros. */
   void (*quantize_q8)(const float* x, int64_t n, int8_t* q, float* d, int32_t* offset);

@@ -148,6 +148,8 @@ static float dot_q4_0_row(const uint8_t* w, int64_t n, const float* x) {
   return horizontal_sum(sum);
 }
 
+#include "addon/kernels/simple_blocks.inc"
+
 #define HEARTH_WEIGHT_KERNELS(type)                                                                                 \
   static void gemv_##type(const uint8_t* w, int64_t row_bytes, int64_t n, const float* x, int64_t rows, float* y) { \
     for (int64_t r = 0; r < rows; ++r) y[r] = dot_##type##_row(w + r * row_bytes, n, x);                            \
@@ -233,9 +235,12 @@ extern "C" const struct hearth_kernels hearth_kernels_x86_avx2 = {
 #include "addon/kernels/kernel_list.inc"
 #undef HEARTH_WEIGHT_KERNELS
 #define HEARTH_QUANTISED_KERNELS(type) panel_##type##_q8, row_##type##_q8, column_##type,
+#define HEARTH_PANEL_KERNELS(type) 0,
 #include "addon/kernels/quantised_list.inc"
 #undef HEARTH_QUANTISED_KERNELS
+#undef HEARTH_PANEL_KERNELS
     screen_q8_0_q8,
+    0,
     quantize_q8,
 #define HEARTH_KV_KERNELS(type) mix_##type, store_##type,
 #include "addon/kernels/kv_list.inc"

@@ -110,9 +110,12 @@ StatusOr<Config> Config::Load(const GgufFile& file) {
   }
 
   for (int i = 0; i < c.layers; ++i) {
-    HEARTH_ASSIGN_OR_RETURN(const GgufTensor* gate, file.Require("blk." + std::to_string(i) + ".ffn_gate.weight"));
+    const std::string blk = "blk." + std::to_string(i) + ".";
+    HEARTH_ASSIGN_OR_RETURN(const GgufTensor* gate, file.Require(blk + "ffn_gate.weight"));
+    HEARTH_ASSIGN_OR_RETURN(const GgufTensor* down, file.Require(blk + "ffn_down.weight"));
     if (gate->rows() > kMaxWidth) return Disagree("FFN width at most", kMaxWidth, gate->rows());
     c.ffn_width.push_back(gate->rows());
+    c.ffn_block.push_back(BlockShapeOf(down->type).values);
   }
   HEARTH_ASSIGN_OR_RETURN(const GgufTensor* embedding, file.Require("token_embd.weight"));
   HEARTH_ASSIGN_OR_RETURN(const GgufTensor* ple, file.Require("per_layer_token_embd.weight"));

@@ -19,6 +19,7 @@ struct Config {
   int layers;
   int64_t hidden;
   std::vector<int64_t> ffn_width;  // per layer, in the file
+  std::vector<int64_t> ffn_block;  // per layer: values in a block of the down projection; a slice cuts between blocks
   std::vector<float> sparsity_z;   // per layer: the gate's cut-off is mean + z * std; -inf where every neuron is used
   std::vector<bool> local;         // per layer: sliding-window attention
   int heads;

@@ -42,6 +42,7 @@ class TextDecoder::Workspace {
   Activations attended_;                  // [C, Q]
   Activations low_rank_, gated_;          // [C, R], [C, P]
   Buffer gate_, up_;                      // [C, F]; layers with activation sparsity, row-major weights
+  AlignedBuffer<int32_t> live_;           // [F]; neurons that are on for a single token
   Activations hidden_neurons_;            // [C, F]
   RopeTable rope_local_, rope_global_;
 };

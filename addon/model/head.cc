@@ -93,8 +93,8 @@ Status Head::Score(Exec& exec, const Activations& rows, int64_t tokens, MatF sco
   return Status();
 }
 
-void Head::Largest(const hearth_kernels& kernels, const Activations& rows, int64_t row, const float* scores, int64_t ids,
-                   const uint64_t* allowed, int64_t k, std::vector<ScoredToken>* out) const {
+void Head::Largest(const hearth_kernels& kernels, const Activations& rows, int64_t row, const float* scores,
+                   int64_t ids, const uint64_t* allowed, int64_t k, std::vector<ScoredToken>* out) const {
   const hearth_q8_rows x = FromRow(rows.q8(), row);
   const float spread = kDeviations * Norm(rows.q8(), row, w_.cols);
   ScoredToken kth{};

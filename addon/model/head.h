@@ -2,10 +2,10 @@
 // head is first screened: the upper halves of its codes give estimates, and only rows that may be among the largest are
 // multiplied out.
 //
-// What an estimate leaves out is sum of d * (low - 7.5) * x over a row. The lower halves of a code are as good as random
-// (they are what rounding left), so that sum has a standard deviation of at most 4.61 * max d * |x|. A row is a candidate
-// unless its estimate lies kDeviations of the difference below that of the k-th largest: the chance that a row of the
-// true top k is missed is below 1e-9 a token, and a test asserts that none is over 10,000 positions.
+// What an estimate leaves out is sum of d * (low - 7.5) * x over a row. The lower halves of a code are as good as
+// random (they are what rounding left), so that sum has a standard deviation of at most 4.61 * max d * |x|. A row is a
+// candidate unless its estimate lies kDeviations of the difference below that of the k-th largest: the chance that a
+// row of the true top k is missed is below 1e-9 a token, and a test asserts that none is over 10,000 positions.
 #ifndef HEARTH_MODEL_HEAD_H_
 #define HEARTH_MODEL_HEAD_H_
 
@@ -38,8 +38,8 @@ class Head {
   Status Score(Exec& exec, const Activations& rows, int64_t tokens, MatF scores) const;
 
   // Appends the logits of the k largest among the first `ids` ids (of those whose bit in `allowed` is set, if it is not
-  // null), and of others that were close, to `out`. `row` is the row of `rows` that `scores` was estimated from. Runs on
-  // the calling thread. Fewer than k only when there are no more.
+  // null), and of others that were close, to `out`. `row` is the row of `rows` that `scores` was estimated from. Runs
+  // on the calling thread. Fewer than k only when there are no more.
   void Largest(const hearth_kernels& kernels, const Activations& rows, int64_t row, const float* scores, int64_t ids,
                const uint64_t* allowed, int64_t k, std::vector<ScoredToken>* out) const;
 

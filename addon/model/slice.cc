@@ -95,9 +95,11 @@ StatusOr<Slice> Slice::Custom(const Config& c, const std::vector<int64_t>& width
   Slice slice = Full(c);
   slice.name = "custom";
   for (int i = 0; i < c.layers; ++i) {
-    if (widths[i] < kWidthMultiple || widths[i] > c.ffn_width[i] || widths[i] % kWidthMultiple != 0) {
-      return Error(Code::SLICE_INVALID, "layer %d: width %lld; multiples of %lld up to the file's %lld are allowed", i,
-                   static_cast<long long>(widths[i]), static_cast<long long>(kWidthMultiple),
+    const int64_t multiple = std::max(kWidthMultiple, c.ffn_block[i]);  // both are powers of two
+    if (widths[i] < multiple || widths[i] > c.ffn_width[i] || widths[i] % multiple != 0) {
+      return Error(Code::SLICE_INVALID, "layer %d: width %lld; multiples of %lld%s up to the file's %lld are allowed",
+                   i, static_cast<long long>(widths[i]), static_cast<long long>(multiple),
+                   multiple > kWidthMultiple ? " (the values in a block of its down projection)" : "",
                    static_cast<long long>(c.ffn_width[i]));
     }
     slice.ffn_width[i] = widths[i];
@@ -125,9 +127,11 @@ std::vector<std::string> NamedSlices(const Config& c) {
     for (const Recipe& recipe : kRecipes) names.push_back(recipe.name);
   }
   std::vector<Slice> known;
-  for (const std::string& name : names) {
-    if (StatusOr<Slice> slice = Slice::Named(c, name); slice.ok()) known.push_back(std::move(*slice));
-  }
+  std::erase_if(names, [&](const std::string& name) {
+    StatusOr<Slice> slice = Slice::Named(c, name);
+    if (slice.ok()) known.push_back(std::move(*slice));
+    return !slice.ok();  // its widths cut a block of a down projection
+  });
   for (size_t i = 0, heads = names.size(); i < heads; ++i) {
     StatusOr<Slice> tail = Slice::Named(c, names[i] + std::string(kTail));
     if (!tail.ok()) continue;

@@ -30,12 +30,12 @@ struct Slice {
 
   // True when both leave the same K and V behind: they agree in every layer that writes them.
   bool SameKv(const Slice& other, const Config& config) const;
-  // FFN widths may be any multiple of this (the largest quantisation block).
+  // FFN widths may be any multiple of this (a block of 8-bit activations) and of the down projection's own block.
   static constexpr int64_t kWidthMultiple = 32;
 };
 
 // The names that fit this model: "full", "half" and "full-tail" always, the published ones when it has E4B's shape, and
-// the tails that are slices of their own ("e2b-tail" is e2b itself: taken, not listed).
+// the tails that are slices of their own ("e2b-tail" is e2b itself: taken, not listed); none that would cut a block.
 std::vector<std::string> NamedSlices(const Config& config);
 
 // What a token takes, in multiply-adds: every matrix product of attention, FFN, per-layer embeddings, AltUp's ends and

@@ -94,6 +94,7 @@ class TextDecoder {
   Status FeedForward(Exec& exec, const LayerPass& pass, Workspace& ws) const;
   Status DenseNeurons(Exec& exec, const LayerPass& pass, Workspace& ws) const;
   Status SparseNeurons(Exec& exec, const LayerPass& pass, Workspace& ws) const;
+  Status SparseToken(Exec& exec, const LayerPass& pass, Workspace& ws) const;
   Status InjectPle(Exec& exec, const LayerPass& pass, Workspace& ws) const;
   Status Logits(Exec& exec, int64_t tokens, Workspace& ws, MatF logits, Activations* rows) const;
 

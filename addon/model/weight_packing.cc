@@ -40,11 +40,13 @@ struct Plan {
   };
   std::vector<Down> columns;
   uint64_t bytes = 0;
+  uint64_t stored_bytes = 0;  // of matrices that stay where they lie in the map
 
   Plan(TextWeights& w, const hearth_kernels& kernels, const Config& c) {
     const auto panel = [&](Weight& weight, int64_t multiple = HEARTH_PANEL_ROWS) {
-      if (weight.empty() || multiple % HEARTH_PANEL_ROWS != 0 ||
-          !HasPanels(kernels, weight.type, weight.rows, weight.cols)) {
+      if (weight.empty()) return;
+      if (multiple % HEARTH_PANEL_ROWS != 0 || !HasPanels(kernels, weight.type, weight.rows, weight.cols)) {
+        stored_bytes += static_cast<uint64_t>(weight.rows * weight.row_bytes);
         return;
       }
       panels.push_back(&weight);
@@ -67,6 +69,7 @@ struct Plan {
         down.rows = l.ffn_down.rows;
         columns.push_back({&l.ffn_down, &down});
         bytes += ColumnBytes(l.ffn_down, down);
+        stored_bytes += static_cast<uint64_t>(l.ffn_up.rows * l.ffn_up.row_bytes);
       } else {
         panel(l.ffn_up);
         panel(l.ffn_down);
@@ -105,9 +108,20 @@ void PackColumns(const Weight& w, int64_t begin, int64_t end, uint8_t* codes, ui
 
 int64_t ColumnWeight::CodeBytes(int64_t values) const { return type == HEARTH_Q4_0 ? values / 2 : values; }
 
-uint64_t TextWeights::PackedBytes(const hearth_kernels& kernels, const Config& config) const {
-  // Plan only notes where things are; the weights stay as they are.
-  return Plan(const_cast<TextWeights&>(*this), kernels, config).bytes;
+uint64_t TextWeights::ResidentBytes(const hearth_kernels& kernels, const Config& config) const {
+  TextWeights copy;  // Plan notes what it would do in the weights it is given
+  copy.token_embd = token_embd;
+  copy.per_layer_model_proj = per_layer_model_proj;
+  copy.altup_proj = altup_proj;
+  copy.altup_unembd_proj = altup_unembd_proj;
+  for (const LayerWeights& l : layers) {
+    LayerWeights& to = copy.layers.emplace_back();
+    to.attn_q = l.attn_q, to.attn_k = l.attn_k, to.attn_v = l.attn_v, to.attn_output = l.attn_output;
+    to.ffn_gate = l.ffn_gate, to.ffn_up = l.ffn_up, to.ffn_down = l.ffn_down;
+    to.laurel_l = l.laurel_l, to.laurel_r = l.laurel_r, to.inp_gate = l.inp_gate, to.proj = l.proj;
+  }
+  const Plan plan(copy, kernels, config);
+  return plan.bytes + plan.stored_bytes;
 }
 
 Status TextWeights::Pack(const hearth_kernels& kernels, const Config& config, ThreadPool& pool,

@@ -72,8 +72,9 @@ struct TextWeights {
 
   Arena arena;  // panels and columns
 
-  // What Pack takes, in bytes.
-  uint64_t PackedBytes(const hearth_kernels& kernels, const Config& config) const;
+  // Bytes of weights that are in memory after Pack, which a decoded token reads: rearranged or in the map. The
+  // per-layer embeddings are not among them.
+  uint64_t ResidentBytes(const hearth_kernels& kernels, const Config& config) const;
   // Rearranges matrices for `kernels`, straight from the map, whose pages are given back as it goes. `progress` gets
   // the share that is done, 0 to 1, on the calling thread.
   Status Pack(const hearth_kernels& kernels, const Config& config, ThreadPool& pool,

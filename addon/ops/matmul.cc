@@ -24,6 +24,18 @@ hearth_gemv_fn GemvOf(const hearth_kernels& kernels, uint32_t type) {
       return kernels.gemv_q8_0;
     case HEARTH_Q4_0:
       return kernels.gemv_q4_0;
+    case HEARTH_Q4_1:
+      return kernels.gemv_q4_1;
+    case HEARTH_Q5_0:
+      return kernels.gemv_q5_0;
+    case HEARTH_Q5_1:
+      return kernels.gemv_q5_1;
+    case HEARTH_Q4_K:
+      return kernels.gemv_q4_k;
+    case HEARTH_Q5_K:
+      return kernels.gemv_q5_k;
+    case HEARTH_Q6_K:
+      return kernels.gemv_q6_k;
   }
   return nullptr;
 }
@@ -40,6 +52,18 @@ hearth_dequantize_fn DequantizeOf(const hearth_kernels& kernels, uint32_t type) 
       return kernels.dequantize_q8_0;
     case HEARTH_Q4_0:
       return kernels.dequantize_q4_0;
+    case HEARTH_Q4_1:
+      return kernels.dequantize_q4_1;
+    case HEARTH_Q5_0:
+      return kernels.dequantize_q5_0;
+    case HEARTH_Q5_1:
+      return kernels.dequantize_q5_1;
+    case HEARTH_Q4_K:
+      return kernels.dequantize_q4_k;
+    case HEARTH_Q5_K:
+      return kernels.dequantize_q5_k;
+    case HEARTH_Q6_K:
+      return kernels.dequantize_q6_k;
   }
   return nullptr;
 }

@@ -45,9 +45,7 @@ class Sampler {
   StatusOr<int32_t> SampleFrom(std::span<const ScoredToken> candidates, const SamplingOptions& options);
 
   // How many of the largest logits an answer depends on; 0 for all of them.
-  static int64_t Needed(const SamplingOptions& options) {
-    return options.temperature > 0 ? options.top_k : 1;
-  }
+  static int64_t Needed(const SamplingOptions& options) { return options.temperature > 0 ? options.top_k : 1; }
 
   // The random sequence begins anew, as it does whenever another seed comes.
   void Restart() { seeded_ = false; }

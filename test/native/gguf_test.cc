@@ -124,6 +124,10 @@ TEST_CASE("lies of a tensor are found out") {
   CHECK(tensor({1ull << 62}, HEARTH_F32, 0) == Code::GGUF_TRUNCATED);
   CHECK(tensor({31}, HEARTH_Q8_0, 0) == Code::GGUF_MALFORMED);
   CHECK(tensor({32}, HEARTH_Q8_0, 0) == Code::kOk);
+  CHECK(tensor({32}, HEARTH_Q5_1, 0) == Code::kOk);
+  CHECK(tensor({128}, HEARTH_Q4_K, 0) == Code::GGUF_MALFORMED);
+  CHECK(tensor({256}, HEARTH_Q4_K, 0) == Code::GGUF_TRUNCATED);  // 144 bytes
+  CHECK(tensor({257, 256}, HEARTH_Q6_K, 0) == Code::GGUF_MALFORMED);
   CHECK(tensor({32}, 9999, 0) == Code::GGUF_UNSUPPORTED);
   Bytes twice;
   twice.Header(2, 0).Tensor("w", {1}, HEARTH_F32, 0).Tensor("w", {1}, HEARTH_F32, 0).Pad();

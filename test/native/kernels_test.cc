@@ -1,50 +1,25 @@
 // Every kernel of every table this CPU runs, against the scalar specification, over sizes and misalignments.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <random>
 #include <string>
 #include <vector>
 
 #include "addon/gguf/gguf.h"
 #include "addon/kernels/dispatch.h"
 #include "addon/ops/matmul.h"
+#include "test/native/fixtures.h"
+#include "test/native/random_blocks.h"
 
 namespace hearth {
 namespace {
 
 constexpr int64_t kLargestTile = 64;  // values the widest loop takes at a time
 
-struct Random {
-  std::mt19937 engine{42};
-  float Float() { return std::normal_distribution<float>()(engine); }
-  std::vector<float> Floats(int64_t n) {
-    std::vector<float> values(static_cast<size_t>(n));
-    for (float& v : values) v = Float();
-    return values;
-  }
-};
-
-// Random but finite bytes of a weight row: scales are small halves, the rest is anything.
-std::vector<uint8_t> RandomRow(Random& random, uint32_t type, int64_t n) {
-  const BlockShape shape = BlockShapeOf(type);
-  std::vector<uint8_t> row(static_cast<size_t>(n / shape.values * shape.bytes));
-  for (uint8_t& byte : row) byte = static_cast<uint8_t>(random.engine());
-  for (size_t at = 0; at < row.size(); at += static_cast<size_t>(shape.bytes)) {
-    const uint16_t sign = random.engine() & 0x8000;
-    uint16_t half = static_cast<uint16_t>(sign | (0x2800 + random.engine() % 0x0800));
-    if (random.engine() % 16 == 0) half = static_cast<uint16_t>(sign | random.engine() % 0x400);  // zero or subnormal
-    const float value = random.Float();
-    uint32_t bits;
-    std::memcpy(&bits, &value, sizeof bits);
-    const uint16_t bfloat = static_cast<uint16_t>(bits >> 16);
-    if (type == HEARTH_F32) std::memcpy(&row[at], &value, 4);
-    if (type == HEARTH_BF16) std::memcpy(&row[at], &bfloat, 2);
-    if (type == HEARTH_F16 || type == HEARTH_Q8_0 || type == HEARTH_Q4_0) std::memcpy(&row[at], &half, 2);
-  }
-  return row;
-}
+using test::Random;
+using test::RandomRows;
 
 // What a sum of n products may differ by when it is added up in another order.
 float Bound(const std::vector<float>& products) {
@@ -53,7 +28,8 @@ float Bound(const std::vector<float>& products) {
   return static_cast<float>(magnitude * 4e-7 + 1e-7);
 }
 
-const uint32_t kTypes[] = {HEARTH_F32, HEARTH_F16, HEARTH_BF16, HEARTH_Q8_0, HEARTH_Q4_0};
+const uint32_t kTypes[] = {HEARTH_F32,  HEARTH_F16,  HEARTH_BF16, HEARTH_Q8_0, HEARTH_Q4_0, HEARTH_Q4_1,
+                           HEARTH_Q5_0, HEARTH_Q5_1, HEARTH_Q4_K, HEARTH_Q5_K, HEARTH_Q6_K};
 
 }  // namespace
 
@@ -91,6 +67,24 @@ TEST_CASE("scalar dequantisation: values worked out by hand") {
   CHECK(out[1] == -2.0f);
 }
 
+// The blocks: bytes at random and, of Q4_K and Q6_K, some that llama.cpp 0.5 made of weights. Their values are what the
+// gguf package 0.19 for Python reads in them.
+TEST_CASE("blocks of llama.cpp's files hold what its own package reads in them") {
+  const auto golden = test::OpenGguf("test/fixtures/models/k-blocks.golden.gguf");
+  int compared = 0;
+  for (const GgufTensor& blocks : golden->tensors()) {
+    if (blocks.type == HEARTH_F32) continue;
+    CAPTURE(blocks.name);
+    const float* expected = test::Golden<float>(*golden, blocks.name + ".f32");
+    std::vector<float> values(static_cast<size_t>(blocks.cols()));
+    REQUIRE(HasKernels(blocks.type));
+    DequantizeOf(hearth_kernels_scalar, blocks.type)(blocks.data, blocks.cols(), values.data());
+    CHECK(std::equal(values.begin(), values.end(), expected));
+    ++compared;
+  }
+  CHECK(compared == 6);
+}
+
 TEST_CASE("weight kernels agree with the specification") {
   Random random;
   for (const hearth_kernels* const* table = AvailableKernels(); *table != nullptr; ++table) {
@@ -98,7 +92,7 @@ TEST_CASE("weight kernels agree with the specification") {
     for (const uint32_t type : kTypes) {
       CAPTURE(BlockTypeName(type));
       const BlockShape shape = BlockShapeOf(type);
-      for (int64_t n = 0; n <= 2 * kLargestTile + 1; ++n) {
+      for (int64_t n = 0; n <= std::max<int64_t>(2 * kLargestTile + 1, 2 * shape.values); ++n) {
         if (n % shape.values != 0) continue;
         for (const int64_t shift : {0, 2, 4}) {
           if (shift % (shape.bytes == 4 ? 4 : 2) != 0) continue;
@@ -107,7 +101,7 @@ TEST_CASE("weight kernels agree with the specification") {
           const int64_t rows = 3, row_bytes = n / shape.values * shape.bytes;
           std::vector<uint8_t> bytes(static_cast<size_t>(shift + rows * row_bytes + 64), 0xff);
           for (int64_t r = 0; r < rows; ++r) {
-            const std::vector<uint8_t> row = RandomRow(random, type, n);
+            const std::vector<uint8_t> row = RandomRows(random, type, 1, n);
             if (n > 0) std::memcpy(&bytes[static_cast<size_t>(shift + r * row_bytes)], row.data(), row.size());
           }
           const uint8_t* w = bytes.data() + shift;

@@ -2,9 +2,9 @@
 // against the scalar ones, over sizes, token counts and misalignments.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <random>
 #include <string>
 #include <vector>
 
@@ -12,23 +12,18 @@
 #include "addon/kernels/dispatch.h"
 #include "addon/ops/matmul.h"
 #include "addon/ops/panels.h"
+#include "test/native/random_blocks.h"
 
 namespace hearth {
 namespace {
 
 constexpr int64_t kRows = HEARTH_PANEL_ROWS;
-const uint32_t kTypes[] = {HEARTH_Q4_0, HEARTH_Q8_0};
+const uint32_t kTypes[] = {HEARTH_Q4_0, HEARTH_Q8_0};  // with rows and columns
+const uint32_t kPanelTypes[] = {HEARTH_Q4_0, HEARTH_Q8_0, HEARTH_Q4_1, HEARTH_Q5_0,
+                                HEARTH_Q5_1, HEARTH_Q4_K, HEARTH_Q5_K, HEARTH_Q6_K};
 
-struct Random {
-  std::mt19937 engine{7};
-  float Float() { return std::normal_distribution<float>()(engine); }
-  // A small positive or negative float16, now and then zero or subnormal.
-  uint16_t Half() {
-    const uint16_t sign = engine() & 0x8000;
-    if (engine() % 16 == 0) return static_cast<uint16_t>(sign | engine() % 0x400);
-    return static_cast<uint16_t>(sign | (0x2800 + engine() % 0x0800));
-  }
-};
+using test::Random;
+using test::RandomRows;
 
 struct TestRows {
   std::vector<int8_t> q;
@@ -52,18 +47,6 @@ struct TestRows {
   }
   float Value(int64_t t, int64_t i) const { return rows.d[t * rows.ldd + i / 32] * rows.q[t * rows.ldq + i]; }
 };
-
-// A [rows, n] matrix as a file holds it.
-std::vector<uint8_t> RandomMatrix(Random& random, uint32_t type, int64_t rows, int64_t n) {
-  const BlockShape shape = BlockShapeOf(type);
-  std::vector<uint8_t> bytes(static_cast<size_t>(rows * n / shape.values * shape.bytes) + 1);
-  for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(random.engine());
-  for (size_t at = 0; at + 1 < bytes.size(); at += static_cast<size_t>(shape.bytes)) {
-    const uint16_t half = random.Half();
-    std::memcpy(&bytes[at], &half, 2);
-  }
-  return bytes;
-}
 
 Weight AsWeight(const std::vector<uint8_t>& bytes, uint32_t type, int64_t rows, int64_t n) {
   const BlockShape shape = BlockShapeOf(type);
@@ -134,9 +117,10 @@ TEST_CASE("activations in 8 bits: a block too small for its own scale becomes ze
 
 TEST_CASE("a panel holds the rows it was made of") {
   Random random;
-  for (const uint32_t type : kTypes) {
-    for (const int64_t n : {32, 96}) {
-      const std::vector<uint8_t> bytes = RandomMatrix(random, type, 2 * kRows, n);
+  for (const uint32_t type : kPanelTypes) {
+    CAPTURE(BlockTypeName(type));
+    for (const int64_t n : {BlockShapeOf(type).values, 3 * BlockShapeOf(type).values}) {
+      const std::vector<uint8_t> bytes = RandomRows(random, type, 2 * kRows, n);
       const Weight w = AsWeight(bytes, type, 2 * kRows, n);
       std::vector<uint8_t> packed(static_cast<size_t>(2 * PanelBytes(type, n)));
       PackPanels(w, 0, 2, packed.data());
@@ -158,11 +142,15 @@ TEST_CASE("panels times tokens: the specification against plain sums, every tabl
   Random random;
   for (const hearth_kernels* const* table = AvailableKernels(); *table != nullptr; ++table) {
     CAPTURE((*table)->isa);
-    for (const uint32_t type : kTypes) {
+    for (const uint32_t type : kPanelTypes) {
       CAPTURE(BlockTypeName(type));
-      REQUIRE(HasPanels(**table, type, kRows, 32));
-      for (const int64_t n : {32, 64, 160, 512}) {
-        const std::vector<uint8_t> bytes = RandomMatrix(random, type, kRows, n);
+      const int64_t block = BlockShapeOf(type).values;
+      if (!HasPanels(**table, type, kRows, block)) {
+        CHECK(std::find(std::begin(kTypes), std::end(kTypes), type) == std::end(kTypes));
+        continue;
+      }
+      for (const int64_t n : {block, 2 * block, 5 * block, std::max<int64_t>(512, 3 * block)}) {
+        const std::vector<uint8_t> bytes = RandomRows(random, type, kRows, n);
         const Weight w = AsWeight(bytes, type, kRows, n);
         std::vector<uint8_t> packed(static_cast<size_t>(PanelBytes(type, n)) + 1);
         Weight panels = w;
@@ -172,7 +160,7 @@ TEST_CASE("panels times tokens: the specification against plain sums, every tabl
         std::vector<float> row(static_cast<size_t>(n));
         for (int64_t tokens = 0; tokens <= 18; ++tokens) {
           const TestRows x(random, tokens, n);
-          for (const int64_t cols : {n, n / 64 * 32}) {
+          for (const int64_t cols : {n, n / block / 2 * block}) {
             CAPTURE(n);
             CAPTURE(tokens);
             CAPTURE(cols);
@@ -210,7 +198,7 @@ TEST_CASE("sums of a block are exact, to the last of what codes and values can a
       for (int round = 0; round < 64; ++round) {
         CAPTURE(round);
         // Codes of one or both ends; values of one or both ends, often with the codes' own signs.
-        std::vector<uint8_t> bytes = RandomMatrix(random, type, kRows, 32);
+        std::vector<uint8_t> bytes = RandomRows(random, type, kRows, 32);
         const auto end = [&](int kind) { return kind == 0 || (kind == 2 && random.engine() % 2 == 0); };
         for (int64_t r = 0; r < kRows; ++r) {
           uint8_t* block = &bytes[static_cast<size_t>(r * shape.bytes)];
@@ -273,7 +261,7 @@ TEST_CASE("a token's products do not depend on the tokens around it") {
   for (const hearth_kernels* const* table = AvailableKernels(); *table != nullptr; ++table) {
     CAPTURE((*table)->isa);
     for (const uint32_t type : kTypes) {
-      const std::vector<uint8_t> bytes = RandomMatrix(random, type, kRows, kCols);
+      const std::vector<uint8_t> bytes = RandomRows(random, type, kRows, kCols);
       Weight panels = AsWeight(bytes, type, kRows, kCols);
       std::vector<uint8_t> packed(static_cast<size_t>(PanelBytes(type, kCols)));
       PackPanels(panels, 0, 1, packed.data());
@@ -302,7 +290,7 @@ TEST_CASE("several products at once: every thread puts its panels where they bel
   Random random;
   for (const hearth_kernels* const* table = AvailableKernels(); *table != nullptr; ++table) {
     CAPTURE((*table)->isa);
-    const std::vector<uint8_t> bytes = RandomMatrix(random, HEARTH_Q4_0, kPanels * kRows, kCols);
+    const std::vector<uint8_t> bytes = RandomRows(random, HEARTH_Q4_0, kPanels * kRows, kCols);
     const Weight w = AsWeight(bytes, HEARTH_Q4_0, kPanels * kRows, kCols);
     std::vector<uint8_t> packed(static_cast<size_t>(kPanels * PanelBytes(HEARTH_Q4_0, kCols)));
     PackPanels(w, 0, kPanels, packed.data());
@@ -343,34 +331,53 @@ TEST_CASE("several products at once: every thread puts its panels where they bel
   }
 }
 
-TEST_CASE("the head's screen reads half of a Q8_0 code and takes 7.5 for the rest") {
+// A row whose codes have these lower bits instead of their own: the lower four of Q8_0's, the lower two of Q6_K's.
+std::vector<float> RowWithLowBits(const Weight& w, int64_t r, int low) {
+  std::vector<uint8_t> bytes(w.row(r), w.row(r) + w.row_bytes);
+  const BlockShape shape = BlockShapeOf(w.type);
+  for (size_t at = 0; at < bytes.size(); at += static_cast<size_t>(shape.bytes)) {
+    uint8_t* block = &bytes[at];
+    if (w.type == HEARTH_Q8_0) {
+      for (int i = 0; i < 32; ++i) block[2 + i] = static_cast<uint8_t>((block[2 + i] & 0xf0) | low);
+    } else {
+      for (int i = 0; i < 128; ++i) block[i] = static_cast<uint8_t>((block[i] & 0xcc) | low * 0x11);
+    }
+  }
+  std::vector<float> values(static_cast<size_t>(w.cols));
+  DequantizeOf(hearth_kernels_scalar, w.type)(bytes.data(), w.cols, values.data());
+  return values;
+}
+
+TEST_CASE("the head's screen reads the upper four bits of a code and takes the middle of the others for the rest") {
   Random random;
   for (const hearth_kernels* const* table = AvailableKernels(); *table != nullptr; ++table) {
     CAPTURE((*table)->isa);
-    for (const int64_t n : {32, 96, 512}) {
-      const std::vector<uint8_t> bytes = RandomMatrix(random, HEARTH_Q8_0, kRows, n);
-      const Weight w = AsWeight(bytes, HEARTH_Q8_0, kRows, n);
-      std::vector<uint8_t> packed(static_cast<size_t>(PanelBytes(HEARTH_Q8_0, n)));
-      PackPanels(w, 0, 1, packed.data());
-      for (const int64_t tokens : {1, 2, 3, 5, 8, 9}) {
-        const TestRows x(random, tokens, n);
-        std::vector<float> y(static_cast<size_t>(tokens * kRows));
-        (*table)->screen_q8_0_q8(packed.data(), n / 32, n / 32, &x.rows, tokens, y.data(), kRows);
-        for (int64_t r = 0; r < kRows; ++r) {
-          for (int64_t t = 0; t < tokens; ++t) {
-            double sum = 0, magnitude = 0;
-            const uint8_t* block = w.row(r);
-            for (int64_t b = 0; b < n / 32; ++b, block += 34) {
-              float scale;
-              hearth_kernels_scalar.dequantize_f16(block, 1, &scale);
-              for (int i = 0; i < 32; ++i) {
-                const int code = static_cast<int8_t>(block[2 + i]) + 128;
-                const double product = scale * (code / 16 * 16 + 7.5 - 128) * x.Value(t, b * 32 + i);
+    for (const uint32_t type : {HEARTH_Q8_0, HEARTH_Q6_K}) {
+      const hearth_panel_fn screen = type == HEARTH_Q8_0 ? (*table)->screen_q8_0_q8 : (*table)->screen_q6_k_q8;
+      if (screen == nullptr) continue;
+      const int64_t block = BlockShapeOf(type).values;
+      for (const int64_t n : {block, 3 * block, int64_t{512}}) {
+        const std::vector<uint8_t> bytes = RandomRows(random, type, kRows, n);
+        const Weight w = AsWeight(bytes, type, kRows, n);
+        std::vector<uint8_t> packed(static_cast<size_t>(PanelBytes(type, n)));
+        PackPanels(w, 0, 1, packed.data());
+        for (const int64_t tokens : {1, 2, 3, 5, 8, 9}) {
+          const TestRows x(random, tokens, n);
+          std::vector<float> y(static_cast<size_t>(tokens * kRows));
+          screen(packed.data(), n / 32, n / 32, &x.rows, tokens, y.data(), kRows);
+          for (int64_t r = 0; r < kRows; ++r) {
+            const int middle = type == HEARTH_Q8_0 ? 7 : 1;  // and a half
+            const std::vector<float> below = RowWithLowBits(w, r, middle), above = RowWithLowBits(w, r, middle + 1);
+            for (int64_t t = 0; t < tokens; ++t) {
+              double sum = 0, magnitude = 0;
+              for (int64_t i = 0; i < n; ++i) {
+                const size_t at = static_cast<size_t>(i);
+                const double product = (static_cast<double>(below[at]) + above[at]) / 2 * x.Value(t, i);
                 sum += product;
                 magnitude += std::fabs(product);
               }
+              CHECK(std::fabs(y[static_cast<size_t>(t * kRows + r)] - sum) <= magnitude * 1e-6 + 1e-6);
             }
-            CHECK(std::fabs(y[static_cast<size_t>(t * kRows + r)] - sum) <= magnitude * 1e-6 + 1e-6);
           }
         }
       }
@@ -388,7 +395,7 @@ TEST_CASE("one row and a list of tokens") {
       for (const int64_t n : {0, 32, 64, 96, 160, 512}) {
         const int64_t tokens = 11;
         const TestRows x(random, tokens, n);
-        const std::vector<uint8_t> bytes = RandomMatrix(random, type, 2, n);
+        const std::vector<uint8_t> bytes = RandomRows(random, type, 2, n);
         for (const int64_t shift : {0, 2}) {  // rows of the file lie at even addresses
           std::vector<uint8_t> moved(static_cast<size_t>(shift));
           moved.insert(moved.end(), bytes.begin(), bytes.end());

@@ -236,4 +236,17 @@ TEST_CASE("sampling with a seed repeats; the seed is what decides") {
   CHECK(run(1) != run(2));
 }
 
+TEST_CASE("a model over the memory limit is refused with what it needs; just under it, it loads") {
+  const uint64_t needed = OpenEngine("e2b-narrow")->info().memory_bytes;
+  EngineOptions options;
+  options.model_path = "test/fixtures/models/e2b-narrow.gguf";
+  options.memory_limit = needed;
+  CHECK(Engine::Open(options).ok());
+  options.memory_limit = needed - 1;
+  const Status status = Engine::Open(options).status();
+  CHECK(status.code() == Code::MODEL_TOO_LARGE);
+  CHECK(status.message().find("the model needs") != std::string::npos);
+  CHECK(status.message().find("contextLength") != std::string::npos);
+}
+
 }  // namespace hearth

@@ -23,6 +23,7 @@ Config Released(int layers, int64_t ffn_width) {
   c.layers = layers;
   c.hidden = 2048;
   c.ffn_width.assign(static_cast<size_t>(layers), ffn_width);
+  c.ffn_block.assign(static_cast<size_t>(layers), 32);
   c.heads = 8;
   c.kv_heads = 2;
   c.head_dim = 256;
@@ -35,6 +36,20 @@ Config Released(int layers, int64_t ffn_width) {
 double Millions(uint64_t macs) { return static_cast<double>(macs) / 1e6; }
 
 }  // namespace
+
+TEST_CASE("a name whose widths would cut a block of the down projection is none of the model's") {
+  Config c = Released(30, 8192);
+  c.ffn_block[29] = 256;
+  CHECK(NamedSlices(c) == std::vector<std::string>{"full", "half", "full-tail"});
+  c.ffn_width[29] = 8192 + 256;
+  CHECK(NamedSlices(c) == std::vector<std::string>{"full"});
+  const Status half = Slice::Named(c, "half").status();
+  CHECK(half.code() == Code::SLICE_INVALID);
+  CHECK(
+      half.message() ==
+      "layer 29: width 4224; multiples of 256 (the values in a block of its down projection) up to the file's 8448 are "
+      "allowed");
+}
 
 TEST_CASE("tails: the layers that share a cache as the smallest published slice has them") {
   const Config e4b = Released(35, 16384);

@@ -236,6 +236,19 @@ TEST_CASE("slices that cannot be: an error that says what can") {
   CHECK(Slice::Custom(config, std::vector<int64_t>(35, 512), {}).status().code() == Code::SLICE_INVALID);
   CHECK(Slice::Custom(config, std::vector<int64_t>(35, 128), {19}).status().code() == Code::SLICE_INVALID);
   CHECK(Slice::Custom(config, std::vector<int64_t>(35, 128), {35}).status().code() == Code::SLICE_INVALID);
+  // Blocks of 256 values, as K-quants have them, cannot be cut.
+  Config blocks = config;
+  blocks.ffn_width.assign(35, 512);
+  blocks.ffn_block[3] = 256;
+  std::vector<int64_t> widths(35, 128);
+  widths[3] = 256;
+  CHECK(Slice::Custom(blocks, widths, {}).ok());
+  widths[3] = 384;
+  const Status cut = Slice::Custom(blocks, widths, {}).status();
+  CHECK(cut.code() == Code::SLICE_INVALID);
+  CHECK(cut.message() ==
+        "layer 3: width 384; multiples of 256 (the values in a block of its down projection) up to the file's 512 are "
+        "allowed");
 }
 
 }  // namespace hearth
