@@ -4,10 +4,14 @@
 
 #include "addon/kernels/kernels.h"
 
-// After the declarations it implements.
+// Each builds on those before it.
 #include "addon/kernels/arm_neon_f32.inc"
 
-#include "addon/kernels/simple_kv.inc"
+#include "addon/kernels/arm_neon_q8.inc"
+
+#include "addon/kernels/arm_neon_dotprod_q8.inc"
+
+#include "addon/kernels/arm_neon_kv.inc"
 
 // One kernel a line, in the order of kernels.h.
 // clang-format off
@@ -16,14 +20,14 @@ extern "C" const struct hearth_kernels hearth_kernels_arm_neon_dotprod = {
 #define HEARTH_WEIGHT_KERNELS(type) gemv_##type, dequantize_##type,
 #include "addon/kernels/kernel_list.inc"
 #undef HEARTH_WEIGHT_KERNELS
-#define HEARTH_QUANTISED_KERNELS(type) 0, 0, 0,
+#define HEARTH_QUANTISED_KERNELS(type) panel_##type##_q8, row_##type##_q8, column_##type,
 #define HEARTH_PANEL_KERNELS(type) 0,
 #include "addon/kernels/quantised_list.inc"
 #undef HEARTH_QUANTISED_KERNELS
 #undef HEARTH_PANEL_KERNELS
+    screen_q8_0_q8,
     0,
-    0,
-    0,
+    quantize_q8,
 #define HEARTH_KV_KERNELS(type) mix_##type, store_##type,
 #include "addon/kernels/kv_list.inc"
 #undef HEARTH_KV_KERNELS

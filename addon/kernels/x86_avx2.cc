@@ -222,7 +222,10 @@ static void scale_f32(const float* x, float scale, const float* weight, float* y
   for (; i < n; ++i) y[i] = weight == 0 ? x[i] * scale : x[i] * scale * weight[i];
 }
 
-#include "addon/kernels/simple_kv.inc"
+// Each builds on those before it.
+#include "addon/kernels/x86_avx2_q8.inc"
+
+#include "addon/kernels/x86_avx2_kv.inc"
 
 // One kernel a line, in the order of kernels.h.
 // clang-format off
@@ -231,14 +234,14 @@ extern "C" const struct hearth_kernels hearth_kernels_x86_avx2 = {
 #define HEARTH_WEIGHT_KERNELS(type) gemv_##type, dequantize_##type,
 #include "addon/kernels/kernel_list.inc"
 #undef HEARTH_WEIGHT_KERNELS
-#define HEARTH_QUANTISED_KERNELS(type) 0, 0, 0,
+#define HEARTH_QUANTISED_KERNELS(type) panel_##type##_q8, row_##type##_q8, column_##type,
 #define HEARTH_PANEL_KERNELS(type) 0,
 #include "addon/kernels/quantised_list.inc"
 #undef HEARTH_QUANTISED_KERNELS
 #undef HEARTH_PANEL_KERNELS
+    screen_q8_0_q8,
     0,
-    0,
-    0,
+    quantize_q8,
 #define HEARTH_KV_KERNELS(type) mix_##type, store_##type,
 #include "addon/kernels/kv_list.inc"
 #undef HEARTH_KV_KERNELS
