@@ -30,8 +30,13 @@ export interface DecodeBytes {
   readonly share: number | undefined;
 }
 
+/** What engines say of themselves: version, kernels, settings in force. */
+export type Facts = Readonly<Record<string, string>>;
+
 export interface ModelResult {
   readonly model: string;
+  readonly hearth: Facts;
+  readonly peer: Facts | undefined;
   readonly file: { readonly path: string; readonly bytes: number };
   readonly figures: readonly Figure[];
   readonly decodeBytes: DecodeBytes;
@@ -39,6 +44,8 @@ export interface ModelResult {
   readonly sameChoice: { readonly equal: number; readonly of: number } | undefined;
   /** The peer's settings that were tried for this model, the one in force first. */
   readonly peerTrials: readonly PeerTrial[];
+  /** Of figures that could not be measured. */
+  readonly failures: readonly string[];
 }
 
 export interface PeerTrial {
@@ -64,6 +71,7 @@ export interface ParityFigure {
 
 export interface AnswersFigure {
   readonly what: string;
+  readonly against: string;
   readonly equal: number;
   readonly of: number;
 }
@@ -103,9 +111,6 @@ export interface TextResult {
   readonly commit: string;
   readonly machine: Machine;
   readonly options: Readonly<Record<string, unknown>>;
-  /** What the engines said of themselves; undefined where none was measured. */
-  readonly hearth: Readonly<Record<string, string>> | undefined;
-  readonly peer: Readonly<Record<string, string>> | undefined;
   readonly models: readonly ModelResult[];
   readonly parity: Parity | undefined;
   readonly targets: readonly TargetResult[];
