@@ -112,7 +112,7 @@ function trialTable(trials: readonly PeerTrial[]): string[] {
 }
 
 function modelPart(model: ModelResult): string[] {
-  const { dense, sparse, hearth, share } = model.decodeBytes;
+  const { dense, sparse, screened, hearth, share } = model.decodeBytes;
   const gb = (bytes: number): string => `${shown(bytes / 1e9)} GB`;
   const used = share === undefined ? '' : `; it uses ${shown(share)} of the read bandwidth at decode`;
   const { sameChoice } = model;
@@ -123,7 +123,7 @@ function modelPart(model: ModelResult): string[] {
     ...(model.peer === undefined ? [] : [`- llama.cpp: ${settings(model.peer)}`]),
     '',
     ...figureTables(model.figures),
-    `Weights a decoded token reads: ${gb(dense)} dense, ${gb(sparse)} with sparse FFNs; hearth reads the ${hearth} ones${used}.`,
+    `Weights a decoded token reads: ${gb(dense)} dense, ${gb(sparse)} with sparse FFNs, ${gb(screened)} with a screened head, too; hearth here: ${hearth}${used}.`,
     ...(sameChoice === undefined
       ? []
       : [`Given the same ids, both engines chose the same token ${sameChoice.equal} times of ${sameChoice.of}.`]),

@@ -21,11 +21,15 @@ export interface Figure {
 }
 
 export interface DecodeBytes {
-  /** Bytes of weights a token reads when every matrix is read whole, and with the share of neurons the gates leave. */
+  /**
+   * Bytes of weights a token reads when every matrix is read whole, with the share of neurons the gates leave, and with
+   * half of the head as well.
+   */
   readonly dense: number;
   readonly sparse: number;
-  /** Which of the two hearth reads. */
-  readonly hearth: 'dense' | 'sparse';
+  readonly screened: number;
+  /** Which of the three hearth reads. */
+  readonly hearth: 'dense' | 'sparse' | 'screened';
   /** Of those bytes at the median decode rate with an empty context, in the measured read bandwidth. */
   readonly share: number | undefined;
 }

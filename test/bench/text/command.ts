@@ -6,7 +6,7 @@ import { Command } from 'commander';
 import { EngineChild } from '../engine/child';
 import type { EngineName, LoadOptions } from '../engine/engine';
 import { installPeer } from '../engine/install-peer';
-import { decodeBytes, denseReads, hearthReads, sparseReads } from '../model/decode-bytes';
+import { decodeBytes, hearthReading, type Reading, readings } from '../model/decode-bytes';
 import { type RandomModel, randomModel } from '../model/random-model';
 import { type ModelName, modelConfig } from '../model/shapes';
 import { describeCommit, describeMachine, isIdle } from '../report/machine';
@@ -145,13 +145,12 @@ function readThrough(path: string): void {
 }
 
 function bytesOf({ config, layout }: RandomModel, found: readonly Figure[]): DecodeBytes {
-  const dense = decodeBytes(config.text, layout, denseReads);
-  const sparse = decodeBytes(config.text, layout, sparseReads);
+  const read = (reading: Reading): number => decodeBytes(config.text, layout, readings[reading]);
   const medianOf = (id: string): number | undefined =>
     found.find((figure) => figure.id === id)?.sides[0]?.summary.median;
   const rate = medianOf('decode-0');
   const gigabytes = medianOf('bandwidth');
-  const read = hearthReads === 'dense' ? dense : sparse;
-  const share = rate === undefined || gigabytes === undefined ? undefined : (read * rate) / (gigabytes * 1e9);
-  return { dense, sparse, hearth: hearthReads, share };
+  const share =
+    rate === undefined || gigabytes === undefined ? undefined : (read(hearthReading) * rate) / (gigabytes * 1e9);
+  return { dense: read('dense'), sparse: read('sparse'), screened: read('screened'), hearth: hearthReading, share };
 }

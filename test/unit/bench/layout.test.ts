@@ -2,7 +2,7 @@
 import { blockFormats } from '../../../daemon/models/convert/block-formats';
 import { Structure } from '../../../daemon/models/convert/structure';
 import { claimText } from '../../../daemon/models/convert/text-structure';
-import { decodeBytes, denseReads, sparseReads } from '../../bench/model/decode-bytes';
+import { decodeBytes, readings } from '../../bench/model/decode-bytes';
 import { textLayout } from '../../bench/model/layout';
 import { recipeOf } from '../../bench/model/random-model';
 import { modelConfig, modelNames } from '../../bench/model/shapes';
@@ -65,12 +65,16 @@ test('bytes a decoded token reads: no table but the head, no K and V that are sh
   const layout = textLayout(text);
   const bytesOf = (pattern: RegExp): number =>
     layout.reduce((sum, { info }) => sum + (pattern.test(info.name) ? info.bytes : 0), 0);
-  const dense = decodeBytes(text, layout, denseReads);
+  const dense = decodeBytes(text, layout, readings.dense);
   const rows = (2048 / 32) * 34 + (7680 / 32) * 18;
   expect(dense).toBe(
     bytesOf(/./) - bytesOf(/^per_layer_token_embd/) - bytesOf(/^blk\.2\d\.attn_(k|v|k_norm)\./) + rows,
   );
   expect(dense / 1e9).toBeCloseTo(1.63, 2);
-  const sparse = decodeBytes(text, layout, sparseReads);
+  const sparse = decodeBytes(text, layout, readings.sparse);
   expect(dense - sparse).toBeCloseTo(0.95 * bytesOf(/^blk\.\d\.ffn_(up|down)\./), -1);
+  // A head of 34 bytes a block, of which 18 are looked at.
+  const screened = decodeBytes(text, layout, readings.screened);
+  expect(sparse - screened).toBeCloseTo((16 / 34) * bytesOf(/^token_embd/), -1);
+  expect(screened / 1e9).toBeCloseTo(1.19, 2);
 });
