@@ -80,7 +80,7 @@ struct ModelInfo {
   uint64_t multimodal_bytes = 0;  // the encoders' file
   uint64_t kv_bytes = 0;          // keys and values of a session whose context is full
   uint64_t memory_bytes = 0;      // all of it, with one session and the buffers
-  std::string prompts;        // JSON, as the model file has it; may be empty
+  std::string prompts;            // JSON, as the model file has it; may be empty
   SpecialTokens special;
 };
 
