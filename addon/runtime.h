@@ -3,8 +3,9 @@
 //   Engine::Open ── tokenise / encode pictures and sound ──> ids and soft tokens
 //   Session: Append(ids, soft tokens) ─> Advance (a chunk at a time) ─> Sample ─> Advance(1) ─> Sample ...
 //
-// Sample puts the token it chose at the end of the timeline itself, so decoding is Advance(1) and Sample in turn, and
-// whoever wants to stop simply stops. Everything that can be wrong with an input comes back as a Status.
+// Sample puts the token it chose at the end of the timeline itself, so decoding is Advance(1) and Sample in turn, or
+// Decode, which does both for several tokens at once; and whoever wants to stop simply stops. Everything that can be
+// wrong with an input comes back as a Status.
 //
 // Threads: an Engine may be shared; what computes (Advance, Encode...) takes turns inside. A Session belongs to one
 // caller at a time.
@@ -79,7 +80,7 @@ struct ModelInfo {
   uint64_t multimodal_bytes = 0;  // the encoders' file
   uint64_t kv_bytes = 0;          // keys and values of a session whose context is full
   uint64_t memory_bytes = 0;      // all of it, with one session and the buffers
-  std::string prompts;        // JSON, as the model file has it; may be empty
+  std::string prompts;            // JSON, as the model file has it; may be empty
   SpecialTokens special;
 };
 
@@ -99,6 +100,19 @@ struct Sampled {
   int32_t token = -1;
   bool end = false;  // an end-of-turn or end-of-stream token: nothing was appended
   std::string text;  // what can be shown now: whole UTF-8 characters only
+};
+
+struct DraftOptions {
+  int max_tokens = 8;  // drafted at a time, 0 to Session::kMaxDraft; 0: none
+  // What computing one token more costs, in steps of one token; 0: as measured. Decides how sure a draft has to be.
+  double row_cost = 0;
+};
+
+// What one call of Session::Decode gave: at least one token, the last maybe an end.
+struct Decoded {
+  std::vector<Sampled> sampled;
+  int64_t drafted = 0;   // tokens computed on the chance that they would be sampled
+  int64_t accepted = 0;  // of these, those that were
 };
 
 class Engine {
@@ -150,6 +164,12 @@ class Session {
 
   // Chooses the next token from the logits and appends it. A seed's random sequence begins anew after Rewind.
   StatusOr<Sampled> Sample(const SamplingOptions& options);
+  // Exactly what Advance and Sample in turn would give, 1 to `max_tokens` tokens of it, and it leaves the session as
+  // they do. Without pending tokens it is Sample. Otherwise it computes them, drafts what may follow (from the
+  // timeline, earlier replies and the grammar) and computes that in the same go; see session_decode.cc. An error that
+  // comes after some tokens is left for the next call. OPTION_INVALID, and what Advance and Sample return.
+  static constexpr int kMaxDraft = 8;
+  StatusOr<Decoded> Decode(const SamplingOptions& sampling, int64_t max_tokens, const DraftOptions& draft = {});
   // Text held back because it ends inside a UTF-8 character, made printable. Ends the reply's text.
   std::string FlushText();
 

@@ -45,6 +45,7 @@ Status Session::Append(std::span<const int32_t> ids, std::span<const SoftTokens*
     return Error(Code::CONTEXT_FULL, "%zu tokens after %zu do not fit a context of %lld", ids.size(), impl_->ids.size(),
                  static_cast<long long>(engine.info.context_length));
   }
+  impl_->drafter.EndReply();
   int64_t placeholders = 0, rows = 0;
   for (const int32_t id : ids) {
     if (engine.KindOf(id) == Engine::Impl::IdKind::kInvalid) {
@@ -74,7 +75,7 @@ Status Session::Append(std::span<const int32_t> ids, std::span<const SoftTokens*
   return Status();
 }
 
-Status Session::Impl::Compute(int64_t count) {
+Status Session::Impl::Compute(int64_t count, int64_t wanted) {
   const int64_t hidden = config().hidden;
   int32_t ple_ids[TextDecoder::kMaxChunk];
   for (int64_t i = 0; i < count; ++i) {
@@ -87,13 +88,15 @@ Status Session::Impl::Compute(int64_t count) {
     }
     ple_ids[i] = id < config().text_vocab ? id : 0;
   }
-  const bool last = position + count == static_cast<int64_t>(ids.size());
+  has_logits = false;
+  HEARTH_RETURN_IF_ERROR(scores.Reserve(static_cast<size_t>(wanted * config().vocab)));
   HEARTH_RETURN_IF_ERROR(engine->decoder->Forward(
-      engine->exec, slice, {ConstMatF(embedding.data(), count, hidden), ple_ids, position, last}, kv, engine->workspace,
-      MatF(scores.data(), 1, config().vocab), &head_row));
+      engine->exec, slice, {ConstMatF(embedding.data(), count, hidden), ple_ids, position, wanted}, kv,
+      engine->workspace, MatF(scores.data(), wanted, config().vocab), &head_rows));
   position += count;
-  has_logits = last;
-  estimated = last && engine->decoder->head().screens();
+  score_row = 0;
+  has_logits = wanted > 0;
+  estimated = has_logits && engine->decoder->head().screens();
   soft_index.erase(soft_index.begin(), soft_index.begin() + count);
   if (soft_index.empty()) soft_rows.clear();
   return Status();
@@ -103,7 +106,7 @@ StatusOr<int64_t> Session::Advance(int64_t max_tokens) {
   while (pending() > 0 && max_tokens > 0) {
     const int64_t count = std::min({pending(), max_tokens, TextDecoder::kMaxChunk});
     const std::lock_guard<std::mutex> turn(impl_->engine->compute);
-    HEARTH_RETURN_IF_ERROR(impl_->Compute(count));
+    HEARTH_RETURN_IF_ERROR(impl_->Compute(count, count == pending()));
     max_tokens -= count;
   }
   return pending();
@@ -112,40 +115,48 @@ StatusOr<int64_t> Session::Advance(int64_t max_tokens) {
 Status Session::Impl::Settle() {
   if (!estimated) return Status();
   const std::lock_guard<std::mutex> turn(engine->compute);
-  HEARTH_RETURN_IF_ERROR(engine->decoder->head().Exact(engine->exec, head_row, 0, scores.data()));
+  HEARTH_RETURN_IF_ERROR(engine->decoder->head().Exact(engine->exec, head_rows, score_row, current_scores()));
   estimated = false;
   return Status();
 }
 
 StatusOr<int32_t> Session::Impl::Choose(const SamplingOptions& options) {
   const uint64_t* allowed = grammar_state ? grammar_state->Allowed() : nullptr;
-  // Ids of soft tokens are never sampled, nor rows of the embedding that have no piece (and no bit in a grammar's
-  // mask).
-  const int64_t ids = std::min(config().text_vocab, engine->tokenizer->size());
   const int64_t needed = Sampler::Needed(options);
   if (estimated && needed > 0 && needed <= kMostScreened) {
     candidates.clear();
-    engine->decoder->head().Largest(engine->kernels, head_row, 0, scores.data(), ids, allowed, needed, &candidates);
+    engine->decoder->head().Largest(engine->kernels, head_rows, score_row, current_scores(), sampled_ids(), allowed,
+                                    needed, &candidates);
     return sampler.SampleFrom(candidates, options);
   }
   HEARTH_RETURN_IF_ERROR(Settle());
-  return sampler.Sample(std::span<const float>(scores.data(), static_cast<size_t>(ids)), options, allowed);
+  return sampler.Sample(std::span<const float>(current_scores(), static_cast<size_t>(sampled_ids())), options, allowed);
 }
 
 StatusOr<Sampled> Session::Sample(const SamplingOptions& options) {
   if (!impl_->has_logits || pending() > 0)
     return Error(Code::PROMPT_INVALID, "there is no computed token to go on from");
-  HEARTH_ASSIGN_OR_RETURN(const int32_t token, impl_->Choose(options));
-  const SpecialTokens& special = impl_->engine->info.special;
+  return impl_->Sample(options);
+}
+
+StatusOr<Sampled> Session::Impl::Sample(const SamplingOptions& options) {
+  HEARTH_ASSIGN_OR_RETURN(const int32_t token, Choose(options));
+  const SpecialTokens& special = engine->info.special;
   Sampled sampled;
   sampled.token = token;
   if (token == special.eos || token == special.end_of_turn) {
     sampled.end = true;
     return sampled;
   }
-  if (impl_->grammar_state) HEARTH_RETURN_IF_ERROR(impl_->grammar_state->Accept(token));
-  HEARTH_RETURN_IF_ERROR(Append(std::span<const int32_t>(&token, 1), {}));
-  sampled.text = impl_->text.Feed(token);
+  if (static_cast<int64_t>(ids.size()) >= engine->info.context_length) {
+    return Error(Code::CONTEXT_FULL, "the context of %lld tokens is full",
+                 static_cast<long long>(engine->info.context_length));
+  }
+  if (grammar_state) HEARTH_RETURN_IF_ERROR(grammar_state->Accept(token));
+  drafter.Remember(ids, token);
+  ids.push_back(token);
+  soft_index.push_back(-1);
+  sampled.text = text.Feed(token);
   return sampled;
 }
 
@@ -164,7 +175,7 @@ Status Session::SetGrammar(std::shared_ptr<const Grammar> grammar) {
 
 std::span<const float> Session::logits() const {
   if (!impl_->has_logits || !impl_->Settle().ok()) return {};
-  return std::span<const float>(impl_->scores.data(), impl_->scores.size());
+  return std::span<const float>(impl_->current_scores(), static_cast<size_t>(impl_->config().vocab));
 }
 
 int64_t Session::position() const { return impl_->position; }
@@ -184,6 +195,7 @@ Status Session::Rewind(int64_t position) {
   if (position == 0) impl_->kv.Clear();
   impl_->sampler.Restart();
   impl_->text.Reset();
+  impl_->drafter.EndReply();
   impl_->ids.resize(static_cast<size_t>(position));
   impl_->soft_index.resize(static_cast<size_t>(std::max<int64_t>(0, position - impl_->position)));
   if (impl_->soft_index.empty()) impl_->soft_rows.clear();

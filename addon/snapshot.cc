@@ -42,7 +42,8 @@ std::vector<uint8_t> Session::Snapshot() const {
   const size_t positions = static_cast<size_t>(impl_->position);
   const size_t kv_bytes = impl_->kv.SavedBytes(impl_->position);
   std::vector<uint8_t> bytes;
-  bytes.reserve(sizeof(Header) + positions * 4 + config.kv_layers * 8 + kv_bytes + impl_->scores.size() * 4 + 16);
+  bytes.reserve(sizeof(Header) + positions * 4 + config.kv_layers * 8 + kv_bytes +
+                static_cast<size_t>(config.vocab) * 4 + 16);
   Writer out(bytes);
   const Header header{kMagic, kVersion, impl_->engine->fingerprint, positions, impl_->has_logits, {}};
   out.Put(&header, sizeof header);
@@ -51,7 +52,7 @@ std::vector<uint8_t> Session::Snapshot() const {
   out.PadTo8();
   bytes.resize(bytes.size() + kv_bytes);
   impl_->kv.Save(impl_->position, bytes.data() + bytes.size() - kv_bytes);
-  if (impl_->has_logits) out.Put(logits().data(), impl_->scores.size() * sizeof(float));
+  if (impl_->has_logits) out.Put(logits().data(), static_cast<size_t>(config.vocab) * sizeof(float));
   return bytes;
 }
 
@@ -77,7 +78,7 @@ Status Session::Restore(std::span<const uint8_t> snapshot) {
   const size_t ids_at = sizeof header + widths_bytes;
   const size_t kv_at = (ids_at + positions * sizeof(int32_t) + 7) / 8 * 8;
   const size_t logits_at = kv_at + kv_bytes;
-  const size_t end = logits_at + (header.has_logits ? impl_->scores.size() * sizeof(float) : 0);
+  const size_t end = logits_at + (header.has_logits ? static_cast<size_t>(config.vocab) * sizeof(float) : 0);
   if (snapshot.size() != end) {
     return Error(Code::SNAPSHOT_INVALID, "a snapshot of %zu positions has %zu bytes, not %zu", positions, end,
                  snapshot.size());
@@ -94,13 +95,15 @@ Status Session::Restore(std::span<const uint8_t> snapshot) {
   }
   HEARTH_RETURN_IF_ERROR(impl_->kv.Load(static_cast<int64_t>(positions), snapshot.data() + kv_at));
   if (header.has_logits)
-    std::memcpy(impl_->scores.data(), snapshot.data() + logits_at, impl_->scores.size() * sizeof(float));
+    std::memcpy(impl_->scores.data(), snapshot.data() + logits_at, static_cast<size_t>(config.vocab) * sizeof(float));
   impl_->ids = std::move(ids);
   impl_->position = static_cast<int64_t>(positions);
   impl_->has_logits = header.has_logits != 0;
   impl_->estimated = false;
+  impl_->score_row = 0;
   impl_->soft_index.clear();
   impl_->soft_rows.clear();
+  impl_->drafter.EndReply();
   return Status();
 }
 

@@ -67,7 +67,12 @@ export interface StreamEvent {
   readonly image_size?: number;
   /** Why slice and picture size are what they are. */
   readonly governor?: { readonly reasons: readonly string[]; readonly why: string };
-  readonly tokens?: { readonly prompt: number; readonly completion: number };
+  readonly tokens?: {
+    readonly prompt: number;
+    readonly completion: number;
+    readonly drafted?: number;
+    readonly accepted?: number;
+  };
   readonly truncated?: boolean;
   readonly plugin?: string;
   /** kind `call`: the function and its arguments, or null for the agreed "no call". */

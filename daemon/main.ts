@@ -281,6 +281,7 @@ function createEngine({ model }: Config, files = locateModel({ model })): Runner
     memoryLimit: model.memoryLimit ?? undefined,
     defaultSlice: model.slice ?? undefined,
     defaultImageSize: model.imageSize ?? undefined,
+    defaultSpeculation: model.speculation,
     stallTimeoutMs: model.stallTimeoutSeconds * 1000,
   });
 }

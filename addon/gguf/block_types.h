@@ -45,8 +45,8 @@ struct hearth_block_q4_1 {
   uint8_t codes[16];
 };
 
-// 32 values: a float16 scale d, the fifth bits of all codes (bit i % 8 of byte i / 8 is value i's), then their lower four
-// as in Q4_0. value = d * (c - 16).
+// 32 values: a float16 scale d, the fifth bits of all codes (bit i % 8 of byte i / 8 is value i's), then their lower
+// four as in Q4_0. value = d * (c - 16).
 struct hearth_block_q5_0 {
   uint16_t d;
   uint8_t high[4];
@@ -62,9 +62,9 @@ struct hearth_block_q5_1 {
 
 // 256 values in 8 groups of 32. Group g has a 6-bit scale s and a 6-bit offset o: value = d * s * c - dmin * o, with
 // float16 d and dmin. The 16 numbers of 6 bits take 12 bytes: of the first four groups, s fills the lower bits of bytes
-// 0..3 and o those of bytes 4..7; of group 4 + i, byte 8 + i holds the lower 4 bits of s (low nibble) and of o (high), and
-// the two upper bits of bytes i and 4 + i hold their upper two. Codes: byte 32k + i holds value i of group 2k (low nibble)
-// and of group 2k + 1 (high).
+// 0..3 and o those of bytes 4..7; of group 4 + i, byte 8 + i holds the lower 4 bits of s (low nibble) and of o (high),
+// and the two upper bits of bytes i and 4 + i hold their upper two. Codes: byte 32k + i holds value i of group 2k (low
+// nibble) and of group 2k + 1 (high).
 struct hearth_block_q4_k {
   uint16_t d, dmin;
   uint8_t scales[12];
@@ -79,9 +79,9 @@ struct hearth_block_q5_k {
   uint8_t codes[128];
 };
 
-// 256 values in 16 groups of 16 with a signed scale s each: value = d * s * (c - 32), d float16, c of 6 bits. Each half of
-// 128 values has 64 bytes of lower bits and 32 of upper ones: value i of the half (i = 32k + j) has its lower four in byte
-// i % 64 (low nibble while i < 64, else high), its upper two in bits 2k and 2k + 1 of byte j.
+// 256 values in 16 groups of 16 with a signed scale s each: value = d * s * (c - 32), d float16, c of 6 bits. Each half
+// of 128 values has 64 bytes of lower bits and 32 of upper ones: value i of the half (i = 32k + j) has its lower four
+// in byte i % 64 (low nibble while i < 64, else high), its upper two in bits 2k and 2k + 1 of byte j.
 struct hearth_block_q6_k {
   uint8_t low[128];
   uint8_t high[64];

@@ -50,11 +50,13 @@ struct hearth_q8_rows {
  *   Q4_1, Q5_1         [stored][2][16] float16 d, m: d * code + m
  *   Q4_K, Q5_K         for every 8 blocks: float16 d[16] and dmin[16], bytes s[8][16] and o[8][16] (block, row):
  *                      d * s * code - dmin * o
- *   Q6_K               for every 8 blocks: float16 d[16], signed bytes s[16][16] (half a block, row): d * s * (code - 32) */
+ *   Q6_K               for every 8 blocks: float16 d[16], signed bytes s[16][16] (half a block, row):
+ *                      d * s * (code - 32)
+ */
 enum { HEARTH_PANEL_ROWS = 16, HEARTH_PANEL_COLUMNS = 32 };
 
-/* y[t * ldy + r] = dot(row r, x_t) over the first `blocks` blocks (of K types a multiple of 8), for the 16 rows of a panel
- * and `tokens` tokens. */
+/* y[t * ldy + r] = dot(row r, x_t) over the first `blocks` blocks (of K types a multiple of 8), for the 16 rows of a
+ * panel and `tokens` tokens. */
 typedef void (*hearth_panel_fn)(const uint8_t* panel, int64_t stored, int64_t blocks, const struct hearth_q8_rows* x,
                                 int64_t tokens, float* y, int64_t ldy);
 /* y[i] = dot(w, x_t) with t = tokens[i], for `count` tokens; w is one row as it lies in the file. */

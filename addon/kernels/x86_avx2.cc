@@ -255,6 +255,8 @@ static void scale_f32(const float* x, float scale, const float* weight, float* y
 // Each builds on those before it.
 #include "addon/kernels/x86_avx2_q8.inc"
 
+#include "addon/kernels/x86_avx2_k_q8.inc"
+
 #include "addon/kernels/x86_avx2_kv.inc"
 
 // One kernel a line, in the order of kernels.h.
@@ -265,12 +267,12 @@ extern "C" const struct hearth_kernels hearth_kernels_x86_avx2 = {
 #include "addon/kernels/kernel_list.inc"
 #undef HEARTH_WEIGHT_KERNELS
 #define HEARTH_QUANTISED_KERNELS(type) panel_##type##_q8, row_##type##_q8, column_##type,
-#define HEARTH_PANEL_KERNELS(type) 0,
+#define HEARTH_PANEL_KERNELS(type) panel_##type##_q8,
 #include "addon/kernels/quantised_list.inc"
 #undef HEARTH_QUANTISED_KERNELS
 #undef HEARTH_PANEL_KERNELS
     screen_q8_0_q8,
-    0,
+    screen_q6_k_q8,
     quantize_q8,
 #define HEARTH_KV_KERNELS(type) mix_##type, store_##type,
 #include "addon/kernels/kv_list.inc"

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 
 #include "addon/gguf/block_types.h"
@@ -12,7 +13,23 @@
 namespace hearth {
 namespace {
 
-constexpr float kLowHalfDeviation = 4.61f;  // of 0 .. 15, all alike
+// The screen of a head's type, and the standard deviation of the lower bits that it leaves out, all alike; null for a
+// type without.
+struct Screen {
+  hearth_panel_fn estimate = nullptr;
+  float low_deviation = 0;
+};
+
+Screen ScreenOf(const hearth_kernels& kernels, uint32_t type) {
+  switch (type) {
+    case HEARTH_Q8_0:
+      return {kernels.screen_q8_0_q8, 4.61f};  // of 0 .. 15
+    case HEARTH_Q6_K:
+      return {kernels.screen_q6_k_q8, 1.12f};  // of 0 .. 3
+  }
+  return {};
+}
+
 constexpr int64_t kPanel = HEARTH_PANEL_ROWS;
 
 // |x| of a row in 8 bits.
@@ -55,21 +72,44 @@ hearth_q8_rows FromRow(const hearth_q8_rows& x, int64_t row) {
   return {x.q + row * x.ldq, x.d + row * x.ldd, x.offset + row * x.ldd, x.ldq, x.ldd};
 }
 
+// largest[16] = the largest step from a code to the next, in size, of each row of panel p (scales: kernels/kernels.h).
+void LargestSteps(const hearth_kernels& kernels, const Weight& w, int64_t p, std::vector<float>& scratch,
+                  float* largest) {
+  const int64_t blocks = w.cols / 32;
+  const uint8_t* scales = w.panels + p * w.panel_bytes + blocks * 256;
+  std::fill(largest, largest + kPanel, 0.0f);
+  if (w.type == HEARTH_Q8_0) {
+    scratch.resize(static_cast<size_t>(blocks * kPanel));
+    kernels.dequantize_f16(scales, blocks * kPanel, scratch.data());
+    for (int64_t i = 0; i < blocks * kPanel; ++i)
+      largest[i % kPanel] = std::max(largest[i % kPanel], std::fabs(scratch[static_cast<size_t>(i)]));
+    return;
+  }
+  for (int64_t b = 0; b < blocks; b += 8, scales += 288) {
+    float d[kPanel];
+    int widest[kPanel] = {};
+    kernels.dequantize_f16(scales, kPanel, d);
+    for (int64_t i = 0; i < 16 * kPanel; ++i)
+      widest[i % kPanel] = std::max(widest[i % kPanel], std::abs(static_cast<int8_t>(scales[32 + i])));
+    for (int64_t r = 0; r < kPanel; ++r)
+      largest[r] = std::max(largest[r], std::fabs(d[r]) * static_cast<float>(widest[r]));
+  }
+}
+
 }  // namespace
 
 Status Head::Prepare(const hearth_kernels& kernels, const Weight& w) {
   w_ = w;
-  if (w.panels == nullptr || w.type != HEARTH_Q8_0 || kernels.screen_q8_0_q8 == nullptr) return Status();
+  const Screen screen = ScreenOf(kernels, w.type);
+  if (w.panels == nullptr || screen.estimate == nullptr) return Status();
   HEARTH_RETURN_IF_ERROR(deviation_.Reset(static_cast<size_t>(w.rows)));
-  const int64_t blocks = w.cols / 32;
-  std::vector<float> scales(static_cast<size_t>(blocks * kPanel));
+  std::vector<float> scratch;
   for (int64_t p = 0; p < w.rows / kPanel; ++p) {
-    kernels.dequantize_f16(w.panels + p * w.panel_bytes + blocks * 256, blocks * kPanel, scales.data());
+    float* largest = &deviation_[p * kPanel];
+    LargestSteps(kernels, w, p, scratch, largest);
     for (int64_t r = 0; r < kPanel; ++r) {
-      float largest = 0;
-      for (int64_t b = 0; b < blocks; ++b) largest = std::max(largest, std::fabs(scales[b * kPanel + r]));
-      deviation_[p * kPanel + r] = kLowHalfDeviation * largest;
-      largest_deviation_ = std::max(largest_deviation_, deviation_[p * kPanel + r]);
+      largest[r] *= screen.low_deviation;
+      largest_deviation_ = std::max(largest_deviation_, largest[r]);
     }
   }
   return Status();
@@ -78,10 +118,11 @@ Status Head::Prepare(const hearth_kernels& kernels, const Weight& w) {
 Status Head::Score(Exec& exec, const Activations& rows, int64_t tokens, MatF scores) const {
   if (screens()) {
     const hearth_q8_rows x = rows.q8();
+    const hearth_panel_fn estimate = ScreenOf(exec.kernels(), w_.type).estimate;
     exec.pool().For(w_.rows / kPanel, 1, [&](int64_t begin, int64_t end, int) {
       for (int64_t p = begin; p < end; ++p) {
-        exec.kernels().screen_q8_0_q8(w_.panels + p * w_.panel_bytes, w_.cols / 32, w_.cols / 32, &x, tokens,
-                                      scores.data + p * kPanel, scores.stride);
+        estimate(w_.panels + p * w_.panel_bytes, w_.cols / 32, w_.cols / 32, &x, tokens, scores.data + p * kPanel,
+                 scores.stride);
       }
     });
     return Status();

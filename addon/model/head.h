@@ -1,11 +1,12 @@
 // The tied head: one logit for every row of the embedding. A third of the bytes of a decoded token lie here, so a Q8_0
-// head is first screened: the upper halves of its codes give estimates, and only rows that may be among the largest are
-// multiplied out.
+// or Q6_K head is first screened: the upper four bits of its codes give estimates, and only rows that may be among the
+// largest are multiplied out.
 //
-// What an estimate leaves out is sum of d * (low - 7.5) * x over a row. The lower halves of a code are as good as
-// random (they are what rounding left), so that sum has a standard deviation of at most 4.61 * max d * |x|. A row is a
-// candidate unless its estimate lies kDeviations of the difference below that of the k-th largest: the chance that a
-// row of the true top k is missed is below 1e-9 a token, and a test asserts that none is over 10,000 positions.
+// What an estimate leaves out is sum of step * (low - middle) * x over a row, a step being what a code counts. The
+// lower bits of a code are as good as random (they are what rounding left), so that sum has a standard deviation of at
+// most 4.61 (Q8_0: 0 to 15) or 1.12 (Q6_K: 0 to 3) times the row's largest step * |x|. A row is a candidate unless its
+// estimate lies kDeviations of the difference below that of the k-th largest: the chance that a row of the true top k
+// is missed is below 1e-9 a token, and a test asserts that none is over 10,000 positions.
 #ifndef HEARTH_MODEL_HEAD_H_
 #define HEARTH_MODEL_HEAD_H_
 

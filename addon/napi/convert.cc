@@ -104,6 +104,16 @@ Napi::Object ToObject(Napi::Env env, const Sampled& sampled) {
   return object;
 }
 
+Napi::Object ToObject(Napi::Env env, const Decoded& decoded) {
+  Napi::Array sampled = Napi::Array::New(env, decoded.sampled.size());
+  for (uint32_t i = 0; i < decoded.sampled.size(); ++i) sampled.Set(i, ToObject(env, decoded.sampled[i]));
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("sampled", sampled);
+  object.Set("drafted", static_cast<double>(decoded.drafted));
+  object.Set("accepted", static_cast<double>(decoded.accepted));
+  return object;
+}
+
 Napi::Object ToObject(Napi::Env env, const SoftTokens& tokens) {
   Napi::Float32Array rows = Napi::Float32Array::New(env, tokens.rows.size());
   std::memcpy(rows.Data(), tokens.rows.data(), tokens.rows.size() * sizeof(float));
@@ -128,6 +138,13 @@ SamplingOptions SamplingFrom(const Napi::Object& object) {
   options.top_p = static_cast<float>(NumberFrom(object, "topP", 1));
   options.min_p = static_cast<float>(NumberFrom(object, "minP", 0));
   options.seed = static_cast<uint64_t>(NumberFrom(object, "seed", 0));
+  return options;
+}
+
+DraftOptions DraftFrom(const Napi::Object& object) {
+  DraftOptions options;
+  options.max_tokens = static_cast<int>(NumberFrom(object, "maxTokens", options.max_tokens));
+  options.row_cost = NumberFrom(object, "rowCost", options.row_cost);
   return options;
 }
 

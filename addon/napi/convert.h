@@ -30,11 +30,14 @@ Napi::Value Throw(Napi::Env env, const Status& status);
 
 Napi::Object ToObject(Napi::Env env, const ModelInfo& info);
 Napi::Object ToObject(Napi::Env env, const Sampled& sampled);
+// { sampled: Sampled[], drafted, accepted }
+Napi::Object ToObject(Napi::Env env, const Decoded& decoded);
 // { count, rows: Float32Array }
 Napi::Object ToObject(Napi::Env env, const SoftTokens& tokens);
 
 SoftTokens SoftTokensFrom(const Napi::Object& object);
 SamplingOptions SamplingFrom(const Napi::Object& object);
+DraftOptions DraftFrom(const Napi::Object& object);
 SliceOptions SliceFrom(const Napi::Object& object);
 EngineOptions EngineOptionsFrom(const Napi::Object& object);
 

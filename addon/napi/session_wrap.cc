@@ -22,6 +22,7 @@ Napi::Function SessionWrap::Define(Napi::Env env) {
                          InstanceMethod<&SessionWrap::Append>("append"),
                          InstanceMethod<&SessionWrap::Advance>("advance"),
                          InstanceMethod<&SessionWrap::Sample>("sample"),
+                         InstanceMethod<&SessionWrap::Decode>("decode"),
                          InstanceMethod<&SessionWrap::FlushText>("flushText"),
                          InstanceMethod<&SessionWrap::Logits>("logits"),
                          InstanceMethod<&SessionWrap::Position>("position"),
@@ -77,6 +78,16 @@ Napi::Value SessionWrap::Advance(const Napi::CallbackInfo& info) {
 Napi::Value SessionWrap::Sample(const Napi::CallbackInfo& info) {
   const StatusOr<Sampled> sampled = session_->Sample(SamplingFrom(info[0].As<Napi::Object>()));
   return sampled.ok() ? Napi::Value(ToObject(info.Env(), sampled.value())) : Throw(info.Env(), sampled.status());
+}
+
+Napi::Value SessionWrap::Decode(const Napi::CallbackInfo& info) {
+  const SamplingOptions sampling = SamplingFrom(info[0].As<Napi::Object>());
+  const int64_t max_tokens = info[1].As<Napi::Number>().Int64Value();
+  const DraftOptions draft = DraftFrom(info[2].As<Napi::Object>());
+  return AsyncCall<Decoded>::Run(
+      info.Env(),
+      [session = session_, sampling, max_tokens, draft] { return session->Decode(sampling, max_tokens, draft); },
+      [](Napi::Env env, Decoded& decoded) -> Napi::Value { return ToObject(env, decoded); });
 }
 
 Napi::Value SessionWrap::FlushText(const Napi::CallbackInfo& info) {

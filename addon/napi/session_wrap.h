@@ -24,6 +24,7 @@ class SessionWrap : public Napi::ObjectWrap<SessionWrap> {
   Napi::Value Append(const Napi::CallbackInfo& info);      // (ids: Int32Array, soft: SoftTokens[]): void
   Napi::Value Advance(const Napi::CallbackInfo& info);     // (maxTokens): Promise<number>, tokens still pending
   Napi::Value Sample(const Napi::CallbackInfo& info);      // (sampling): Sampled
+  Napi::Value Decode(const Napi::CallbackInfo& info);      // (sampling, maxTokens, draft): Promise<Decoded>
   Napi::Value FlushText(const Napi::CallbackInfo& info);   // (): string
   Napi::Value Logits(const Napi::CallbackInfo& info);      // (): Float32Array
   Napi::Value Position(const Napi::CallbackInfo& info);    // (): number

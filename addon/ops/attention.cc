@@ -16,7 +16,7 @@ namespace {
 constexpr int64_t kTile = 64;
 // Tokens that share the float32 copy of a tile.
 constexpr int64_t kTokens = 8;
-// Positions one task sees when a single token attends, so that more threads than key heads have work.
+// Positions one task sees when few tokens attend, so that more threads than key heads have work.
 constexpr int64_t kSplit = 256;
 
 hearth_mix_fn MixOf(const hearth_kernels& kernels, uint32_t type) {
@@ -55,59 +55,100 @@ int64_t Contiguous(const KvRows& kv, int64_t begin, int64_t end) {
   return std::min(end - begin, kv.capacity - begin % kv.capacity);
 }
 
-// One token: a task is one key head and kSplit positions, its partial results are merged in order of position.
-// A partial of a query head is its weighted values [d], then the maximum and the sum.
-Status AttendOne(Exec& exec, const AttentionShape& shape, const float* q, int64_t position, const KvRows& kv,
-                 float* out) {
-  const hearth_kernels& kernels = exec.kernels();
-  const int64_t d = shape.head_dim, group = shape.heads / shape.kv_heads, stride = d + 16;
-  const int64_t first = FirstSeen(shape, position) / kSplit;  // splits lie at multiples of kSplit
-  const int64_t splits = position / kSplit + 1 - first;
-  HEARTH_RETURN_IF_ERROR(exec.ReserveScratch(kSplit));
-  // The partials of every task, in the first thread's memory.
-  HEARTH_RETURN_IF_ERROR(exec.ReserveScratch(static_cast<size_t>(splits * shape.heads * stride), Exec::kOuter));
-  float* partials = exec.scratch(0, Exec::kOuter);
-  const hearth_gemv_fn dot = GemvOf(kernels, kv.type);
-  const hearth_mix_fn mix = MixOf(kernels, kv.type);
-  exec.pool().For(splits * shape.kv_heads, 1, [&](int64_t begin, int64_t end, int thread) {
-    float* scores = exec.scratch(thread);
-    for (int64_t task = begin; task < end; ++task) {
-      const int64_t head = task / splits, split = task % splits;
-      const int64_t from = std::max((first + split) * kSplit, FirstSeen(shape, position));
-      const int64_t to = std::min((first + split + 1) * kSplit, position + 1);
-      for (int64_t i = 0; i < group; ++i) {
-        float* partial = partials + ((head * group + i) * splits + split) * stride;
-        std::fill(partial, partial + d, 0.0f);
-        Running running;
-        for (int64_t p = from; p < to;) {
-          const int64_t count = Contiguous(kv, p, to);
-          const int64_t at = p % kv.capacity * kv.row_bytes + head * kv.head_bytes;
-          dot(kv.keys + at, kv.row_bytes, d, q + (head * group + i) * d, count, scores);
-          const float scale = running.Add(scores, count);
-          if (p > from) kernels.scale_f32(partial, scale, nullptr, partial, d);
-          mix(kv.values + at, kv.row_bytes, count, d, scores, partial);
-          p += count;
-        }
-        partial[d] = running.max;
-        partial[d + 1] = running.sum;
+// A few tokens: a task is one key head and kSplit positions, which every token meets while they are in the cache; a
+// token's partial results are merged in order of position. What a token gets does not depend on the others.
+class FewTokens {
+ public:
+  FewTokens(Exec& exec, const AttentionShape& shape, ConstMatF q, int64_t first, const KvRows& kv, MatF out)
+      : exec_(exec),
+        shape_(shape),
+        kv_(kv),
+        q_(q),
+        out_(out),
+        first_(first),
+        d_(shape.head_dim),
+        group_(shape.heads / shape.kv_heads),
+        first_split_(FirstSeen(shape, first) / kSplit),
+        splits_((first + q.rows - 1) / kSplit + 1 - first_split_) {}
+
+  Status Run() {
+    HEARTH_RETURN_IF_ERROR(exec_.ReserveScratch(kSplit));
+    // The partials of every task, in the first thread's memory.
+    HEARTH_RETURN_IF_ERROR(
+        exec_.ReserveScratch(static_cast<size_t>(q_.rows * shape_.heads * splits_ * stride()), Exec::kOuter));
+    partials_ = exec_.scratch(0, Exec::kOuter);
+    exec_.pool().For(splits_ * shape_.kv_heads, 1, [&](int64_t begin, int64_t end, int thread) {
+      for (int64_t task = begin; task < end; ++task) {
+        for (int64_t t = 0; t < q_.rows; ++t) Attend(t, task / splits_, task % splits_, exec_.scratch(thread));
       }
+    });
+    for (int64_t t = 0; t < q_.rows; ++t) {
+      for (int64_t head = 0; head < shape_.heads; ++head) Merge(t, head);
     }
-  });
-  for (int64_t head = 0; head < shape.heads; ++head) {
-    const float* partial = partials + head * splits * stride;
-    float max = partial[d];
-    for (int64_t s = 1; s < splits; ++s) max = std::max(max, partial[s * stride + d]);
-    float sum = 0;
-    std::fill(out + head * d, out + (head + 1) * d, 0.0f);
-    for (int64_t s = 0; s < splits; ++s) {
-      const float weight = std::exp(partial[s * stride + d] - max);
-      sum += weight * partial[s * stride + d + 1];
-      kernels.axpy_f32(weight, partial + s * stride, out + head * d, d);
-    }
-    kernels.scale_f32(out + head * d, 1.0f / sum, nullptr, out + head * d, d);
+    return Status();
   }
-  return Status();
-}
+
+ private:
+  // A partial of a query head is its weighted values [d], then the maximum and the sum.
+  int64_t stride() const { return d_ + 16; }
+  float* partial(int64_t t, int64_t head, int64_t split) const {
+    return partials_ + ((t * shape_.heads + head) * splits_ + split) * stride();
+  }
+  // The positions of a split, which lies at a multiple of kSplit, that a token sees; none where begin >= end.
+  int64_t Begin(int64_t t, int64_t split) const {
+    return std::max((first_split_ + split) * kSplit, FirstSeen(shape_, first_ + t));
+  }
+  int64_t End(int64_t t, int64_t split) const { return std::min((first_split_ + split + 1) * kSplit, first_ + t + 1); }
+
+  void Attend(int64_t t, int64_t kv_head, int64_t split, float* scores) const {
+    const hearth_kernels& kernels = exec_.kernels();
+    const hearth_gemv_fn dot = GemvOf(kernels, kv_.type);
+    const hearth_mix_fn mix = MixOf(kernels, kv_.type);
+    const int64_t from = Begin(t, split), to = End(t, split);
+    for (int64_t head = kv_head * group_; head < (kv_head + 1) * group_ && from < to; ++head) {
+      float* sums = partial(t, head, split);
+      std::fill(sums, sums + d_, 0.0f);
+      Running running;
+      for (int64_t p = from; p < to;) {
+        const int64_t count = Contiguous(kv_, p, to);
+        const int64_t at = p % kv_.capacity * kv_.row_bytes + kv_head * kv_.head_bytes;
+        dot(kv_.keys + at, kv_.row_bytes, d_, q_.row(t) + head * d_, count, scores);
+        const float scale = running.Add(scores, count);
+        if (p > from) kernels.scale_f32(sums, scale, nullptr, sums, d_);
+        mix(kv_.values + at, kv_.row_bytes, count, d_, scores, sums);
+        p += count;
+      }
+      sums[d_] = running.max;
+      sums[d_ + 1] = running.sum;
+    }
+  }
+
+  void Merge(int64_t t, int64_t head) const {
+    const hearth_kernels& kernels = exec_.kernels();
+    const auto seen = [&](int64_t split) { return Begin(t, split) < End(t, split); };
+    float max = -std::numeric_limits<float>::infinity(), sum = 0;
+    for (int64_t s = 0; s < splits_; ++s) {
+      if (seen(s)) max = std::max(max, partial(t, head, s)[d_]);
+    }
+    float* out = out_.row(t) + head * d_;
+    std::fill(out, out + d_, 0.0f);
+    for (int64_t s = 0; s < splits_; ++s) {
+      if (!seen(s)) continue;
+      const float weight = std::exp(partial(t, head, s)[d_] - max);
+      sum += weight * partial(t, head, s)[d_ + 1];
+      kernels.axpy_f32(weight, partial(t, head, s), out, d_);
+    }
+    kernels.scale_f32(out, 1.0f / sum, nullptr, out, d_);
+  }
+
+  Exec& exec_;
+  const AttentionShape& shape_;
+  const KvRows& kv_;
+  const ConstMatF q_;
+  const MatF out_;
+  const int64_t first_, d_, group_, first_split_, splits_;
+  float* partials_ = nullptr;
+};
 
 // Several tokens: a task is one key head and kTokens tokens, whose query heads meet a tile of keys and values together.
 class BlockTask {
@@ -202,7 +243,7 @@ hearth_store_fn StoreOf(const hearth_kernels& kernels, uint32_t type) {
 }
 
 Status Attention(Exec& exec, const AttentionShape& shape, ConstMatF q, int64_t first, const KvRows& kv, MatF out) {
-  if (q.rows == 1) return AttendOne(exec, shape, q.data, first, kv, out.data);
+  if (q.rows <= kAlikeTokens) return FewTokens(exec, shape, q, first, kv, out).Run();
   HEARTH_RETURN_IF_ERROR(exec.ReserveScratch(BlockTask::ScratchFloats(shape)));
   const int64_t blocks = (q.rows + kTokens - 1) / kTokens;
   exec.pool().For(blocks * shape.kv_heads, 1, [&](int64_t begin, int64_t end, int thread) {

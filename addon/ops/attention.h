@@ -32,7 +32,8 @@ bool IsKvType(uint32_t type);
 hearth_store_fn StoreOf(const hearth_kernels& kernels, uint32_t type);
 
 // q: [tokens, heads * head_dim], token t at position first + t, whose keys and values are cached. out like q. Scores
-// are not scaled (Gemma 3n's query norm does it). The order of every sum depends on positions alone, not on threads.
+// are not scaled (Gemma 3n's query norm does it). The order of every sum depends on positions alone, not on threads,
+// and up to kAlikeTokens tokens get the bits each would get alone (ops/exec.h).
 Status Attention(Exec& exec, const AttentionShape& shape, ConstMatF q, int64_t first, const KvRows& kv, MatF out);
 
 }  // namespace hearth

@@ -12,6 +12,10 @@
 
 namespace hearth {
 
+// Up to so many tokens computed together each get, bit for bit, what they would get alone: what a model drafts and then
+// checks in one go (Session::Decode) is what it would have written a token at a time. MatMul and Attention see to it.
+constexpr int64_t kAlikeTokens = 9;
+
 // One for each caller that computes at the same time; operations borrow its scratch for the time of a call.
 class Exec {
  public:

@@ -81,13 +81,17 @@ Status ReserveRows(Exec& exec, const Weight& w) {
 
 namespace {
 
-// Row-major: one token straight from the stored type; for more, a tile of rows becomes float32 once and then meets
-// every token.
+// Row-major: a few tokens straight from the stored type, a tile of rows, which stays in the cache, by each of them; for
+// more, the tile becomes float32 once and then meets every token.
 void MultiplyStored(Exec& exec, int thread, const Weight& w, int64_t begin, int64_t end, int64_t cols, ConstMatF x,
                     float* y, int64_t ldy) {
   const hearth_kernels& kernels = exec.kernels();
-  if (x.rows == 1) {
-    GemvOf(kernels, w.type)(w.row(begin), w.row_bytes, cols, x.data, end - begin, y);
+  if (x.rows <= kAlikeTokens) {
+    const hearth_gemv_fn gemv = GemvOf(kernels, w.type);
+    for (int64_t r = begin; r < end; r += kTileRows, y += kTileRows) {
+      for (int64_t t = 0; t < x.rows; ++t)
+        gemv(w.row(r), w.row_bytes, cols, x.row(t), std::min(kTileRows, end - r), y + t * ldy);
+    }
     return;
   }
   const hearth_dequantize_fn dequantize = DequantizeOf(kernels, w.type);

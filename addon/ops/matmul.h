@@ -25,7 +25,7 @@ hearth_dequantize_fn DequantizeOf(const hearth_kernels& kernels, uint32_t type);
 void DequantizeRow(const hearth_kernels& kernels, const Weight& w, int64_t r, float* out);
 
 // y[t, r] = dot(w_r, x_t) for a row-major matrix: x is [tokens, w.cols], y is [tokens, w.rows]. Every y is computed by
-// one thread in one order, whatever the number of threads or tokens around it.
+// one thread in one order, whatever the number of threads; the order is that of one token alone up to kAlikeTokens.
 Status MatMul(Exec& exec, const Weight& w, ConstMatF x, MatF y);
 
 // x times `w`, in panels or row-major, over the first `cols` columns of its rows (0: all of them; a MatFormer slice of

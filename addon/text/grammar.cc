@@ -101,12 +101,14 @@ void GrammarState::Allow(const std::vector<TokenTrie::Entry>& entries, StateId f
 
 Status GrammarState::Accept(int32_t token) {
   const std::string_view bytes = grammar_->trie().Bytes(token);
-  StateId state = bytes.empty() ? GrammarAutomaton::kDead : current_;
-  for (const char byte : bytes) {
-    if (state != GrammarAutomaton::kDead) state = automaton_.Step(state, static_cast<unsigned char>(byte));
-  }
+  StateId state = bytes.empty() ? GrammarAutomaton::kDead : automaton_.Run(current_, bytes);
   if (state == GrammarAutomaton::kDead) {
     return Error(Code::GRAMMAR_DEAD_END, "token %d does not continue the reply under its schema", token);
+  }
+  state = current_;
+  for (const char byte : bytes) {
+    if (automaton_.SpaceIsOptional(state)) spaces_ = byte == ' ';
+    state = automaton_.Step(state, static_cast<unsigned char>(byte));
   }
   current_ = state;
   return Status();

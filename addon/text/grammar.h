@@ -62,6 +62,7 @@ class GrammarState {
   bool complete() const { return automaton_.complete(current_); }
 
  private:
+  friend class GrammarPreview;
   using StateId = GrammarAutomaton::StateId;
   using Mask = std::vector<uint64_t>;
 
@@ -72,6 +73,7 @@ class GrammarState {
   std::shared_ptr<const Grammar> grammar_;
   GrammarAutomaton automaton_;
   StateId current_;
+  bool spaces_ = true;  // where JSON may have a space or not, there was one last time
   // By the state they were computed for: of the short tokens, and of all and the ends.
   std::unordered_map<StateId, Mask> short_masks_, masks_;
 };

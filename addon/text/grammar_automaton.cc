@@ -136,6 +136,35 @@ GrammarAutomaton::StateId GrammarAutomaton::Step(StateId from, unsigned char byt
   return to;
 }
 
+GrammarAutomaton::StateId GrammarAutomaton::Run(StateId state, std::string_view bytes) {
+  for (const char byte : bytes) {
+    if (state == kDead) break;
+    state = Step(state, static_cast<unsigned char>(byte));
+  }
+  return state;
+}
+
+ByteSet GrammarAutomaton::Next(StateId id) const {
+  ByteSet next;
+  for (const CellId cell_id : state(id).cells) {
+    const Cell& top = cell(cell_id);
+    const GrammarNode& node = nodes_.node(top.node);
+    if (node.kind == Kind::kBytes) {
+      next |= node.bytes;
+    } else {
+      next.set(static_cast<unsigned char>(node.literal[static_cast<size_t>(top.count)]));
+    }
+  }
+  return next;
+}
+
+bool GrammarAutomaton::SpaceIsOptional(StateId id) {
+  ByteSet next = Next(id);
+  if (!next[' ']) return false;
+  const StateId after = Step(id, ' ');
+  return after != kDead && Next(after) == next.reset(' ');
+}
+
 // Every round of a repeat takes a byte at least: a bound that is more than `bytes` rounds away cannot be met.
 GrammarAutomaton::CellId GrammarAutomaton::ResemblingCell(CellId id, int32_t bytes) {
   if (id == kDone) return kDone;

@@ -10,6 +10,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -30,6 +31,12 @@ class GrammarAutomaton {
   // Where every text begins.
   StateId Start();
   StateId Step(StateId state, unsigned char byte);
+  // Steps over all of `bytes`; from kDead there is no way on.
+  StateId Run(StateId state, std::string_view bytes);
+  // The bytes that may come next.
+  ByteSet Next(StateId state) const;
+  // A space may come next, and what follows it may as well come without it.
+  bool SpaceIsOptional(StateId state);
   // The text may end here.
   bool complete(StateId state) const { return states_[static_cast<size_t>(state)].complete; }
 

@@ -1,8 +1,8 @@
 // Runs a prompt through a model without Node, for profilers and debuggers:
 //
-//   run MODEL.gguf PROMPT [--slice NAME] [--isa NAME] [--threads N] [--tokens N]
+//   run MODEL.gguf PROMPT [--slice NAME] [--isa NAME] [--threads N] [--tokens N] [--schema JSON] [--draft N]
 //
-// Prints the greedy reply, and on stderr what it took.
+// Prints the greedy reply, and on stderr what it took. --draft: most tokens drafted at a time, 0 to 8.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -27,7 +27,9 @@ int Fail(const hearth::Status& status) {
 
 int main(int argc, char** argv) {
   if (argc < 3 || argc % 2 == 0) {
-    std::fprintf(stderr, "usage: %s MODEL.gguf PROMPT [--slice NAME] [--isa NAME] [--threads N] [--tokens N]\n",
+    std::fprintf(stderr,
+                 "usage: %s MODEL.gguf PROMPT [--slice NAME] [--isa NAME] [--threads N] [--tokens N] [--schema JSON]"
+                 " [--draft N]\n",
                  argv[0]);
     return EXIT_FAILURE;
   }
@@ -35,6 +37,8 @@ int main(int argc, char** argv) {
   hearth::SliceOptions slice;
   slice.name = "full";
   int64_t limit = 128;
+  std::string schema;
+  hearth::DraftOptions draft;
   options.model_path = argv[1];
   for (int i = 3; i + 1 < argc; i += 2) {
     const std::string flag = argv[i];
@@ -42,6 +46,8 @@ int main(int argc, char** argv) {
     if (flag == "--isa") options.isa = argv[i + 1];
     if (flag == "--threads") options.threads = std::atoi(argv[i + 1]);
     if (flag == "--tokens") limit = std::atoll(argv[i + 1]);
+    if (flag == "--schema") schema = argv[i + 1];
+    if (flag == "--draft") draft.max_tokens = std::atoi(argv[i + 1]);
   }
 
   const auto opened = hearth::Engine::Open(options);
@@ -64,25 +70,38 @@ int main(int argc, char** argv) {
   if (!created.ok()) return Fail(created.status());
   hearth::Session& session = **created;
   if (const hearth::Status status = session.SetSlice(slice); !status.ok()) return Fail(status);
+  if (!schema.empty()) {
+    const auto grammar = engine.CompileGrammar(schema);
+    if (!grammar.ok()) return Fail(grammar.status());
+    if (const hearth::Status status = session.SetGrammar(grammar.value()); !status.ok()) return Fail(status);
+  }
   if (const hearth::Status status = session.Append(ids, {}); !status.ok()) return Fail(status);
   const auto prefill = Clock::now();
   if (const auto left = session.Advance(static_cast<int64_t>(ids.size())); !left.ok()) return Fail(left.status());
   const double prefill_seconds = SecondsSince(prefill);
   const auto decode = Clock::now();
-  int64_t tokens = 0;
-  for (; tokens < limit; ++tokens) {
-    const auto sampled = session.Sample({});
-    if (!sampled.ok()) return Fail(sampled.status());
-    if (sampled.value().end) break;
-    std::fputs(sampled.value().text.c_str(), stdout);
+  int64_t tokens = 0, steps = 0, drafted = 0, accepted = 0;
+  for (bool end = false; tokens < limit && !end; ++steps) {
+    const auto decoded = session.Decode({}, limit - tokens, draft);
+    if (!decoded.ok()) return Fail(decoded.status());
+    drafted += decoded.value().drafted;
+    accepted += decoded.value().accepted;
+    for (const hearth::Sampled& sampled : decoded.value().sampled) {
+      end = sampled.end;
+      tokens += !end;
+      std::fputs(sampled.text.c_str(), stdout);
+    }
     std::fflush(stdout);
-    if (const auto left = session.Advance(1); !left.ok()) return Fail(left.status());
   }
   std::printf("%s\n", session.FlushText().c_str());
   const double decode_seconds = SecondsSince(decode);
-  std::fprintf(stderr, "%s, %d threads, slice %s: prefill %zu tokens at %.1f/s, decode %lld at %.1f/s\n",
-               engine.info().isa.c_str(), engine.info().threads, session.slice_name().c_str(), ids.size(),
-               static_cast<double>(ids.size()) / prefill_seconds, static_cast<long long>(tokens),
-               static_cast<double>(tokens) / decode_seconds);
+  std::fprintf(
+      stderr,
+      "%s, %d threads, slice %s: prefill %zu tokens at %.1f/s, decode %lld at %.1f/s in %lld steps, %lld of %lld"
+      " drafted tokens right\n",
+      engine.info().isa.c_str(), engine.info().threads, session.slice_name().c_str(), ids.size(),
+      static_cast<double>(ids.size()) / prefill_seconds, static_cast<long long>(tokens),
+      static_cast<double>(tokens) / decode_seconds, static_cast<long long>(steps), static_cast<long long>(accepted),
+      static_cast<long long>(drafted));
   return EXIT_SUCCESS;
 }

@@ -222,6 +222,11 @@ export const schema = {
     memoryLimit: optionalSize('Memory the model may take; one that needs more is refused.', 2 ** 20, 2 ** 40, {
       defaultDoc: 'no limit',
     }),
+    speculation: choice(
+      'Draft tokens and check several at once, which makes a reply faster and changes nothing in it: `auto` for greedy replies and those with a schema.',
+      'auto',
+      ['auto', 'on', 'off'],
+    ),
     stallTimeoutSeconds: integer('A busy runner that makes no step for this long is restarted.', 180, 5, 3600),
   },
   governor: {

@@ -5,11 +5,12 @@ import type { NativeEngine, NativeSession, SoftTokens } from './native';
 import { buildPrompt, type Media } from './prompt';
 import { StopSequences } from './stop-sequences';
 import { TailSwitch } from './tail-switch';
-import type { FinishReason, GenerateRequest, GenerateResult } from './types';
+import type { GenerateRequest, GenerateResult, Speculation } from './types';
 
 export interface GenerateDefaults {
   readonly slice: string;
   readonly imageSize: number;
+  readonly speculation?: Speculation;
 }
 
 export interface GenerateHooks {
@@ -31,15 +32,27 @@ export interface Pace {
 /** Tokens computed between two looks at the signal; a cancelled prefill ends within one such chunk. */
 const prefillChunk = 128;
 const defaultMaxTokens = 256;
+const speculations: readonly Speculation[] = ['auto', 'on', 'off'];
 
 function checkRequest(request: GenerateRequest): void {
-  const { maxTokens, stop } = request;
+  const { maxTokens, stop, speculation } = request;
   if (maxTokens !== undefined && (!Number.isInteger(maxTokens) || maxTokens < 1)) {
     throw new HearthError('OPTION_INVALID', `maxTokens must be a positive integer, not ${maxTokens}`);
   }
   if (stop !== undefined && (stop.length > 16 || stop.some((text) => text === '' || text.length > 256))) {
     throw new HearthError('OPTION_INVALID', 'stop takes at most 16 texts of 1 to 256 characters');
   }
+  if (speculation !== undefined && !speculations.includes(speculation)) {
+    throw new HearthError(
+      'OPTION_INVALID',
+      `speculation must be one of ${speculations.join(', ')}, not ${speculation}`,
+    );
+  }
+}
+
+function speculates(request: GenerateRequest, otherwise: Speculation = 'auto'): boolean {
+  const mode = request.speculation ?? otherwise;
+  return mode === 'on' || (mode === 'auto' && (request.schema !== undefined || !request.sampling?.temperature));
 }
 
 async function encode(engine: NativeEngine, media: Media, imageSize: number): Promise<SoftTokens> {
@@ -96,41 +109,49 @@ export async function generate(
   const { tailSlice } = request;
   const ending = new TailSwitch(session, { slice, tailSlice, deadlineAt, expectedTokens, maxTokens, hurry });
   const stops = new StopSequences(request.stop ?? []);
+  const speculation = speculates(request, defaults.speculation);
+  const draft = speculation ? {} : { maxTokens: 0 };
   let text = '';
   let completion = 0;
+  let drafted = 0;
+  let accepted = 0;
   let firstToken: number | undefined;
-  let finishReason: FinishReason = 'length';
   const show = (piece: string): void => {
     if (piece === '') return;
     text += piece;
     hooks.onText(piece);
   };
-  while (completion < maxTokens) {
-    const sampled = session.sample(sampling);
+  /** What ended the reply before its length did: the model, or a stop text, after which nothing is shown. */
+  let endedBy: 'model' | 'text' | undefined;
+  while (completion < maxTokens && endedBy === undefined) {
+    if (completion > 0) ending.before(completion);
+    const decoded = await session.decode(sampling, maxTokens - completion, draft);
+    // The first token came with the prefill.
+    if (firstToken !== undefined) step();
     firstToken ??= performance.now();
-    if (sampled.end) {
-      finishReason = 'stop';
-      break;
+    drafted += decoded.drafted;
+    accepted += decoded.accepted;
+    for (const sampled of decoded.sampled) {
+      if (sampled.end) {
+        endedBy = 'model';
+        break;
+      }
+      completion++;
+      const { text: piece, stopped } = stops.push(sampled.text);
+      show(piece);
+      if (stopped) {
+        endedBy = 'text';
+        break;
+      }
     }
-    completion++;
-    const { text: piece, stopped } = stops.push(sampled.text);
-    show(piece);
-    if (stopped) {
-      finishReason = 'stop';
-      break;
-    }
-    if (completion === maxTokens) break;
-    ending.before(completion);
-    await session.advance(1);
-    step();
   }
   const tail = session.flushText();
-  if (finishReason === 'length' || completion > 0) show(stops.push(tail).text + stops.flush());
+  if (endedBy !== 'text') show(stops.push(tail).text + stops.flush());
   const ended = performance.now();
   return {
     text,
-    finishReason,
-    tokens: { prompt: prompt.ids.length, completion },
+    finishReason: endedBy === undefined ? 'length' : 'stop',
+    tokens: { prompt: prompt.ids.length, completion, ...(speculation && { drafted, accepted }) },
     timings: {
       encode: encoded - started,
       prefill: prefilled - encoded,

@@ -69,6 +69,22 @@ export interface Sampled {
   readonly text: string;
 }
 
+/** How tokens are drafted; what is left out is as the runtime has it. */
+export interface DraftOptions {
+  /** Most tokens drafted at a time, up to 8; 0 for none. */
+  readonly maxTokens?: number;
+  /** What computing one token more costs, in steps of one token; 0: as measured. */
+  readonly rowCost?: number;
+}
+
+export interface Decoded {
+  /** At least one; the last may be an end. */
+  readonly sampled: readonly Sampled[];
+  /** Tokens computed on the chance that they would be sampled, and how many of them were. */
+  readonly drafted: number;
+  readonly accepted: number;
+}
+
 interface SessionHandle {
   setSlice(slice: { name: string } | { ffnWidths: readonly number[]; skippedLayers: readonly number[] }): void;
   sliceName(): string;
@@ -76,6 +92,7 @@ interface SessionHandle {
   append(ids: Int32Array, soft: readonly SoftTokens[]): void;
   advance(maxTokens: number): Promise<number>;
   sample(sampling: Sampling): Sampled;
+  decode(sampling: Sampling, maxTokens: number, draft: DraftOptions): Promise<Decoded>;
   flushText(): string;
   logits(): Float32Array;
   position(): number;
@@ -122,6 +139,14 @@ function checkCount(name: string, value: number, min: number, max: number): numb
 function checkRange(name: string, value: number | undefined, min: number, max: number): void {
   if (value !== undefined && !(value >= min && value <= max))
     throw invalid(`${name} must be from ${min} to ${max}, not ${value}`);
+}
+
+function checkSampling(sampling: Sampling): void {
+  checkRange('temperature', sampling.temperature, 0, 100);
+  checkRange('topK', sampling.topK, 0, 2 ** 31 - 1);
+  checkRange('topP', sampling.topP, 0, 1);
+  checkRange('minP', sampling.minP, 0, 1);
+  checkRange('seed', sampling.seed, 0, Number.MAX_SAFE_INTEGER);
 }
 
 /** A loaded model. */
@@ -182,6 +207,16 @@ export class NativeSession {
     return this.handle;
   }
 
+  private async compute<T>(work: (handle: SessionHandle) => Promise<T>): Promise<T> {
+    const handle = this.idle();
+    this.busy = true;
+    try {
+      return await work(handle);
+    } finally {
+      this.busy = false;
+    }
+  }
+
   setSlice(slice: SliceRequest): void {
     if (typeof slice === 'string') {
       if (slice === '') throw new HearthError('SLICE_INVALID', 'the slice name is empty');
@@ -209,22 +244,24 @@ export class NativeSession {
   /** Computes up to `maxTokens` pending tokens off the main thread; resolves to how many are left. */
   async advance(maxTokens: number): Promise<number> {
     checkCount('maxTokens', maxTokens, 1, 2 ** 31 - 1);
-    const handle = this.idle();
-    this.busy = true;
-    try {
-      return await handle.advance(maxTokens);
-    } finally {
-      this.busy = false;
-    }
+    return await this.compute((handle) => handle.advance(maxTokens));
   }
 
   sample(sampling: Sampling): Sampled {
-    checkRange('temperature', sampling.temperature, 0, 100);
-    checkRange('topK', sampling.topK, 0, 2 ** 31 - 1);
-    checkRange('topP', sampling.topP, 0, 1);
-    checkRange('minP', sampling.minP, 0, 1);
-    checkRange('seed', sampling.seed, 0, Number.MAX_SAFE_INTEGER);
+    checkSampling(sampling);
     return this.idle().sample(sampling);
+  }
+
+  /**
+   * What `advance` and `sample` in turn would give, off the main thread: 1 to `maxTokens` tokens. Without pending tokens
+   * it samples one; otherwise it computes them, and the tokens it drafts, first.
+   */
+  async decode(sampling: Sampling, maxTokens: number, draft: DraftOptions = {}): Promise<Decoded> {
+    checkSampling(sampling);
+    checkCount('maxTokens', maxTokens, 1, 2 ** 31 - 1);
+    checkCount('draft.maxTokens', draft.maxTokens ?? 0, 0, 8);
+    checkRange('draft.rowCost', draft.rowCost, 0, 1000);
+    return await this.compute((handle) => handle.decode(sampling, maxTokens, draft));
   }
 
   flushText(): string {

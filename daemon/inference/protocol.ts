@@ -1,13 +1,15 @@
 /** What the daemon and its runner process say to each other over IPC. Buffers travel as such ('advanced' serialisation). */
 import type { ErrorCode } from '../errors';
 import type { EngineOptions } from './native';
-import type { GenerateRequest, GenerateResult, ModelInfo } from './types';
+import type { GenerateRequest, GenerateResult, ModelInfo, Speculation } from './types';
 
 export interface RunnerOptions extends EngineOptions {
   /** The slice of jobs that name none. */
   readonly defaultSlice?: string | undefined;
   /** The picture size of jobs that name none; the model's own when absent. */
   readonly defaultImageSize?: 256 | 512 | 768 | undefined;
+  /** Whether jobs that do not say so are speculated on; `auto` when absent. */
+  readonly defaultSpeculation?: Speculation | undefined;
 }
 
 export type ToRunner =

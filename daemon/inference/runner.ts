@@ -108,7 +108,11 @@ class Runner {
           engine,
           session,
           request,
-          { slice: options.defaultSlice ?? 'full', imageSize: options.defaultImageSize ?? 0 },
+          {
+            slice: options.defaultSlice ?? 'full',
+            imageSize: options.defaultImageSize ?? 0,
+            speculation: options.defaultSpeculation ?? 'auto',
+          },
           {
             signal,
             pace: { deadlineAt, expectedTokens, ...(signals !== undefined && { hurry: signals.hurry.signal }) },

@@ -66,6 +66,12 @@ export interface SliceInfo {
   readonly published: boolean;
 }
 
+/**
+ * Whether tokens are drafted and checked several at a time. It changes how long a reply takes, never what it says.
+ * `auto`: for greedy replies and replies with a schema, the ones that can be guessed.
+ */
+export type Speculation = 'auto' | 'on' | 'off';
+
 export interface GenerateRequest {
   readonly messages: readonly Message[];
   readonly maxTokens?: number;
@@ -82,6 +88,7 @@ export interface GenerateRequest {
   readonly imageSize?: 256 | 512 | 768;
   /** The reply is constrained while decoding: it always parses as JSON and fits this schema. */
   readonly schema?: JsonSchema;
+  readonly speculation?: Speculation;
 }
 
 export type FinishReason = 'stop' | 'length' | 'cancelled';
@@ -94,6 +101,9 @@ export interface GenerateResult {
     readonly completion: number;
     /** Tokens of the prompt that needed no prefill; absent where nothing is kept of earlier prompts. */
     readonly cached?: number;
+    /** Where drafting was on: tokens that were drafted, and those of them that were right. */
+    readonly drafted?: number;
+    readonly accepted?: number;
   };
   /** Milliseconds. `firstToken` counts from the start of the job in the runner. */
   readonly timings: {

@@ -19,6 +19,7 @@ export type {
   RgbImage,
   Sampling,
   SliceRequest,
+  Speculation,
 } from '../inference/types';
 
 /** The version of this contract. A plugin's `apiVersion` is a semver range that must include it. */

@@ -5,7 +5,7 @@ import { checkStreamName } from '../bus/topics';
 import { HearthError } from '../errors';
 import { ranAs, type StreamEvent } from '../events';
 import type { Engine } from '../inference/engine';
-import type { GenerateRequest, GenerateResult, JsonSchema, Part, SliceRequest } from '../inference/types';
+import type { GenerateRequest, GenerateResult, JsonSchema, Part, SliceRequest, Speculation } from '../inference/types';
 import type { JobQueue } from '../streams/job-queue';
 import { summarise } from '../summary';
 import { takeMedia } from './media';
@@ -29,6 +29,7 @@ interface GeneratePayload {
   readonly tailSlice?: SliceRequest;
   readonly imageSize?: 256 | 512 | 768;
   readonly schema?: JsonSchema;
+  readonly speculation?: Speculation;
   readonly priority?: number;
   readonly deadlineMs?: number;
   /** Publishes the reply as an `answer` event of this stream, too. */
@@ -71,6 +72,7 @@ const payloadSchema = {
     tailSlice: sliceSchema,
     imageSize: { enum: [256, 512, 768] },
     schema: { type: ['object', 'boolean'] },
+    speculation: { enum: ['auto', 'on', 'off'] },
     priority: { type: 'integer', minimum: 0, maximum: 100 },
     deadlineMs: { type: 'integer', minimum: 1 },
     stream: { type: 'string' },
@@ -157,7 +159,8 @@ export class GenerateRequests {
     signal: AbortSignal,
   ): Promise<{ result: GenerateResult; firstTokenTs: number }> {
     const { queue, engine, defaultPriority, defaultDeadlineMs } = this.options;
-    const { temperature, topK, topP, minP, seed, maxTokens, stop, slice, tailSlice, imageSize, schema } = payload;
+    const { temperature, topK, topP, minP, seed, maxTokens, stop, slice, tailSlice, imageSize, schema, speculation } =
+      payload;
     const request: GenerateRequest = {
       messages: [
         ...(payload.system === undefined
@@ -166,7 +169,7 @@ export class GenerateRequests {
         { role: 'user', parts },
       ],
       sampling: present({ temperature, topK, topP, minP, seed }),
-      ...present({ maxTokens, stop, slice, tailSlice, imageSize, schema }),
+      ...present({ maxTokens, stop, slice, tailSlice, imageSize, schema, speculation }),
     };
     let firstTokenTs = 0;
     const deadlineAt = Date.now() + (payload.deadlineMs ?? defaultDeadlineMs);

@@ -4,7 +4,7 @@
  */
 import { closeSync, ftruncateSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import type { ReadTensor } from './gguf-reader';
+import { type ReadTensor, readGguf } from './gguf-reader';
 
 export interface Bf16Tensor {
   readonly name: string;
@@ -124,6 +124,20 @@ export function bf16Bytes({ typeId, bytes }: ReadTensor): Uint8Array {
   if (typeId === 30) return bytes;
   const words = new Uint16Array(new Uint8Array(bytes).buffer);
   return new Uint8Array(Uint16Array.from({ length: words.length / 2 }, (_, i) => words[2 * i + 1] as number).buffer);
+}
+
+/** A file's tensors under their checkpoint names, without the rows that were added to the tables. */
+export function checkpointTensors(path: string, textPrefix: string, textVocab: number): Bf16Tensor[] {
+  return [...readGguf(path).tensors].flatMap(([name, tensor]) => {
+    const bytes = bf16Bytes(tensor);
+    const rows = name === 'per_layer_token_embd.weight' ? textVocab : undefined;
+    let at = 0;
+    return toCheckpoint(name, tensor.dims, textPrefix, rows).map(({ name: part, shape }) => {
+      const length = 2 * shape.reduce((product, size) => product * size, 1);
+      at += length;
+      return { name: part, shape, bytes: bytes.subarray(at - length, at) };
+    });
+  });
 }
 
 export function writeBf16Safetensors(path: string, tensors: readonly Bf16Tensor[]): void {

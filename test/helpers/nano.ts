@@ -21,12 +21,12 @@ export class Nano {
     private readonly session: NativeSession,
   ) {}
 
-  static async open({ threads = 2, isa }: Pick<EngineOptions, 'threads' | 'isa'> = {}): Promise<Nano> {
+  static async open(options: Partial<EngineOptions> = {}): Promise<Nano> {
     const engine = await NativeEngine.open({
       modelPath: 'daemon/demo/model/nano.gguf',
       multimodalPath: 'daemon/demo/model/mmproj-nano.gguf',
-      threads,
-      isa,
+      threads: 2,
+      ...options,
     });
     return new Nano(engine, engine.newSession());
   }

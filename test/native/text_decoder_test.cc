@@ -4,11 +4,13 @@
 
 #include <doctest/doctest.h>
 
+#include <cstring>
 #include <string>
 #include <vector>
 
 #include "addon/kernels/dispatch.h"
 #include "addon/model/decoder_workspace.h"
+#include "addon/ops/matmul.h"
 #include "test/native/fixtures.h"
 
 namespace hearth {
@@ -65,8 +67,7 @@ class Run {
       decoder_.EmbedToken(exec_.kernels(), ids[i], embedding.data() + i * config.hidden);
     const Status status =
         decoder_.Forward(exec_, slice_, {ConstMatF(embedding.data(), count, config.hidden), ids, position_, wanted},
-                         cache_, workspace_, MatF(logits.data(), wanted, config.vocab), nullptr,
-                         observer);
+                         cache_, workspace_, MatF(logits.data(), wanted, config.vocab), nullptr, observer);
     REQUIRE_MESSAGE(status.ok(), status.message());
     position_ += count;
     return logits;
@@ -221,6 +222,32 @@ TEST_CASE("chunks of 1, 7 and 50, the prefill skip, rewind and redo: the same lo
     whole.Rewind(20);
     const std::vector<float> redone = whole.Feed(c.ids + 20, kPositions - 20, 1);
     CHECK(MaxDifference(redone.data(), last, vocab) <= 1e-4f);
+  }
+}
+
+TEST_CASE("up to kAlikeTokens tokens computed together get the bits that each gets alone") {
+  for (const char* name : {"e2b-narrow", "e4b-narrow"}) {
+    CAPTURE(name);
+    const Case c = Case::Fixture(name);
+    const int64_t vocab = c.decoder->config().vocab;
+    for (const hearth_kernels* const* table = AvailableKernels(); *table != nullptr; ++table) {
+      CAPTURE((*table)->isa);
+      Run alone(*c.decoder, **table, 1);
+      const std::vector<float> expected = alone.All(c.ids, 1);
+      for (int64_t tokens = 2; tokens <= kAlikeTokens; ++tokens) {
+        CAPTURE(tokens);
+        Run together(*c.decoder, **table, 1);
+        const std::vector<float> logits = together.All(c.ids, tokens);
+        CHECK(std::memcmp(logits.data(), expected.data(), logits.size() * sizeof(float)) == 0);
+
+        // After a draft of which nothing was right, too.
+        together.Rewind(20);
+        together.Feed(c.ids + 5, tokens, tokens);
+        together.Rewind(20);
+        const std::vector<float> redone = together.Feed(c.ids + 20, tokens, tokens);
+        CHECK(std::memcmp(redone.data(), expected.data() + 20 * vocab, redone.size() * sizeof(float)) == 0);
+      }
+    }
   }
 }
 

@@ -6,14 +6,23 @@ import type { TensorPlan } from './layout';
 export interface Reads {
   /** Of the neurons of a sparse layer, the share whose up row and down column are read. 1: all of them. */
   readonly sparseShare: number;
+  /** Only the upper halves of a Q8_0 head's codes are read; what is multiplied out after that does not count. */
+  readonly screenedHead: boolean;
 }
 
-/** The share a gate of sparsity 0.95 leaves. */
-export const sparseReads: Reads = { sparseShare: 0.05 };
-export const denseReads: Reads = { sparseShare: 1 };
+/** The share of neurons a gate of sparsity 0.95 leaves. */
+const live = 0.05;
+
+/** What a decoder may leave out. */
+export const readings = {
+  dense: { sparseShare: 1, screenedHead: false },
+  sparse: { sparseShare: live, screenedHead: false },
+  screened: { sparseShare: live, screenedHead: true },
+} as const satisfies Readonly<Record<string, Reads>>;
+export type Reading = keyof typeof readings;
 
 /** What hearth's decoder does: change it together with the decoder. */
-export const hearthReads: 'dense' | 'sparse' = 'sparse';
+export const hearthReading: Reading = 'screened';
 
 /**
  * Tables are read a row a token, the head whole; K and V of layers that share a cache are not read at all. Keys and
@@ -23,11 +32,12 @@ export function decodeBytes(text: TextConfig, layout: readonly TensorPlan[], rea
   return layout.reduce((sum, plan) => sum + bytesRead(text, plan, reads), 0);
 }
 
-function bytesRead(text: TextConfig, { info, type }: TensorPlan, { sparseShare }: Reads): number {
+function bytesRead(text: TextConfig, { info, type }: TensorPlan, { sparseShare, screenedHead }: Reads): number {
   const { valuesPerBlock, bytesPerBlock } = blockFormats[type];
   const rowBytes = ((info.dims[0] as number) / valuesPerBlock) * bytesPerBlock;
   // As the head it is read whole; the token's own row of it comes on top.
-  if (info.name === 'token_embd.weight') return info.bytes + rowBytes;
+  if (info.name === 'token_embd.weight')
+    return (screenedHead && type === 'q8_0' ? info.bytes * (18 / 34) : info.bytes) + rowBytes;
   if (info.name === 'per_layer_token_embd.weight') return rowBytes;
   const [, layer, part] = /^blk\.(\d+)\.(\w+)\./.exec(info.name) ?? [];
   if (layer === undefined || part === undefined) return info.bytes;

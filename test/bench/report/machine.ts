@@ -15,6 +15,11 @@ export function describeMachine(): Machine {
   };
 }
 
+/** Nothing else ran in the minute before, but what set the bench up. */
+export function isIdle({ load }: Machine): boolean {
+  return load < 0.5;
+}
+
 function cpuModel(): string {
   // arm64 kernels name no CPU in /proc/cpuinfo; boards name themselves here.
   const board = readOr('/proc/device-tree/model', '').replaceAll('\0', '');

@@ -1,5 +1,17 @@
 /** The report a reader sees. */
-import type { Figure, ModelResult, Parity, PeerTrial, Side, TargetResult, TextResult, Unit } from './result';
+import { isIdle } from './machine';
+import type {
+  Facts,
+  Figure,
+  Machine,
+  ModelResult,
+  Parity,
+  PeerTrial,
+  Side,
+  TargetResult,
+  TextResult,
+  Unit,
+} from './result';
 
 const enough = 5;
 
@@ -28,9 +40,10 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
   return [line(head), line(head.map(() => '---')), ...rows.map(line)];
 }
 
-function facts(entries: Readonly<Record<string, string>>): string {
-  return Object.entries(entries)
-    .map(([key, value]) => (key === 'version' ? value : `${key} ${value}`))
+/** Without the version: settings and kernels. */
+function settings(facts: Facts): string {
+  return Object.entries(facts)
+    .flatMap(([key, value]) => (key === 'version' ? [] : [`${key} ${value}`]))
     .join(', ');
 }
 
@@ -99,15 +112,18 @@ function trialTable(trials: readonly PeerTrial[]): string[] {
 }
 
 function modelPart(model: ModelResult): string[] {
-  const { dense, sparse, hearth, share } = model.decodeBytes;
+  const { dense, sparse, screened, hearth, share } = model.decodeBytes;
   const gb = (bytes: number): string => `${shown(bytes / 1e9)} GB`;
   const used = share === undefined ? '' : `; it uses ${shown(share)} of the read bandwidth at decode`;
   const { sameChoice } = model;
   return [
     `## ${model.model.toUpperCase()}, ${gb(model.file.bytes)}`,
     '',
+    `- hearth: ${settings(model.hearth)}`,
+    ...(model.peer === undefined ? [] : [`- llama.cpp: ${settings(model.peer)}`]),
+    '',
     ...figureTables(model.figures),
-    `Weights a decoded token reads: ${gb(dense)} dense, ${gb(sparse)} with sparse FFNs; hearth reads the ${hearth} ones${used}.`,
+    `Weights a decoded token reads: ${gb(dense)} dense, ${gb(sparse)} with sparse FFNs, ${gb(screened)} with a screened head, too; hearth here: ${hearth}${used}.`,
     ...(sameChoice === undefined
       ? []
       : [`Given the same ids, both engines chose the same token ${sameChoice.equal} times of ${sameChoice.of}.`]),
@@ -136,8 +152,8 @@ function parityPart({ isa, logits, answers }: Parity): string[] {
       ? []
       : [
           ...table(
-            ["answers equal to the reference's own", ''],
-            answers.map(({ what, equal, of }) => [what, `${equal} of ${of}`]),
+            ['', 'against', 'same answer'],
+            answers.map(({ what, against, equal, of }) => [what, against, `${equal} of ${of}`]),
           ),
           '',
         ]),
@@ -145,14 +161,17 @@ function parityPart({ isa, logits, answers }: Parity): string[] {
 }
 
 export function textMarkdown(result: TextResult): string {
-  const { machine, peer, warnings } = result;
+  const { machine, warnings } = result;
+  const [model] = result.models;
+  const peer = model?.peer;
   const lines = [
     '# hearth: text benchmark',
     '',
     `- ${result.date}, commit ${result.commit}`,
     `- ${machine.cpu}, ${machine.cores} cores, ${shown(machine.memoryBytes / 1e9)} GB, Linux ${machine.kernel}, Node ${machine.node}`,
-    ...(result.hearth === undefined ? [] : [`- hearth ${facts(result.hearth)}`]),
-    ...(peer === undefined ? [] : [`- ${facts(peer)}`]),
+    ...(model === undefined
+      ? []
+      : [`- hearth ${[model.hearth, ...(peer ? [peer] : [])].map((facts) => facts['version']).join(' against ')}`]),
     ...(result.models.length === 0
       ? []
       : [
@@ -171,14 +190,14 @@ export function textMarkdown(result: TextResult): string {
 }
 
 /** What keeps the figures from counting. */
-export function warningsOf(runs: number, load: number, commit: string): string[] {
+export function warningsOf(runs: number, machine: Machine, commit: string): string[] {
   return [
     ...(runs < enough
       ? [
           `Only ${runs} ${runs === 1 ? 'run' : 'runs'} of each figure: at least ${enough} are needed for a median that counts.`,
         ]
       : []),
-    ...(load > 0.3 ? [`The machine was not idle (load ${shown(load)}).`] : []),
+    ...(isIdle(machine) ? [] : [`The machine was not idle (load ${shown(machine.load)}).`]),
     ...(commit.endsWith('with changes') ? ['The sources differ from the commit.'] : []),
   ];
 }

@@ -21,17 +21,26 @@ export interface Figure {
 }
 
 export interface DecodeBytes {
-  /** Bytes of weights a token reads when every matrix is read whole, and with the share of neurons the gates leave. */
+  /**
+   * Bytes of weights a token reads when every matrix is read whole, with the share of neurons the gates leave, and with
+   * half of the head as well.
+   */
   readonly dense: number;
   readonly sparse: number;
-  /** Which of the two hearth reads. */
-  readonly hearth: 'dense' | 'sparse';
+  readonly screened: number;
+  /** Which of the three hearth reads. */
+  readonly hearth: 'dense' | 'sparse' | 'screened';
   /** Of those bytes at the median decode rate with an empty context, in the measured read bandwidth. */
   readonly share: number | undefined;
 }
 
+/** What engines say of themselves: version, kernels, settings in force. */
+export type Facts = Readonly<Record<string, string>>;
+
 export interface ModelResult {
   readonly model: string;
+  readonly hearth: Facts;
+  readonly peer: Facts | undefined;
   readonly file: { readonly path: string; readonly bytes: number };
   readonly figures: readonly Figure[];
   readonly decodeBytes: DecodeBytes;
@@ -39,6 +48,8 @@ export interface ModelResult {
   readonly sameChoice: { readonly equal: number; readonly of: number } | undefined;
   /** The peer's settings that were tried for this model, the one in force first. */
   readonly peerTrials: readonly PeerTrial[];
+  /** Of figures that could not be measured. */
+  readonly failures: readonly string[];
 }
 
 export interface PeerTrial {
@@ -64,6 +75,7 @@ export interface ParityFigure {
 
 export interface AnswersFigure {
   readonly what: string;
+  readonly against: string;
   readonly equal: number;
   readonly of: number;
 }
@@ -103,9 +115,6 @@ export interface TextResult {
   readonly commit: string;
   readonly machine: Machine;
   readonly options: Readonly<Record<string, unknown>>;
-  /** What the engines said of themselves; undefined where none was measured. */
-  readonly hearth: Readonly<Record<string, string>> | undefined;
-  readonly peer: Readonly<Record<string, string>> | undefined;
   readonly models: readonly ModelResult[];
   readonly parity: Parity | undefined;
   readonly targets: readonly TargetResult[];

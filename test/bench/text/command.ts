@@ -1,21 +1,20 @@
 /** `bench text`: how fast text goes in and out, against llama.cpp on the same file. */
 
 import { closeSync, openSync, readSync, writeFileSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { EngineChild } from '../engine/child';
 import type { EngineName, LoadOptions } from '../engine/engine';
 import { installPeer } from '../engine/install-peer';
-import { decodeBytes, denseReads, hearthReads, sparseReads } from '../model/decode-bytes';
+import { decodeBytes, hearthReading, type Reading, readings } from '../model/decode-bytes';
 import { type RandomModel, randomModel } from '../model/random-model';
 import { type ModelName, modelConfig } from '../model/shapes';
-import { describeCommit, describeMachine } from '../report/machine';
+import { describeCommit, describeMachine, isIdle } from '../report/machine';
 import { textMarkdown, warningsOf } from '../report/markdown';
-import type { DecodeBytes, Figure, ModelResult, TextResult } from '../report/result';
+import type { DecodeBytes, Figure, Machine, ModelResult, TextResult } from '../report/result';
 import { buildBandwidthTool } from './bandwidth';
 import { figures, loadFigures, positionsNeeded, warmUp } from './figures';
-import { type TextOptions, withTextOptions } from './options';
+import { type FigureGroup, type TextOptions, withTextOptions } from './options';
 import { bestPeerSettings } from './peer-settings';
 import { promptIds } from './prompt-ids';
 import { compareToTargets } from './targets';
@@ -34,12 +33,6 @@ function progress(line: string): void {
   process.stderr.write(`bench: ${line}\n`);
 }
 
-interface MeasuredModel {
-  readonly result: ModelResult;
-  readonly hearth: Readonly<Record<string, string>>;
-  readonly peer: Readonly<Record<string, string>> | undefined;
-}
-
 async function runText(options: TextOptions): Promise<void> {
   const machine = describeMachine();
   const commit = describeCommit(root);
@@ -49,27 +42,26 @@ async function runText(options: TextOptions): Promise<void> {
   if (options.figures.includes('decode')) buildBandwidthTool(root);
   if (options.peer && options.figures.length > 0) installPeer(peerDirectory, progress);
   const names: readonly ModelName[] = options.model === 'both' ? ['e2b', 'e4b'] : [options.model];
-  const measured: MeasuredModel[] = [];
+  const models: ModelResult[] = [];
   for (const name of options.figures.length === 0 ? [] : names) {
     const model = randomModel(cache, name, modelConfig(name), progress);
-    measured.push(await measureModel(name, model, options, peerDirectory, machine.cpu));
+    models.push(await measureModel(name, model, options, peerDirectory, machine));
   }
-  const models = measured.map(({ result }) => result);
+  const failures = models.flatMap(({ model, failures: lines }) => lines.map((line) => `${model}: ${line}`));
   const result: TextResult = {
     bench: 'text',
     date,
     commit,
     machine,
     options: { ...options },
-    hearth: measured[0]?.hearth,
-    peer: measured[0]?.peer,
     models,
     parity: options.parity ? await parity(options) : undefined,
     targets: compareToTargets(models),
-    warnings: warningsOf(options.runs, machine.load, commit),
+    warnings: [...warningsOf(options.runs, machine, commit), ...failures],
   };
   if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(result, null, 2)}\n`);
   process.stdout.write(textMarkdown(result));
+  if (failures.length > 0) throw new Error('not everything could be measured; the report says what');
 }
 
 async function parity({ threads, isa, reference }: TextOptions): Promise<TextResult['parity']> {
@@ -83,8 +75,8 @@ async function measureModel(
   model: RandomModel,
   options: TextOptions,
   peerDirectory: string,
-  cpu: string,
-): Promise<MeasuredModel> {
+  machine: Machine,
+): Promise<ModelResult> {
   const { threads, isa } = options;
   const positions = positionsNeeded(options);
   const { text } = model.config;
@@ -92,9 +84,15 @@ async function measureModel(
   // A little more than is needed: llama.cpp keeps some back, and counts in steps of 256.
   const contextLength = Math.ceil((positions + 64) / 256) * 256;
   const load: Omit<LoadOptions, 'peer'> = { modelPath: model.path, threads, contextLength, isa };
+  readThrough(model.path);
   const search = options.peer && options.peerSettings === undefined;
   const trials = search
-    ? await bestPeerSettings({ ...load, peerDirectory }, ids, `${cpu}, ${availableParallelism()} cores`, progress)
+    ? await bestPeerSettings(
+        { ...load, peerDirectory },
+        ids,
+        { name: `${machine.cpu}, ${machine.cores} cores`, idle: isIdle(machine) },
+        progress,
+      )
     : [];
   const settings = options.peerSettings ?? trials[0];
   const loads: Record<EngineName, LoadOptions> = {
@@ -102,33 +100,36 @@ async function measureModel(
     peer: { ...load, peer: settings && { directory: peerDirectory, settings } },
   };
   const base = { root, options, model, ids, load: loads };
-  readThrough(model.path);
   const found: Figure[] = [];
-  const announce = (group: string): void => progress(`${name}: ${group}`);
-  if (options.figures.includes('load')) {
-    announce('load');
-    found.push(...(await loadFigures(base)));
-  }
+  const failures: string[] = [];
+  const measure = async (group: FigureGroup, figuresOf: () => Promise<readonly Figure[]>): Promise<void> => {
+    progress(`${name}: ${group}`);
+    try {
+      found.push(...(await figuresOf()));
+    } catch (error) {
+      failures.push(`${group}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  };
+  if (options.figures.includes('load')) await measure('load', () => loadFigures(base));
   const sameChoice = { equal: 0, of: 0 };
   const hearth = await EngineChild.open('hearth', loads.hearth);
   let peer: EngineChild | undefined;
   try {
     if (options.peer) peer = await EngineChild.open('peer', loads.peer);
     for (const engine of peer ? [hearth, peer] : [hearth]) await warmUp(engine, ids);
-    for (const group of options.figures) {
-      if (group === 'load') continue;
-      announce(group);
-      found.push(...(await figures[group]({ ...base, hearth, peer, sameChoice })));
-    }
-    const result: ModelResult = {
+    for (const group of options.figures)
+      if (group !== 'load') await measure(group, () => figures[group]({ ...base, hearth, peer, sameChoice }));
+    return {
       model: name,
+      hearth: hearth.loaded.facts,
+      peer: peer?.loaded.facts,
       file: { path: model.path, bytes: model.bytes },
       figures: found,
       decodeBytes: bytesOf(model, found),
       sameChoice: sameChoice.of > 0 ? sameChoice : undefined,
       peerTrials: trials,
+      failures,
     };
-    return { result, hearth: hearth.loaded.facts, peer: peer?.loaded.facts };
   } finally {
     await hearth.close();
     await peer?.close();
@@ -144,13 +145,12 @@ function readThrough(path: string): void {
 }
 
 function bytesOf({ config, layout }: RandomModel, found: readonly Figure[]): DecodeBytes {
-  const dense = decodeBytes(config.text, layout, denseReads);
-  const sparse = decodeBytes(config.text, layout, sparseReads);
+  const read = (reading: Reading): number => decodeBytes(config.text, layout, readings[reading]);
   const medianOf = (id: string): number | undefined =>
     found.find((figure) => figure.id === id)?.sides[0]?.summary.median;
   const rate = medianOf('decode-0');
   const gigabytes = medianOf('bandwidth');
-  const read = hearthReads === 'dense' ? dense : sparse;
-  const share = rate === undefined || gigabytes === undefined ? undefined : (read * rate) / (gigabytes * 1e9);
-  return { dense, sparse, hearth: hearthReads, share };
+  const share =
+    rate === undefined || gigabytes === undefined ? undefined : (read(hearthReading) * rate) / (gigabytes * 1e9);
+  return { dense: read('dense'), sparse: read('sparse'), screened: read('screened'), hearth: hearthReading, share };
 }

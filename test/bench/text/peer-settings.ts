@@ -39,19 +39,26 @@ async function tryOut(load: LoadPeer, settings: PeerSettings, ids: readonly numb
 /** A prompt's rate and a reply's weigh the same. */
 const score = ({ prefill, decode }: PeerTrial): number => Math.sqrt(prefill * decode);
 
-/** The best first. Prompts come out of `ids`, of which 1040 are needed. */
+/** The best first; of several trials of the same settings, the better one. */
 export function inOrder(trials: readonly PeerTrial[]): PeerTrial[] {
   const worth = (trial: PeerTrial): number => score(trial) / (trial.mmap ? 1 : mmapOffMustGain);
-  return trials.toSorted((a, b) => worth(b) - worth(a));
+  const best = new Map<string, PeerTrial>();
+  for (const trial of trials.toSorted((a, b) => worth(b) - worth(a))) {
+    const { flashAttention, batch, mmap } = trial;
+    const key = [flashAttention, batch, mmap].join();
+    if (!best.has(key)) best.set(key, trial);
+  }
+  return [...best.values()];
 }
 
+/** Prompts come out of `ids`, of which 1040 are needed. What is found is kept when the machine was idle. */
 export async function bestPeerSettings(
   load: LoadPeer,
   ids: readonly number[],
-  cpu: string,
+  machine: { readonly name: string; readonly idle: boolean },
   onProgress: (line: string) => void,
 ): Promise<PeerTrial[]> {
-  const key = [peerVersion, cpu, load.threads, basename(load.modelPath)].join('|');
+  const key = [peerVersion, machine.name, load.threads, basename(load.modelPath)].join('|');
   const path = join(load.peerDirectory, 'settings.json');
   const known = existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as Record<string, PeerTrial[]>) : {};
   const found = known[key];
@@ -62,12 +69,13 @@ export async function bestPeerSettings(
     onProgress(
       `llama.cpp with flash attention ${flashAttention ? 'on' : 'off'}, batch ${batch}, mmap ${mmap ? 'on' : 'off'}`,
     );
-    trials.push(await tryOut(load, settings, ids));
+    trials.push(await tryOut(load, { flashAttention, batch, mmap }, ids));
   };
   for (const settings of candidates) await next(settings);
-  const { flashAttention, batch } = inOrder(trials)[0] as PeerTrial;
-  await next({ flashAttention, batch, mmap: false });
+  // What was slow the first time may have been unlucky.
+  for (const settings of inOrder(trials).slice(0, 3)) await next(settings);
+  await next({ ...(inOrder(trials)[0] as PeerTrial), mmap: false });
   const ordered = inOrder(trials);
-  writeFileSync(path, `${JSON.stringify({ ...known, [key]: ordered }, null, 1)}\n`);
+  if (machine.idle) writeFileSync(path, `${JSON.stringify({ ...known, [key]: ordered }, null, 1)}\n`);
   return ordered;
 }

@@ -4,34 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { convertCheckpoint } from '../../../daemon/models/convert/convert';
 import { readGguf } from '../../helpers/gguf-reader';
-import {
-  type Bf16Tensor,
-  bf16Bytes,
-  toCheckpoint,
-  writeBf16Safetensors,
-  writeShards,
-} from '../../helpers/hugging-face';
+import { type Bf16Tensor, checkpointTensors, writeBf16Safetensors, writeShards } from '../../helpers/hugging-face';
 
 const fixtures = 'test/fixtures/checkpoints';
-
-/** The file's tensors under their checkpoint names, without the rows that were added to the tables. */
-function tensorsOf(path: string, textPrefix: string, textVocab: number): Bf16Tensor[] {
-  return [...readGguf(path).tensors].flatMap(([name, tensor]) => {
-    const bytes = bf16Bytes(tensor);
-    const parts = toCheckpoint(
-      name,
-      tensor.dims,
-      textPrefix,
-      name === 'per_layer_token_embd.weight' ? textVocab : undefined,
-    );
-    let at = 0;
-    return parts.map(({ name: part, shape }) => {
-      const length = 2 * shape.reduce((product, size) => product * size, 1);
-      at += length;
-      return { name: part, shape, bytes: bytes.subarray(at - length, at) };
-    });
-  });
-}
 
 function checkpointOf(directory: string, name: string, tensors: readonly Bf16Tensor[], shards: number): string {
   const checkpointDir = join(directory, `${name}-checkpoint`);
@@ -55,7 +30,7 @@ describe('from a file to a checkpoint and back', () => {
 
   test.each(['e2b-narrow', 'e4b-narrow'])('%s, text only, in one file', async (name) => {
     const original = `test/fixtures/models/${name}.gguf`;
-    const checkpointDir = checkpointOf(directory, name, tensorsOf(original, 'model.', 1024), 1);
+    const checkpointDir = checkpointOf(directory, name, checkpointTensors(original, 'model.', 1024), 1);
     const outPath = join(directory, `${name}.gguf`);
     expect(await convertCheckpoint({ checkpointDir, outPath, type: 'bf16' })).toEqual({
       textPath: outPath,
@@ -66,7 +41,7 @@ describe('from a file to a checkpoint and back', () => {
 
   test('nano with both towers; shards change nothing but the order of the tensors', async () => {
     const originals = ['daemon/demo/model/nano.gguf', 'daemon/demo/model/mmproj-nano.gguf'] as const;
-    const tensors = originals.flatMap((path) => tensorsOf(path, 'model.language_model.', 1024));
+    const tensors = originals.flatMap((path) => checkpointTensors(path, 'model.language_model.', 1024));
     const checkpointDir = checkpointOf(directory, 'nano', tensors, 3);
     const progress: number[] = [];
     const result = await convertCheckpoint({

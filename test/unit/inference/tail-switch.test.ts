@@ -81,7 +81,8 @@ describe('with a model of E4B’s shape', () => {
     return await generate(
       engine,
       session,
-      { messages, maxTokens: 12, ...request },
+      // A token a step.
+      { messages, maxTokens: 12, speculation: 'off', ...request },
       { slice: 'full', imageSize: 0 },
       {
         signal: new AbortController().signal,
@@ -113,11 +114,11 @@ describe('with a model of E4B’s shape', () => {
 
   test('keys and values after a change are those of the whole file: no logit of what follows differs', async () => {
     const tokens: number[] = [];
-    const sample = session.sample.bind(session);
-    const spy = jest.spyOn(session, 'sample').mockImplementation((sampling) => {
-      const sampled = sample(sampling);
-      tokens.push(sampled.token);
-      return sampled;
+    const decode = session.decode.bind(session);
+    const spy = jest.spyOn(session, 'decode').mockImplementation(async (...options) => {
+      const decoded = await decode(...options);
+      tokens.push(...decoded.sampled.map(({ token }) => token));
+      return decoded;
     });
     await reply({ tailSlice: 'full-tail' }, 5);
     spy.mockRestore();
