@@ -69,17 +69,17 @@ struct hearth_kernels {
   /* File name = ISA name = the value of --isa. */
   const char* isa;
 
-#define HEARTH_WEIGHT_KERNELS(type) \
+#define HEARTH_WEIGHT_KERNELS(type, TYPE) \
   hearth_gemv_fn gemv_##type;       \
   hearth_dequantize_fn dequantize_##type;
 #include "addon/kernels/kernel_list.inc"
 #undef HEARTH_WEIGHT_KERNELS
 
-#define HEARTH_QUANTISED_KERNELS(type) \
+#define HEARTH_QUANTISED_KERNELS(type, TYPE) \
   hearth_panel_fn panel_##type##_q8;   \
   hearth_row_fn row_##type##_q8;       \
   hearth_column_fn column_##type;
-#define HEARTH_PANEL_KERNELS(type) hearth_panel_fn panel_##type##_q8;
+#define HEARTH_PANEL_KERNELS(type, TYPE) hearth_panel_fn panel_##type##_q8;
 #include "addon/kernels/quantised_list.inc"
 #undef HEARTH_QUANTISED_KERNELS
 #undef HEARTH_PANEL_KERNELS
@@ -91,7 +91,7 @@ struct hearth_kernels {
    * A block of nothing but |x| < 1e-36 becomes zeros. */
   void (*quantize_q8)(const float* x, int64_t n, int8_t* q, float* d, int32_t* offset);
 
-#define HEARTH_KV_KERNELS(type) \
+#define HEARTH_KV_KERNELS(type, TYPE) \
   hearth_mix_fn mix_##type;     \
   hearth_store_fn store_##type;
 #include "addon/kernels/kv_list.inc"

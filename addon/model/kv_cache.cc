@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "addon/gguf/gguf.h"
+#include "addon/ops/kernel_lookup.h"
 
 namespace hearth {
 namespace {

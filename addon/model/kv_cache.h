@@ -21,7 +21,7 @@ class KvCache {
   // Positions a ring holds beyond the window: a chunk (TextDecoder::kMaxChunk) and as many to take back.
   static constexpr int64_t kRingSlack = 512;
 
-  // Up to `max_positions` positions, kept as `type` (a type for which IsKvType holds).
+  // Up to `max_positions` positions, kept as `type` (F16, Q8_0 or F32).
   KvCache(const Config& config, uint32_t type, int64_t max_positions);
 
   // Makes room for positions [0, positions), of which the first `used` are computed. CONTEXT_FULL past max_positions.
@@ -47,8 +47,6 @@ class KvCache {
   void Save(int64_t position, uint8_t* out) const;
   Status Load(int64_t position, const uint8_t* saved);
 
-  uint32_t type() const { return type_; }
-  int64_t max_positions() const { return max_positions_; }
   // Bytes held, and what `positions` positions take.
   uint64_t bytes() const;
   static uint64_t BytesFor(const Config& config, uint32_t type, int64_t positions);

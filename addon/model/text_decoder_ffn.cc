@@ -7,8 +7,8 @@
 
 #include "addon/model/decoder_steps.h"
 #include "addon/model/decoder_workspace.h"
+#include "addon/ops/kernel_lookup.h"
 #include "addon/ops/matmul.h"
-#include "addon/ops/panels.h"
 #include "addon/ops/vector_math.h"
 
 namespace hearth {
@@ -22,10 +22,6 @@ float CutOff(const float* gate, int64_t width, float z) {
   float mean, deviation;
   MeanAndDeviation(gate, width, &mean, &deviation);
   return mean + z * deviation;
-}
-
-hearth_column_fn ColumnOf(const hearth_kernels& kernels, uint32_t type) {
-  return type == HEARTH_Q4_0 ? kernels.column_q4_0 : kernels.column_q8_0;
 }
 
 // The tokens for which each neuron of a block is on, read off a [tokens, width] matrix that is zero elsewhere.

@@ -5,20 +5,11 @@
 #include <vector>
 
 #include "addon/model/weights.h"
+#include "addon/ops/kernel_lookup.h"
 #include "addon/ops/panels.h"
 
 namespace hearth {
 namespace {
-
-hearth_column_fn ColumnOf(const hearth_kernels& kernels, uint32_t type) {
-  switch (type) {
-    case HEARTH_Q4_0:
-      return kernels.column_q4_0;
-    case HEARTH_Q8_0:
-      return kernels.column_q8_0;
-  }
-  return nullptr;
-}
 
 // Whether a layer's FFN skips neurons: then up stays row-major and down becomes columns.
 bool SkipsNeurons(const hearth_kernels& kernels, const LayerWeights& layer, float sparsity_z) {

@@ -5,8 +5,7 @@
 #include <cstring>
 #include <limits>
 
-#include "addon/gguf/block_types.h"
-#include "addon/ops/matmul.h"
+#include "addon/ops/kernel_lookup.h"
 #include "addon/ops/vector_math.h"
 
 namespace hearth {
@@ -18,18 +17,6 @@ constexpr int64_t kTile = 64;
 constexpr int64_t kTokens = 8;
 // Positions one task sees when few tokens attend, so that more threads than key heads have work.
 constexpr int64_t kSplit = 256;
-
-hearth_mix_fn MixOf(const hearth_kernels& kernels, uint32_t type) {
-  switch (type) {
-    case HEARTH_F32:
-      return kernels.mix_f32;
-    case HEARTH_F16:
-      return kernels.mix_f16;
-    case HEARTH_Q8_0:
-      return kernels.mix_q8_0;
-  }
-  return nullptr;
-}
 
 // Softmax over scores that arrive in pieces: what was summed so far is scaled down when a larger score comes.
 struct Running {
@@ -203,13 +190,14 @@ class BlockTask {
       float* scores = scores_ + r * kTile;
       const int64_t from = std::clamp<int64_t>(FirstSeen(shape_, position) - p, 0, count);
       const int64_t to = std::clamp<int64_t>(position + 1 - p, 0, count);
-      if (from < to) {
-        const float scale = running_[r].Add(scores + from, to - from);
-        if (scale != 1.0f) kernels_.scale_f32(mixed_ + r * d_, scale, nullptr, mixed_ + r * d_, d_);
+      if (from >= to) {
+        std::fill(scores, scores + count, 0.0f);
+        continue;
       }
-      std::fill(scores, scores + std::min(from, to), 0.0f);
-      if (from >= to) std::fill(scores, scores + count, 0.0f);
-      std::fill(scores + std::max(from, to), scores + count, 0.0f);
+      const float scale = running_[r].Add(scores + from, to - from);
+      if (scale != 1.0f) kernels_.scale_f32(mixed_ + r * d_, scale, nullptr, mixed_ + r * d_, d_);
+      std::fill(scores, scores + from, 0.0f);
+      std::fill(scores + to, scores + count, 0.0f);
     }
     Load(kv_.values, p, head, count);
     kernels_.mix_tokens_f32(tile_, d_, scores_, kTile, count, d_, rows, mixed_, d_);
@@ -227,20 +215,6 @@ class BlockTask {
 };
 
 }  // namespace
-
-bool IsKvType(uint32_t type) { return MixOf(hearth_kernels_scalar, type) != nullptr; }
-
-hearth_store_fn StoreOf(const hearth_kernels& kernels, uint32_t type) {
-  switch (type) {
-    case HEARTH_F32:
-      return kernels.store_f32;
-    case HEARTH_F16:
-      return kernels.store_f16;
-    case HEARTH_Q8_0:
-      return kernels.store_q8_0;
-  }
-  return nullptr;
-}
 
 Status Attention(Exec& exec, const AttentionShape& shape, ConstMatF q, int64_t first, const KvRows& kv, MatF out) {
   if (q.rows <= kAlikeTokens) return FewTokens(exec, shape, q, first, kv, out).Run();

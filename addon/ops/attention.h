@@ -19,17 +19,13 @@ struct AttentionShape {
 
 // A layer's cached rows. Position p lies at row p % capacity; a row is kv_heads heads of head_bytes bytes.
 struct KvRows {
-  uint32_t type;  // hearth_block_type: F32, F16 or Q8_0
+  uint32_t type;  // hearth_block_type: F32, F16 or Q8_0 (kernels/kv_list.inc)
   const uint8_t* keys;
   const uint8_t* values;
   int64_t head_bytes;
   int64_t row_bytes;
   int64_t capacity;
 };
-
-// True for the types keys and values can be kept in.
-bool IsKvType(uint32_t type);
-hearth_store_fn StoreOf(const hearth_kernels& kernels, uint32_t type);
 
 // q: [tokens, heads * head_dim], token t at position first + t, whose keys and values are cached. out like q. Scores
 // are not scaled (Gemma 3n's query norm does it). The order of every sum depends on positions alone, not on threads,

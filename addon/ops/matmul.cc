@@ -12,62 +12,6 @@ constexpr int64_t kTileRows = HEARTH_PANEL_ROWS;
 
 }  // namespace
 
-hearth_gemv_fn GemvOf(const hearth_kernels& kernels, uint32_t type) {
-  switch (type) {
-    case HEARTH_F32:
-      return kernels.gemv_f32;
-    case HEARTH_F16:
-      return kernels.gemv_f16;
-    case HEARTH_BF16:
-      return kernels.gemv_bf16;
-    case HEARTH_Q8_0:
-      return kernels.gemv_q8_0;
-    case HEARTH_Q4_0:
-      return kernels.gemv_q4_0;
-    case HEARTH_Q4_1:
-      return kernels.gemv_q4_1;
-    case HEARTH_Q5_0:
-      return kernels.gemv_q5_0;
-    case HEARTH_Q5_1:
-      return kernels.gemv_q5_1;
-    case HEARTH_Q4_K:
-      return kernels.gemv_q4_k;
-    case HEARTH_Q5_K:
-      return kernels.gemv_q5_k;
-    case HEARTH_Q6_K:
-      return kernels.gemv_q6_k;
-  }
-  return nullptr;
-}
-
-hearth_dequantize_fn DequantizeOf(const hearth_kernels& kernels, uint32_t type) {
-  switch (type) {
-    case HEARTH_F32:
-      return kernels.dequantize_f32;
-    case HEARTH_F16:
-      return kernels.dequantize_f16;
-    case HEARTH_BF16:
-      return kernels.dequantize_bf16;
-    case HEARTH_Q8_0:
-      return kernels.dequantize_q8_0;
-    case HEARTH_Q4_0:
-      return kernels.dequantize_q4_0;
-    case HEARTH_Q4_1:
-      return kernels.dequantize_q4_1;
-    case HEARTH_Q5_0:
-      return kernels.dequantize_q5_0;
-    case HEARTH_Q5_1:
-      return kernels.dequantize_q5_1;
-    case HEARTH_Q4_K:
-      return kernels.dequantize_q4_k;
-    case HEARTH_Q5_K:
-      return kernels.dequantize_q5_k;
-    case HEARTH_Q6_K:
-      return kernels.dequantize_q6_k;
-  }
-  return nullptr;
-}
-
 bool HasKernels(uint32_t type) { return GemvOf(hearth_kernels_scalar, type) != nullptr; }
 
 void DequantizeRow(const hearth_kernels& kernels, const Weight& w, int64_t r, float* out) {

@@ -10,16 +10,13 @@
 #include "addon/kernels/kernels.h"
 #include "addon/ops/activations.h"
 #include "addon/ops/exec.h"
+#include "addon/ops/kernel_lookup.h"
 #include "addon/ops/weight.h"
 
 namespace hearth {
 
 // False for a type without kernels (I32).
 bool HasKernels(uint32_t type);
-
-// The kernels of a weight's type; null for a type without.
-hearth_gemv_fn GemvOf(const hearth_kernels& kernels, uint32_t type);
-hearth_dequantize_fn DequantizeOf(const hearth_kernels& kernels, uint32_t type);
 
 // out[w.cols] = row r as float32.
 void DequantizeRow(const hearth_kernels& kernels, const Weight& w, int64_t r, float* out);

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "addon/gguf/block_types.h"
+#include "addon/ops/kernel_lookup.h"
 
 namespace hearth {
 namespace {
@@ -12,9 +13,8 @@ constexpr int64_t kColumns = HEARTH_PANEL_COLUMNS;
 constexpr int64_t kCodeBytes = 256;  // of a block of 16 rows, for 4 bits of each code
 constexpr int kMaxBlockValues = 256;
 
-// What the panels of a type are made of; `kernel` is null for a type without.
+// What the panels of a type are made of.
 struct PanelType {
-  hearth_panel_fn kernel = nullptr;
   int64_t values = kColumns;  // columns that share a record of scales; the file's block, too
   int64_t record_bytes = 0;   // scales of 16 rows
   int low_bits = 0;           // of a code, beyond four
@@ -25,24 +25,24 @@ struct PanelType {
   int64_t LowBytes(int64_t cols) const { return cols / kColumns * kCodeBytes / 4 * low_bits; }
 };
 
-PanelType TypeOf(const hearth_kernels& kernels, uint32_t type) {
+PanelType TypeOf(uint32_t type) {
   switch (type) {
     case HEARTH_Q4_0:
-      return {kernels.panel_q4_0_q8, 32, 32, 0, 8};
+      return {32, 32, 0, 8};
     case HEARTH_Q8_0:
-      return {kernels.panel_q8_0_q8, 32, 32, 4, 128};
+      return {32, 32, 4, 128};
     case HEARTH_Q4_1:
-      return {kernels.panel_q4_1_q8, 32, 64, 0, 0};
+      return {32, 64, 0, 0};
     case HEARTH_Q5_0:
-      return {kernels.panel_q5_0_q8, 32, 32, 1, 16};
+      return {32, 32, 1, 16};
     case HEARTH_Q5_1:
-      return {kernels.panel_q5_1_q8, 32, 64, 1, 0};
+      return {32, 64, 1, 0};
     case HEARTH_Q4_K:
-      return {kernels.panel_q4_k_q8, 256, 320, 0, 0};
+      return {256, 320, 0, 0};
     case HEARTH_Q5_K:
-      return {kernels.panel_q5_k_q8, 256, 320, 1, 0};
+      return {256, 320, 1, 0};
     case HEARTH_Q6_K:
-      return {kernels.panel_q6_k_q8, 256, 288, 2, 32};
+      return {256, 288, 2, 32};
   }
   return {};
 }
@@ -225,28 +225,17 @@ Steps StepsOf(uint32_t type, const uint8_t* record, int64_t half, int64_t r) {
 
 }  // namespace
 
-hearth_row_fn RowOf(const hearth_kernels& kernels, uint32_t type) {
-  switch (type) {
-    case HEARTH_Q4_0:
-      return kernels.row_q4_0_q8;
-    case HEARTH_Q8_0:
-      return kernels.row_q8_0_q8;
-  }
-  return nullptr;
-}
-
 bool HasPanels(const hearth_kernels& kernels, uint32_t type, int64_t rows, int64_t cols) {
-  const PanelType panels = TypeOf(kernels, type);
-  return panels.kernel != nullptr && rows % kRows == 0 && cols % panels.values == 0;
+  return PanelOf(kernels, type) != nullptr && rows % kRows == 0 && cols % TypeOf(type).values == 0;
 }
 
 int64_t PanelBytes(uint32_t type, int64_t cols) {
-  const PanelType panels = TypeOf(hearth_kernels_scalar, type);
+  const PanelType panels = TypeOf(type);
   return (panels.CodesBytes(cols) + panels.ScalesBytes(cols) + panels.LowBytes(cols) + 63) / 64 * 64;
 }
 
 void PackPanels(const Weight& w, int64_t begin, int64_t end, uint8_t* out) {
-  const PanelType panels = TypeOf(hearth_kernels_scalar, w.type);
+  const PanelType panels = TypeOf(w.type);
   const int64_t bytes = PanelBytes(w.type, w.cols);
   for (int64_t p = begin; p < end; ++p) {
     for (int64_t r = 0; r < kRows; ++r) PackRow(w.type, w.row(p * kRows + r), r, w.cols, panels, out + p * bytes);
@@ -254,7 +243,7 @@ void PackPanels(const Weight& w, int64_t begin, int64_t end, uint8_t* out) {
 }
 
 void UnpackRow(const Weight& w, int64_t r, float* out) {
-  const PanelType type = TypeOf(hearth_kernels_scalar, w.type);
+  const PanelType type = TypeOf(w.type);
   const int64_t lane = r % kRows;
   const uint8_t* codes = w.panels + r / kRows * w.panel_bytes;
   const uint8_t* scales = codes + type.CodesBytes(w.cols);
@@ -278,7 +267,7 @@ void UnpackRow(const Weight& w, int64_t r, float* out) {
 
 void MultiplyPanels(const hearth_kernels& kernels, const Weight& w, int64_t begin, int64_t end, int64_t cols,
                     const hearth_q8_rows& x, int64_t tokens, float* y, int64_t ldy) {
-  const hearth_panel_fn multiply = TypeOf(kernels, w.type).kernel;
+  const hearth_panel_fn multiply = PanelOf(kernels, w.type);
   const int64_t stored = w.cols / kColumns, blocks = cols / kColumns;
   for (int64_t p = begin; p < end; ++p) {
     multiply(w.panels + p * w.panel_bytes, stored, blocks, &x, tokens, y + (p - begin) * kRows, ldy);

@@ -10,9 +10,6 @@
 
 namespace hearth {
 
-// The kernel that multiplies one stored row with a list of tokens; null for a type without.
-hearth_row_fn RowOf(const hearth_kernels& kernels, uint32_t type);
-
 // True when a [rows, cols] matrix of this type can be kept as panels and `kernels` multiplies them.
 bool HasPanels(const hearth_kernels& kernels, uint32_t type, int64_t rows, int64_t cols);
 

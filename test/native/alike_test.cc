@@ -128,7 +128,6 @@ TEST_CASE("alike: attention over keys and values of every type, with and without
     CAPTURE((*table)->isa);
     for (const uint32_t type : {HEARTH_F32, HEARTH_F16, HEARTH_Q8_0}) {
       CAPTURE(BlockTypeName(type));
-      REQUIRE(IsKvType(type));
       const BlockShape shape = BlockShapeOf(type);
       const int64_t head_bytes = kDim / shape.values * shape.bytes;
       for (const int64_t window : {0, 17, 300}) {

@@ -5,36 +5,25 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <random>
 #include <vector>
 
 #include "addon/gguf/gguf.h"
 #include "addon/kernels/dispatch.h"
-#include "addon/ops/attention.h"
+#include "addon/ops/kernel_lookup.h"
 #include "addon/ops/matmul.h"
+
+#include "test/native/random_blocks.h"
 
 namespace hearth {
 namespace {
 
-const uint32_t kTypes[] = {HEARTH_F32, HEARTH_F16, HEARTH_Q8_0};
+using test::Random;
 
-struct Random {
-  std::mt19937 engine{11};
-  float Float() { return std::normal_distribution<float>()(engine); }
-  std::vector<float> Floats(int64_t n) {
-    std::vector<float> values(static_cast<size_t>(n));
-    for (float& v : values) v = Float();
-    return values;
-  }
-};
+const uint32_t kTypes[] = {HEARTH_F32, HEARTH_F16, HEARTH_Q8_0};
 
 int64_t BytesOf(uint32_t type, int64_t n) {
   const BlockShape shape = BlockShapeOf(type);
   return n / shape.values * shape.bytes;
-}
-
-hearth_mix_fn MixOf(const hearth_kernels& kernels, uint32_t type) {
-  return type == HEARTH_F32 ? kernels.mix_f32 : type == HEARTH_F16 ? kernels.mix_f16 : kernels.mix_q8_0;
 }
 
 }  // namespace

@@ -223,10 +223,8 @@ TEST_CASE("sums of a block are exact, to the last of what codes and values can a
         const hearth_q8_rows x = {q, d, offset, 32, 1};
         std::vector<uint8_t> packed(static_cast<size_t>(PanelBytes(type, 32)));
         PackPanels(AsWeight(bytes, type, kRows, 32), 0, 1, packed.data());
-        const auto panel = [&](const hearth_kernels& k) {
-          return type == HEARTH_Q4_0 ? k.panel_q4_0_q8 : k.panel_q8_0_q8;
-        };
-        const auto row = [&](const hearth_kernels& k) { return type == HEARTH_Q4_0 ? k.row_q4_0_q8 : k.row_q8_0_q8; };
+        const auto panel = [&](const hearth_kernels& k) { return PanelOf(k, type); };
+        const auto row = [&](const hearth_kernels& k) { return RowOf(k, type); };
         for (const int64_t tokens : {1, 2}) {
           float expected[2 * kRows], actual[2 * kRows];
           panel(hearth_kernels_scalar)(packed.data(), 1, 1, &x, tokens, expected, kRows);
@@ -431,7 +429,7 @@ TEST_CASE("one row and a list of tokens") {
     CAPTURE((*table)->isa);
     for (const uint32_t type : kTypes) {
       CAPTURE(BlockTypeName(type));
-      const hearth_row_fn multiply = type == HEARTH_Q4_0 ? (*table)->row_q4_0_q8 : (*table)->row_q8_0_q8;
+      const hearth_row_fn multiply = RowOf(**table, type);
       for (const int64_t n : {0, 32, 64, 96, 160, 512}) {
         const int64_t tokens = 11;
         const TestRows x(random, tokens, n);
@@ -468,7 +466,7 @@ TEST_CASE("columns: the same values from every table") {
   for (const hearth_kernels* const* table = AvailableKernels(); *table != nullptr; ++table) {
     CAPTURE((*table)->isa);
     for (const uint32_t type : kTypes) {
-      const auto column = [&](const hearth_kernels& k) { return type == HEARTH_Q4_0 ? k.column_q4_0 : k.column_q8_0; };
+      const auto column = [&](const hearth_kernels& k) { return ColumnOf(k, type); };
       for (const int64_t n : {0, 32, 64, 96}) {
         std::vector<uint8_t> codes(static_cast<size_t>(n) + 1);
         for (uint8_t& byte : codes) byte = static_cast<uint8_t>(random.engine());
