@@ -190,10 +190,7 @@ Status Engine::Impl::Load(const EngineOptions& options) {
       info.weight_bytes + info.multimodal_bytes + info.kv_bytes + TextDecoder::Workspace::Bytes(config) + kProcessBytes;
   if (options.memory_limit > 0 && info.memory_bytes > options.memory_limit) return TooLarge(info, options);
   fingerprint = Fingerprint(*file) * 31 + kv_type * 2 + options.exact;
-  if (!options.exact) {
-    HEARTH_RETURN_IF_ERROR(decoder->Pack(kernels, pool, options.progress));
-  }
-  return Status();
+  return options.exact ? Status() : decoder->Pack(kernels, pool);
 }
 
 Engine::Impl::IdKind Engine::Impl::KindOf(int32_t id) const {

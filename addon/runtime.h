@@ -13,7 +13,6 @@
 #define HEARTH_RUNTIME_H_
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -37,8 +36,6 @@ struct EngineOptions {
   std::string kv_type;          // what keys and values are kept in: "f16", "q8_0" or "f32"; empty: f16, or f32 if exact
   // Everything in float32, straight from the stored weights: what quantised arithmetic is compared with.
   bool exact = false;
-  // Gets the share of loading that is done, 0 to 1, on the thread that called Open.
-  std::function<void(double)> progress;
   // Most bytes of memory the model may take: the weights that are read for every token, one session's KV cache and the
   // buffers; rows that are looked up one a token (the per-layer embeddings) stay on disk and do not count. 0: no limit.
   // MODEL_TOO_LARGE says what would be needed, and which slice would fit.

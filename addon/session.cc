@@ -112,12 +112,11 @@ StatusOr<int64_t> Session::Advance(int64_t max_tokens) {
   return pending();
 }
 
-Status Session::Impl::Settle() {
-  if (!estimated) return Status();
+void Session::Impl::Settle() {
+  if (!estimated) return;
   const std::lock_guard<std::mutex> turn(engine->compute);
-  HEARTH_RETURN_IF_ERROR(engine->decoder->head().Exact(engine->exec, head_rows, score_row, current_scores()));
+  engine->decoder->head().Exact(engine->exec, head_rows, score_row, current_scores());
   estimated = false;
-  return Status();
 }
 
 StatusOr<int32_t> Session::Impl::Choose(const SamplingOptions& options) {
@@ -129,7 +128,7 @@ StatusOr<int32_t> Session::Impl::Choose(const SamplingOptions& options) {
                                     needed, &candidates);
     return sampler.SampleFrom(candidates, options);
   }
-  HEARTH_RETURN_IF_ERROR(Settle());
+  Settle();
   return sampler.Sample(std::span<const float>(current_scores(), static_cast<size_t>(sampled_ids())), options, allowed);
 }
 
@@ -174,7 +173,8 @@ Status Session::SetGrammar(std::shared_ptr<const Grammar> grammar) {
 }
 
 std::span<const float> Session::logits() const {
-  if (!impl_->has_logits || !impl_->Settle().ok()) return {};
+  if (!impl_->has_logits) return {};
+  impl_->Settle();
   return std::span<const float>(impl_->current_scores(), static_cast<size_t>(impl_->config().vocab));
 }
 

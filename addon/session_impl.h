@@ -34,7 +34,7 @@ struct Session::Impl {
   // Runs the next `count` pending tokens and keeps the scores of the last `wanted`, of which the first are looked at.
   Status Compute(int64_t count, int64_t wanted);
   // Makes logits of estimates.
-  Status Settle();
+  void Settle();
   // The next token by the scores that are there.
   StatusOr<int32_t> Choose(const SamplingOptions& options);
   // Puts it at the end of the timeline.

@@ -157,13 +157,12 @@ void Head::Largest(const hearth_kernels& kernels, const Activations& rows, int64
   }
 }
 
-Status Head::Exact(Exec& exec, const Activations& rows, int64_t row, float* logits) const {
+void Head::Exact(Exec& exec, const Activations& rows, int64_t row, float* logits) const {
   const hearth_q8_rows x = FromRow(rows.q8(), row);
   exec.pool().For(w_.rows / kPanel, 1, [&](int64_t begin, int64_t end, int) {
     MultiplyPanels(exec.kernels(), w_, begin, end, w_.cols, x, 1, logits + begin * kPanel, kPanel);
     SoftCapRow(logits + begin * kPanel, (end - begin) * kPanel, soft_cap_);
   });
-  return Status();
 }
 
 }  // namespace hearth

@@ -45,7 +45,7 @@ class Head {
                const uint64_t* allowed, int64_t k, std::vector<ScoredToken>* out) const;
 
   // The logits of a row that was screened, [vocab].
-  Status Exact(Exec& exec, const Activations& rows, int64_t row, float* logits) const;
+  void Exact(Exec& exec, const Activations& rows, int64_t row, float* logits) const;
 
  private:
   Weight w_;

@@ -61,8 +61,8 @@ class TextDecoder {
 
   // Rearranges the weights for `kernels` (TextWeights::Pack), which every later Forward must be run with. Without it
   // everything is computed in float32 from the weights as they are stored.
-  Status Pack(const hearth_kernels& kernels, ThreadPool& pool, const std::function<void(double)>& progress = nullptr) {
-    HEARTH_RETURN_IF_ERROR(weights_.Pack(kernels, config_, pool, progress));
+  Status Pack(const hearth_kernels& kernels, ThreadPool& pool) {
+    HEARTH_RETURN_IF_ERROR(weights_.Pack(kernels, config_, pool));
     return head_.Prepare(kernels, weights_.token_embd);
   }
   const TextWeights& weights() const { return weights_; }

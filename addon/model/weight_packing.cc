@@ -17,10 +17,12 @@ bool SkipsNeurons(const hearth_kernels& kernels, const LayerWeights& layer, floa
          RowOf(kernels, layer.ffn_up.type) != nullptr && layer.ffn_down.rows % 32 == 0 && layer.ffn_down.cols % 32 == 0;
 }
 
-size_t ColumnBytes(const Weight& w, const ColumnWeight& columns) {
-  return Arena::Rounded(static_cast<size_t>(columns.CodeBytes(w.rows) * w.cols)) +
-         Arena::Rounded(static_cast<size_t>(w.cols / 32 * w.rows * 2));
+// Bytes that the columns of a down projection take: codes, and a float16 scale for every 32 of them.
+size_t ColumnCodeBytes(const Weight& w) {
+  return static_cast<size_t>(ColumnWeight{.type = w.type}.CodeBytes(w.rows) * w.cols);
 }
+size_t ColumnScaleBytes(const Weight& w) { return static_cast<size_t>(w.cols / 32 * w.rows * 2); }
+size_t ColumnBytes(const Weight& w) { return Arena::Rounded(ColumnCodeBytes(w)) + Arena::Rounded(ColumnScaleBytes(w)); }
 
 // What there is to rearrange.
 struct Plan {
@@ -55,11 +57,8 @@ struct Plan {
         panel(*weight);
       }
       if (SkipsNeurons(kernels, l, c.sparsity_z[i])) {
-        ColumnWeight& down = l.ffn_down_columns;
-        down.type = l.ffn_down.type;
-        down.rows = l.ffn_down.rows;
-        columns.push_back({&l.ffn_down, &down});
-        bytes += ColumnBytes(l.ffn_down, down);
+        columns.push_back({&l.ffn_down, &l.ffn_down_columns});
+        bytes += ColumnBytes(l.ffn_down);
         stored_bytes += static_cast<uint64_t>(l.ffn_up.rows * l.ffn_up.row_bytes);
       } else {
         panel(l.ffn_up);
@@ -100,32 +99,16 @@ void PackColumns(const Weight& w, int64_t begin, int64_t end, uint8_t* codes, ui
 int64_t ColumnWeight::CodeBytes(int64_t values) const { return type == HEARTH_Q4_0 ? values / 2 : values; }
 
 uint64_t TextWeights::ResidentBytes(const hearth_kernels& kernels, const Config& config) const {
-  TextWeights copy;  // Plan notes what it would do in the weights it is given
-  copy.token_embd = token_embd;
-  copy.per_layer_model_proj = per_layer_model_proj;
-  copy.altup_proj = altup_proj;
-  copy.altup_unembd_proj = altup_unembd_proj;
-  for (const LayerWeights& l : layers) {
-    LayerWeights& to = copy.layers.emplace_back();
-    to.attn_q = l.attn_q, to.attn_k = l.attn_k, to.attn_v = l.attn_v, to.attn_output = l.attn_output;
-    to.ffn_gate = l.ffn_gate, to.ffn_up = l.ffn_up, to.ffn_down = l.ffn_down;
-    to.laurel_l = l.laurel_l, to.laurel_r = l.laurel_r, to.inp_gate = l.inp_gate, to.proj = l.proj;
-  }
-  const Plan plan(copy, kernels, config);
+  // Plan only notes where things are; the weights stay as they are.
+  const Plan plan(const_cast<TextWeights&>(*this), kernels, config);
   return plan.bytes + plan.stored_bytes;
 }
 
-Status TextWeights::Pack(const hearth_kernels& kernels, const Config& config, ThreadPool& pool,
-                         const std::function<void(double)>& progress) {
+Status TextWeights::Pack(const hearth_kernels& kernels, const Config& config, ThreadPool& pool) {
   const Plan plan(*this, kernels, config);
   HEARTH_RETURN_IF_ERROR(arena.Reserve(plan.bytes));
-  uint64_t done = 0;
-  const auto finished = [&](const Weight& w, uint64_t bytes) {
-    file->Drop(w.data, static_cast<uint64_t>(w.rows * w.row_bytes));
-    done += bytes;
-    if (progress) progress(static_cast<double>(done) / static_cast<double>(plan.bytes));
-  };
-  // The head is a third of everything: pages are given back, and progress told, every so many panels.
+  const auto drop = [&](const Weight& w) { file->Drop(w.data, static_cast<uint64_t>(w.rows * w.row_bytes)); };
+  // The head is a third of everything: pages are given back every so many panels.
   constexpr int64_t kStep = 1024;
   for (Weight* weight : plan.panels) {
     const int64_t panels = weight->rows / HEARTH_PANEL_ROWS, bytes = PanelBytes(weight->type, weight->cols);
@@ -134,8 +117,7 @@ Status TextWeights::Pack(const hearth_kernels& kernels, const Config& config, Th
       const int64_t count = std::min(kStep, panels - first);
       pool.For(count, 1,
                [&](int64_t begin, int64_t end, int) { PackPanels(*weight, first + begin, first + end, out); });
-      finished(weight->Rows(first * HEARTH_PANEL_ROWS, count * HEARTH_PANEL_ROWS),
-               static_cast<uint64_t>(count * bytes));
+      drop(weight->Rows(first * HEARTH_PANEL_ROWS, count * HEARTH_PANEL_ROWS));
     }
     weight->panels = out;
     weight->panel_bytes = bytes;
@@ -143,13 +125,11 @@ Status TextWeights::Pack(const hearth_kernels& kernels, const Config& config, Th
   }
   for (const Plan::Down& down : plan.columns) {
     const Weight& w = *down.from;
-    const size_t code_bytes = static_cast<size_t>(down.to->CodeBytes(w.rows) * w.cols);
-    uint8_t* codes = arena.Take(code_bytes);
-    uint16_t* scales = reinterpret_cast<uint16_t*>(arena.Take(static_cast<size_t>(w.cols / 32 * w.rows * 2)));
+    uint8_t* codes = arena.Take(ColumnCodeBytes(w));
+    uint16_t* scales = reinterpret_cast<uint16_t*>(arena.Take(ColumnScaleBytes(w)));
     pool.For(w.rows, 32, [&](int64_t begin, int64_t end, int) { PackColumns(w, begin, end, codes, scales); });
-    finished(w, ColumnBytes(w, *down.to));
-    down.to->codes = codes;
-    down.to->scales = scales;
+    drop(w);
+    *down.to = {w.type, w.rows, codes, scales};
     *down.from = Weight();
   }
   return Status();

@@ -4,7 +4,6 @@
 #ifndef HEARTH_MODEL_WEIGHTS_H_
 #define HEARTH_MODEL_WEIGHTS_H_
 
-#include <functional>
 #include <memory>
 #include <vector>
 
@@ -75,10 +74,8 @@ struct TextWeights {
   // Bytes of weights that are in memory after Pack, which a decoded token reads: rearranged or in the map. The
   // per-layer embeddings are not among them.
   uint64_t ResidentBytes(const hearth_kernels& kernels, const Config& config) const;
-  // Rearranges matrices for `kernels`, straight from the map, whose pages are given back as it goes. `progress` gets
-  // the share that is done, 0 to 1, on the calling thread.
-  Status Pack(const hearth_kernels& kernels, const Config& config, ThreadPool& pool,
-              const std::function<void(double)>& progress);
+  // Rearranges matrices for `kernels`, straight from the map, whose pages are given back as it goes.
+  Status Pack(const hearth_kernels& kernels, const Config& config, ThreadPool& pool);
 
   static StatusOr<TextWeights> Load(std::shared_ptr<const GgufFile> file, const Config& config);
 };

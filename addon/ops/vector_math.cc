@@ -37,28 +37,19 @@ float ExpRow(float* x, int64_t n, float scale) {
   }
   float max = std::max(std::max(max4[0], max4[1]), std::max(max4[2], max4[3]));
   for (; i < n; ++i) max = std::max(max, x[i]);
+  return ExpSumRow(x, n, max, scale);
+}
 
+float ExpSumRow(float* x, int64_t n, float max, float scale) {
   Float4 sum4 = Splat4(0);
-  for (i = 0; i + 4 <= n; i += 4) {
+  int64_t i = 0;
+  for (; i + 4 <= n; i += 4) {
     const Float4 e = Exp4((Load4(x + i) - max) * scale);
     Store4(x + i, e);
     sum4 += e;
   }
   float sum = (sum4[0] + sum4[1]) + (sum4[2] + sum4[3]);
   for (; i < n; ++i) sum += x[i] = Exp4(Splat4((x[i] - max) * scale))[0];
-  return sum;
-}
-
-float ExpSumRow(float* x, int64_t n, float max) {
-  Float4 sum4 = Splat4(0);
-  int64_t i = 0;
-  for (; i + 4 <= n; i += 4) {
-    const Float4 e = Exp4(Load4(x + i) - max);
-    Store4(x + i, e);
-    sum4 += e;
-  }
-  float sum = (sum4[0] + sum4[1]) + (sum4[2] + sum4[3]);
-  for (; i < n; ++i) sum += x[i] = Exp4(Splat4(x[i] - max))[0];
   return sum;
 }
 

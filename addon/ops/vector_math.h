@@ -12,8 +12,8 @@ void GeluTanhRow(float* x, int64_t n);
 // x[n] = e^(scale * (x - max x)); returns their sum, for the caller to divide by. n >= 1, scale > 0.
 float ExpRow(float* x, int64_t n, float scale);
 
-// x[n] = e^(x - max); returns their sum. max: at least every x.
-float ExpSumRow(float* x, int64_t n, float max);
+// x[n] = e^(scale * (x - max)); returns their sum. max: at least every x.
+float ExpSumRow(float* x, int64_t n, float max, float scale = 1.0f);
 
 // x[n] = GELU(x) * y, with the tanh approximation, to about 3e-7 of the value.
 void GeluTanhMulRow(float* x, const float* y, int64_t n);
