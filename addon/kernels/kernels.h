@@ -88,7 +88,7 @@ struct hearth_kernels {
   /* The same of panel_q6_k_q8, 1.5 for the lower halves. */
   hearth_panel_fn screen_q6_k_q8;
   /* n values (a multiple of 32) to 8 bits: q[n], d[n / 32], offset[n / 32]. d = max |x| / 127; ties round to even.
-   * A block of nothing but |x| < 1e-36 becomes zeros. */
+   * A block of nothing but |x| < 1e-36 becomes zeros. Where x is no number or infinite, q is 0; d need not be finite. */
   void (*quantize_q8)(const float* x, int64_t n, int8_t* q, float* d, int32_t* offset);
 
 #define HEARTH_KV_KERNELS(type, TYPE) \

@@ -116,6 +116,26 @@ TEST_CASE("activations in 8 bits: a block too small for its own scale becomes ze
   }
 }
 
+TEST_CASE("activations that are no numbers, or infinite, become zeros") {
+  for (const hearth_kernels* const* table = AvailableKernels(); *table != nullptr; ++table) {
+    CAPTURE((*table)->isa);
+    for (const float odd : {NAN, INFINITY, -INFINITY}) {
+      for (int at = 0; at < 32; ++at) {
+        float x[32], d;
+        for (int i = 0; i < 32; ++i) x[i] = static_cast<float>(i - 16);
+        x[at] = odd;
+        int8_t q[32];
+        int32_t offset;
+        (*table)->quantize_q8(x, 32, q, &d, &offset);
+        CHECK(q[at] == 0);
+        int sum = 0;
+        for (const int8_t value : q) sum += value;
+        CHECK(offset == -8 * sum);
+      }
+    }
+  }
+}
+
 TEST_CASE("a panel holds the rows it was made of") {
   Random random;
   for (const uint32_t type : kPanelTypes) {
