@@ -8,6 +8,7 @@ const flags = Object.fromEntries(
   rest.flatMap((word, i) => (i % 2 === 0 ? [[word.replace(/^--/, ''), rest[i + 1] ?? '']] : [])),
 );
 
+// Ends as hearthd does: at once, whatever is still open.
 runDaemon(loadConfig({ flags }), { sys, proc, firmwareTool: null }).then(
   () => process.exit(0),
   (error: unknown) => {

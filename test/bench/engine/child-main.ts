@@ -39,4 +39,5 @@ process.on('message', (request: Request) => {
     process.send?.(response);
   });
 });
+// The bench has ended, or was ended: nobody is left to answer, and a computation in hand would go on for minutes.
 process.on('disconnect', () => process.exit(0));

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import ts from 'typescript';
 import { createPlugin } from '../../../daemon/plugins/scaffold';
-import { make, write } from './support';
+import { make, until, write } from './support';
 
 test('a new plugin runs as it was written', async () => {
   const checkout = mkdtempSync(join(tmpdir(), 'hearth-new-'));
@@ -57,6 +57,8 @@ test('the example in the README of plugins runs', async () => {
     type: 'text',
     text: 'Which of these birds is in the picture: robin, wren?',
   });
+  // It publishes after it has emitted.
+  await until(() => made.bus.published.length > 0);
   expect(made.bus.published).toEqual([
     { topic: 'garden/birds', payload: 'A wren.', options: { qos: 1, retain: false } },
   ]);
