@@ -38,7 +38,7 @@ struct EngineOptions {
   bool exact = false;
   // Most bytes of memory the model may take: the weights that are read for every token, one session's KV cache and the
   // buffers; rows that are looked up one a token (the per-layer embeddings) stay on disk and do not count. 0: no limit.
-  // MODEL_TOO_LARGE says what would be needed, and which slice would fit.
+  // MODEL_TOO_LARGE says what would be needed, and which context_length would fit if one does.
   uint64_t memory_limit = 0;
 };
 

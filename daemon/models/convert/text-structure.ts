@@ -2,6 +2,17 @@
 import type { TextConfig } from './model-config';
 import type { Pattern, Structure } from './structure';
 
+/** Of every layer, [hidden] each. */
+export const layerNorms = [
+  'attn_norm',
+  'post_attention_norm',
+  'ffn_norm',
+  'post_ffw_norm',
+  'post_norm',
+  'laurel_post_norm',
+  'altup_router_norm',
+] as const;
+
 export function claimText(structure: Structure, text: TextConfig): void {
   const { hidden, pleDim, layers, headDim } = text;
   const q = text.heads * headDim;
@@ -17,16 +28,7 @@ export function claimText(structure: Structure, text: TextConfig): void {
   for (let layer = 0; layer < layers; layer++) {
     const claim = (name: string, ...pattern: Pattern): void => structure.claim(`blk.${layer}.${name}.weight`, pattern);
     const ffn = text.ffnWidths[layer] as number;
-    for (const norm of [
-      'attn_norm',
-      'post_attention_norm',
-      'ffn_norm',
-      'post_ffw_norm',
-      'post_norm',
-      'laurel_post_norm',
-      'altup_router_norm',
-    ])
-      claim(norm, hidden);
+    for (const norm of layerNorms) claim(norm, hidden);
     claim('attn_q', q, hidden);
     claim('attn_output', hidden, q);
     claim('attn_q_norm', headDim);

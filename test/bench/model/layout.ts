@@ -2,9 +2,11 @@
  * The tensors of a Gemma 3n text file: names and shapes of the released checkpoints, the types of a 4-bit file, and how
  * wide the noise is that stands for the weights.
  */
+
 import { blockFormats, encodedBytes, type WeightType } from '../../../daemon/models/convert/block-formats';
 import type { GgufTensorInfo } from '../../../daemon/models/convert/gguf-writer';
 import type { TextConfig } from '../../../daemon/models/convert/model-config';
+import { layerNorms } from '../../../daemon/models/convert/text-structure';
 
 /** Types the noise can be made in. */
 export type NoiseType = Extract<WeightType, 'f32' | 'q8_0' | 'q4_0'>;
@@ -25,16 +27,6 @@ export interface TensorPlan {
   /** Standard deviation of the values; `undefined`: all of them are 1. */
   readonly std: number | undefined;
 }
-
-const norms = [
-  'attn_norm',
-  'post_attention_norm',
-  'ffn_norm',
-  'post_ffw_norm',
-  'post_norm',
-  'laurel_post_norm',
-  'altup_router_norm',
-];
 
 /** In the order of the file. */
 export function textLayout(text: TextConfig, types: FileTypes = fileTypes): TensorPlan[] {
@@ -71,7 +63,7 @@ export function textLayout(text: TextConfig, types: FileTypes = fileTypes): Tens
   for (let layer = 0; layer < layers; layer++) {
     const block = (name: string): string => `blk.${layer}.${name}`;
     const ffn = text.ffnWidths[layer] as number;
-    for (const norm of norms) ones(block(norm), hidden);
+    for (const norm of layerNorms) ones(block(norm), hidden);
     matrix(block('attn_q'), hidden, q);
     // The released checkpoints have K and V in every layer, those that share a cache included.
     matrix(block('attn_k'), hidden, kv);
