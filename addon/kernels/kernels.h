@@ -70,14 +70,14 @@ struct hearth_kernels {
   const char* isa;
 
 #define HEARTH_WEIGHT_KERNELS(type, TYPE) \
-  hearth_gemv_fn gemv_##type;       \
+  hearth_gemv_fn gemv_##type;             \
   hearth_dequantize_fn dequantize_##type;
 #include "addon/kernels/kernel_list.inc"
 #undef HEARTH_WEIGHT_KERNELS
 
 #define HEARTH_QUANTISED_KERNELS(type, TYPE) \
-  hearth_panel_fn panel_##type##_q8;   \
-  hearth_row_fn row_##type##_q8;       \
+  hearth_panel_fn panel_##type##_q8;         \
+  hearth_row_fn row_##type##_q8;             \
   hearth_column_fn column_##type;
 #define HEARTH_PANEL_KERNELS(type, TYPE) hearth_panel_fn panel_##type##_q8;
 #include "addon/kernels/quantised_list.inc"
@@ -88,11 +88,12 @@ struct hearth_kernels {
   /* The same of panel_q6_k_q8, 1.5 for the lower halves. */
   hearth_panel_fn screen_q6_k_q8;
   /* n values (a multiple of 32) to 8 bits: q[n], d[n / 32], offset[n / 32]. d = max |x| / 127; ties round to even.
-   * A block of nothing but |x| < 1e-36 becomes zeros. Where x is no number or infinite, q is 0; d need not be finite. */
+   * A block of nothing but |x| < 1e-36 becomes zeros. Where x is no number or infinite, q is 0; d need not be finite.
+   */
   void (*quantize_q8)(const float* x, int64_t n, int8_t* q, float* d, int32_t* offset);
 
 #define HEARTH_KV_KERNELS(type, TYPE) \
-  hearth_mix_fn mix_##type;     \
+  hearth_mix_fn mix_##type;           \
   hearth_store_fn store_##type;
 #include "addon/kernels/kv_list.inc"
 #undef HEARTH_KV_KERNELS

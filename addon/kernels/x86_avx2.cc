@@ -150,7 +150,7 @@ static float dot_q4_0_row(const uint8_t* w, int64_t n, const float* x) {
 
 #include "addon/kernels/simple_blocks.inc"
 
-#define HEARTH_WEIGHT_KERNELS(type, TYPE)                                                                                 \
+#define HEARTH_WEIGHT_KERNELS(type, TYPE)                                                                           \
   static void gemv_##type(const uint8_t* w, int64_t row_bytes, int64_t n, const float* x, int64_t rows, float* y) { \
     for (int64_t r = 0; r < rows; ++r) y[r] = dot_##type##_row(w + r * row_bytes, n, x);                            \
   }
