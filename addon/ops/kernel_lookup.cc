@@ -38,7 +38,7 @@ hearth_panel_fn PanelOf(const hearth_kernels& kernels, uint32_t type) {
 hearth_row_fn RowOf(const hearth_kernels& kernels, uint32_t type) {
   switch (type) {
 #define HEARTH_QUANTISED_KERNELS(name, TYPE) case HEARTH_##TYPE: return kernels.row_##name##_q8;
-#define HEARTH_PANEL_KERNELS(name, TYPE) 
+#define HEARTH_PANEL_KERNELS(name, TYPE)
 #include "addon/kernels/quantised_list.inc"
 #undef HEARTH_QUANTISED_KERNELS
 #undef HEARTH_PANEL_KERNELS
@@ -49,7 +49,7 @@ hearth_row_fn RowOf(const hearth_kernels& kernels, uint32_t type) {
 hearth_column_fn ColumnOf(const hearth_kernels& kernels, uint32_t type) {
   switch (type) {
 #define HEARTH_QUANTISED_KERNELS(name, TYPE) case HEARTH_##TYPE: return kernels.column_##name;
-#define HEARTH_PANEL_KERNELS(name, TYPE) 
+#define HEARTH_PANEL_KERNELS(name, TYPE)
 #include "addon/kernels/quantised_list.inc"
 #undef HEARTH_QUANTISED_KERNELS
 #undef HEARTH_PANEL_KERNELS
