@@ -193,14 +193,18 @@ test('a killed runner fails its job with a code and comes back; the daemon and i
   expect(childrenOf(child.pid ?? 0)).not.toContain(runner);
 });
 
+/** Its reply cannot end before its 2000 tokens do: seconds, with scalar kernels. */
+const longJob = JSON.stringify({
+  id: 'long',
+  prompt: 'Hello',
+  maxTokens: 2000,
+  schema: { type: 'array', items: { type: 'boolean' }, minItems: 2000 },
+});
+
 test('SIGTERM in the middle of a long job fails the job and still ends with 0 and no runner left behind', async () => {
-  await start();
+  await start({ HEARTH_MODEL_ISA: 'scalar' });
   const [runner] = childrenOf(child.pid ?? 0);
-  await peer.client.publishAsync(
-    'hearth/pi5/request/generate',
-    '{"id":"long","prompt":"Hello","maxTokens":2000,"temperature":1}',
-    { qos: 1 },
-  );
+  await peer.client.publishAsync('hearth/pi5/request/generate', longJob, { qos: 1 });
   await peer.client.publishAsync('hearth/pi5/request/health', '{"id":"busy"}', { qos: 1 });
   await peer.json(
     'hearth/pi5/response/health',
@@ -218,11 +222,9 @@ test.each([
   ['runner', (runner: number) => process.kill(runner, 'SIGSTOP')],
   ['broker', () => broker.freeze()],
 ])('SIGTERM ends it with 0 although the %s hangs', async (_part, hang) => {
-  await start();
+  await start({ HEARTH_MODEL_ISA: 'scalar' });
   const [runner = 0] = childrenOf(child.pid ?? 0);
-  await peer.client.publishAsync('hearth/pi5/request/generate', '{"id":"long","prompt":"Hello","maxTokens":2000}', {
-    qos: 1,
-  });
+  await peer.client.publishAsync('hearth/pi5/request/generate', longJob, { qos: 1 });
   await ask('health', { id: 'busy' });
   hang(runner);
   child.kill('SIGTERM');
