@@ -111,7 +111,8 @@ StatusOr<std::shared_ptr<Engine>> Engine::Open(const EngineOptions& options) {
                  available.c_str());
   }
   const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  auto impl = std::make_unique<Impl>(*kernels, options.threads > 0 ? options.threads : std::min(cores, kMaxThreads));
+  auto impl = std::make_unique<Impl>(*kernels, options.threads > 0 ? options.threads : std::min(cores, kMaxThreads),
+                                     options.prefix_cache_bytes);
   HEARTH_RETURN_IF_ERROR(impl->Load(options));
   return std::shared_ptr<Engine>(new Engine(std::move(impl)));
 }
@@ -240,30 +241,54 @@ StatusOr<SoftTokens> Engine::EncodeImage(const uint8_t* rgb, int64_t width, int6
   if (size != 256 && size != 512 && size != 768) {
     return Error(Code::OPTION_INVALID, "imageSize is %lld; 256, 512 or 768", static_cast<long long>(size));
   }
+  // A picture without pixels is for the encoder to refuse.
+  const size_t bytes = rgb == nullptr || width < 1 || height < 1 ? 0 : static_cast<size_t>(width * height * 3);
+  const Digest pixels = impl_->hash.Of(ContentKind::kPixels, rgb, bytes);
+  const Digest key =
+      impl_->hash.Next(impl_->hash.Next(pixels, static_cast<uint64_t>(width), {}), static_cast<uint64_t>(size), {});
   SoftTokens tokens;
   tokens.count = impl_->info.image_soft_tokens;
-  tokens.rows.resize(static_cast<size_t>(tokens.count * impl_->info.hidden));
   const std::lock_guard<std::mutex> turn(impl_->compute);
+  if (const auto known = impl_->media_cache.Find(key)) return *known;
+  tokens.rows.resize(static_cast<size_t>(tokens.count * impl_->info.hidden));
   HEARTH_RETURN_IF_ERROR(impl_->vision->Encode(impl_->exec, RgbView{rgb, width, height}, size,
                                                MatF(tokens.rows.data(), tokens.count, impl_->info.hidden)));
+  impl_->media_cache.Insert(key, tokens);
   return tokens;
 }
 
 StatusOr<SoftTokens> Engine::EncodeAudio(std::span<const float> samples) const {
   if (!impl_->audio) return Error(Code::MODEL_UNSUPPORTED, "the model has no audio encoder: it takes no sound");
+  const Digest key = impl_->hash.Of(ContentKind::kSamples, samples.data(), samples.size_bytes());
   SoftTokens tokens;
   tokens.count = impl_->info.audio_soft_tokens;
-  tokens.rows.resize(static_cast<size_t>(tokens.count * impl_->info.hidden));
   int64_t valid = 0;
   const std::lock_guard<std::mutex> turn(impl_->compute);
+  if (const auto known = impl_->media_cache.Find(key)) return *known;
+  tokens.rows.resize(static_cast<size_t>(tokens.count * impl_->info.hidden));
   HEARTH_RETURN_IF_ERROR(impl_->audio->Encode(impl_->exec, samples.data(), static_cast<int64_t>(samples.size()),
                                               MatF(tokens.rows.data(), tokens.count, impl_->info.hidden), &valid));
+  impl_->media_cache.Insert(key, tokens);
   return tokens;
 }
 
 StatusOr<std::shared_ptr<const Grammar>> Engine::CompileGrammar(std::string_view json_schema) const {
   std::call_once(impl_->trie_made, [&] { impl_->trie = std::make_shared<TokenTrie>(*impl_->tokenizer); });
   return Grammar::Compile(json_schema, impl_->trie);
+}
+
+ReuseStats Engine::reuse() const {
+  const PrefixCache::Stats prefixes = impl_->prefix_cache.stats();
+  ReuseStats stats;
+  stats.max_bytes = impl_->prefix_cache.max_bytes() + impl_->media_cache.max_bytes();
+  stats.bytes = prefixes.bytes + impl_->media_cache.bytes();
+  stats.entries = prefixes.entries;
+  stats.evicted = prefixes.evicted;
+  stats.resumes = impl_->resumes;
+  stats.hits = impl_->resume_hits;
+  stats.positions = impl_->reused_positions;
+  stats.media_hits = impl_->media_cache.hits();
+  return stats;
 }
 
 }  // namespace hearth
