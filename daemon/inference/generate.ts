@@ -13,10 +13,12 @@ export interface GenerateDefaults {
 }
 
 export interface GenerateHooks {
-  readonly signal: AbortSignal;
   readonly onText: (piece: string) => void;
-  /** Called after every encoder run, prefill chunk and decode step. */
-  readonly onStep: () => void;
+  /**
+   * Does one step of work, an encoder run, a prefill chunk or a decode step, when it is the job's turn. Rejects as the
+   * work does, or with `ENGINE_CANCELLED`.
+   */
+  readonly step: <T>(work: () => Promise<T>) => Promise<T>;
   /** When to go on with the request's `tailSlice`. */
   readonly pace?: Pace;
 }
@@ -28,7 +30,7 @@ export interface Pace {
   readonly hurry?: AbortSignal;
 }
 
-/** Tokens computed between two looks at the signal; a cancelled prefill ends within one such chunk. */
+/** Tokens computed in one step of a prefill; a cancelled one ends within one such chunk, and another job waits no longer. */
 const prefillChunk = 128;
 const defaultMaxTokens = 256;
 
@@ -58,15 +60,8 @@ export async function generate(
 ): Promise<GenerateResult> {
   checkRequest(request);
   const started = performance.now();
-  const step = (): void => {
-    hooks.onStep();
-    if (hooks.signal.aborted) throw new HearthError('ENGINE_CANCELLED', 'the job was cancelled');
-  };
+  const { step } = hooks;
 
-  session.rewind(0);
-  const slice = request.slice ?? defaults.slice;
-  session.setSlice(slice);
-  const sliceName = session.sliceName;
   session.setGrammar(request.schema === undefined ? null : JSON.stringify(request.schema));
   const prompt = buildPrompt(engine, request.messages);
   if (prompt.ids.length >= engine.info.contextLength) {
@@ -79,14 +74,15 @@ export async function generate(
   const soft: SoftTokens[] = [];
   const imageSize = request.imageSize ?? defaults.imageSize;
   for (const media of prompt.media) {
-    soft.push(await encode(engine, media, imageSize));
-    step();
+    soft.push(await step(() => encode(engine, media, imageSize)));
   }
   const encoded = performance.now();
 
-  session.append(prompt.ids, soft);
-  while ((await session.advance(prefillChunk)) > 0) step();
-  step();
+  const slice = request.slice ?? defaults.slice;
+  await step(() => session.resume(prompt.ids, soft, { slice, checkpoints: prompt.checkpoints }));
+  const sliceName = session.sliceName;
+  while ((await step(() => session.advance(prefillChunk))) > 0);
+  const cached = session.reused;
   const prefilled = performance.now();
 
   const room = engine.info.contextLength - prompt.ids.length;
@@ -121,16 +117,17 @@ export async function generate(
     }
     if (completion === maxTokens) break;
     ending.before(completion);
-    await session.advance(1);
-    step();
+    await step(() => session.advance(1));
   }
   const tail = session.flushText();
   if (finishReason === 'length' || completion > 0) show(stops.push(tail).text + stops.flush());
   const ended = performance.now();
+  // The next turn of the conversation goes on from here. A copy, no computing: it waits for no turn.
+  await session.checkpoint();
   return {
     text,
     finishReason,
-    tokens: { prompt: prompt.ids.length, completion },
+    tokens: { prompt: prompt.ids.length, completion, cached },
     timings: {
       encode: encoded - started,
       prefill: prefilled - encoded,
