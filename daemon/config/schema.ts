@@ -209,6 +209,12 @@ export const schema = {
       0,
       131_072,
     ),
+    prefixCacheBytes: integer(
+      'Memory for what was computed of earlier prompts, pictures and sounds, so that later ones need not; 0 for none.',
+      256 << 20,
+      0,
+      2 ** 40,
+    ),
     slice: optionalText(
       'MatFormer slice, such as `e2b` of an E4B file, for all jobs that name none.',
       { defaultDoc: 'the governor’s choice' },
@@ -261,6 +267,12 @@ export const schema = {
   streams: map('Cameras and microphones by name.'),
   queue: {
     capacity: integer('Jobs that may wait for the engine.', 16, 1, 1024),
+    concurrency: integer(
+      'Jobs that share the engine; the last place is for one that is more urgent than all the others.',
+      4,
+      1,
+      16,
+    ),
     defaultDeadlineMs: integer('Deadline of jobs whose stream has none of its own.', 60_000, 1, hour),
   },
   limits: {

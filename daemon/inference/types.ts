@@ -89,8 +89,8 @@ export type FinishReason = 'stop' | 'length' | 'cancelled';
 export interface TokenCounts {
   readonly prompt: number;
   readonly completion: number;
-  /** Tokens of the prompt that needed no prefill: an earlier job had computed them. */
-  readonly cached: number;
+  /** Tokens of the prompt that needed no prefill: an earlier job had computed them. Absent where nothing is ever kept. */
+  readonly cached?: number;
 }
 
 export interface GenerateResult {

@@ -84,11 +84,12 @@ describe('with a model of E4B’s shape', () => {
       { messages, maxTokens: 12, ...request },
       { slice: 'full', imageSize: 0 },
       {
-        signal: new AbortController().signal,
         onText: () => undefined,
-        onStep: () => {
-          // One is the prefill's.
-          if (++steps > hurryAfter) hurry.abort();
+        step: async (work) => {
+          const value = await work();
+          // Two are the prefill's.
+          if (++steps > hurryAfter + 1) hurry.abort();
+          return value;
         },
         pace: { hurry: hurry.signal },
       },
