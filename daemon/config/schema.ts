@@ -52,7 +52,12 @@ const commonStream = {
   plugins: optionalList('Names of the plugins that are handed this stream.', 'plugin names', isName, {
     defaultDoc: 'every plugin that takes its kind',
   }),
-  priority: integer('Jobs of a higher priority run first.', 0, 0, 9),
+  priority: integer(
+    'Jobs of a higher priority are let in first and get more of the engine: twice as much a level.',
+    0,
+    0,
+    9,
+  ),
   deadlineMs: optionalInteger('A job that has waited this long is skipped.', 1, hour),
   prompt: optionalText(
     'Prompt for this stream instead of the model’s own; for captions, the question about the picture.',
@@ -84,7 +89,12 @@ const camera = {
 
 const microphone = {
   ...commonStream,
-  priority: integer('Jobs of a higher priority run first.', 5, 0, 9),
+  priority: integer(
+    'Jobs of a higher priority are let in first and get more of the engine: twice as much a level.',
+    5,
+    0,
+    9,
+  ),
   audio: {
     format: choice('`wav`: every chunk is a WAV file of its own; otherwise the encoding of raw PCM.', 'wav', [
       'wav',

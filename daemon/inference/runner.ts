@@ -45,7 +45,10 @@ function modelInfo({ engine }: Loaded): ModelInfo {
   };
 }
 
-type Job = Extract<ToRunner, { type: 'generate' }> & { readonly abort: AbortController; readonly hurry: AbortController };
+type Job = Extract<ToRunner, { type: 'generate' }> & {
+  readonly abort: AbortController;
+  readonly hurry: AbortController;
+};
 
 class Runner {
   private loaded: Loaded | undefined;
