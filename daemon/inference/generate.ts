@@ -3,7 +3,9 @@ import { performance } from 'node:perf_hooks';
 import { HearthError } from '../errors';
 import type { NativeEngine, NativeSession, SoftTokens } from './native';
 import { buildPrompt, type Media } from './prompt';
+import type { Turns } from './step-scheduler';
 import { StopSequences } from './stop-sequences';
+import { Stopwatch } from './stopwatch';
 import { TailSwitch } from './tail-switch';
 import type { FinishReason, GenerateRequest, GenerateResult } from './types';
 
@@ -14,11 +16,8 @@ export interface GenerateDefaults {
 
 export interface GenerateHooks {
   readonly onText: (piece: string) => void;
-  /**
-   * Does one step of work, an encoder run, a prefill chunk or a decode step, when it is the job's turn. Rejects as the
-   * work does, or with `ENGINE_CANCELLED`.
-   */
-  readonly step: <T>(work: () => Promise<T>) => Promise<T>;
+  /** Does an encoder run, a prefill chunk or a decode step when it is the job's turn. */
+  readonly step: Turns['step'];
   /** When to go on with the request's `tailSlice`. */
   readonly pace?: Pace;
 }
@@ -59,8 +58,8 @@ export async function generate(
   hooks: GenerateHooks,
 ): Promise<GenerateResult> {
   checkRequest(request);
-  const started = performance.now();
-  const { step } = hooks;
+  const stopwatch = new Stopwatch(hooks.step);
+  const { startedAt, step } = stopwatch;
 
   session.setGrammar(request.schema === undefined ? null : JSON.stringify(request.schema));
   const prompt = buildPrompt(engine, request.messages);
@@ -73,17 +72,23 @@ export async function generate(
 
   const soft: SoftTokens[] = [];
   const imageSize = request.imageSize ?? defaults.imageSize;
+  let cachedMedia = 0;
   for (const media of prompt.media) {
-    soft.push(await step(() => encode(engine, media, imageSize)));
+    await step(async () => {
+      const { mediaHits } = engine.reuse();
+      soft.push(await encode(engine, media, imageSize));
+      // Nobody else encodes in this job's turn.
+      cachedMedia += engine.reuse().mediaHits - mediaHits;
+    });
   }
-  const encoded = performance.now();
+  const encodeMs = stopwatch.lap();
 
   const slice = request.slice ?? defaults.slice;
   await step(() => session.resume(prompt.ids, soft, { slice, checkpoints: prompt.checkpoints }));
   const sliceName = session.sliceName;
   while ((await step(() => session.advance(prefillChunk))) > 0);
   const cached = session.reused;
-  const prefilled = performance.now();
+  const prefillMs = stopwatch.lap();
 
   const room = engine.info.contextLength - prompt.ids.length;
   const maxTokens = Math.min(request.maxTokens ?? defaultMaxTokens, room);
@@ -121,6 +126,7 @@ export async function generate(
   }
   const tail = session.flushText();
   if (finishReason === 'length' || completion > 0) show(stops.push(tail).text + stops.flush());
+  const decodeMs = stopwatch.lap();
   const ended = performance.now();
   // The next turn of the conversation goes on from here. A copy, no computing: it waits for no turn.
   await session.checkpoint();
@@ -128,12 +134,14 @@ export async function generate(
     text,
     finishReason,
     tokens: { prompt: prompt.ids.length, completion, cached },
+    ...(prompt.media.length > 0 && { cachedMedia }),
     timings: {
-      encode: encoded - started,
-      prefill: prefilled - encoded,
-      decode: ended - prefilled,
-      firstToken: (firstToken ?? ended) - started,
-      total: ended - started,
+      encode: encodeMs,
+      prefill: prefillMs,
+      decode: decodeMs,
+      waiting: stopwatch.waitingMs,
+      firstToken: (firstToken ?? ended) - startedAt,
+      total: ended - startedAt,
     },
     slice: sliceName,
     ...(ending.tail !== undefined && { tail: ending.tail }),

@@ -108,7 +108,8 @@ export class StepScheduler {
 
   /**
    * Not at once: the job whose step has ended is about to ask for its next one, and must not be passed over for being a
-   * moment late. Its continuations, and those of jobs that came in the same turn of the event loop, run before.
+   * moment late. Its continuations, and those of jobs that came in the same turn of the event loop, run before: what it
+   * computes on this thread between two steps, such as the choice of a token, finds the engine free.
    */
   #dispatchSoon(): void {
     if (this.#dispatching || this.#busy) return;

@@ -97,11 +97,17 @@ export interface GenerateResult {
   readonly text: string;
   readonly finishReason: FinishReason;
   readonly tokens: TokenCounts;
-  /** Milliseconds, turns of other jobs included. `firstToken` counts from the start of the job in the runner. */
+  /** Pictures and sounds that needed no encoder: an earlier job had encoded them. Absent where there are none. */
+  readonly cachedMedia?: number;
+  /**
+   * Milliseconds. `encode`, `prefill` and `decode` are the job's own, the turns of other jobs are in `waiting`.
+   * `firstToken` and `total` are what passed since the start of the job in the runner.
+   */
   readonly timings: {
     readonly encode: number;
     readonly prefill: number;
     readonly decode: number;
+    readonly waiting: number;
     readonly firstToken: number;
     readonly total: number;
   };

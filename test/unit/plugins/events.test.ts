@@ -8,7 +8,7 @@ const job: JobRecord = {
     text: 'raw',
     finishReason: 'length',
     tokens: { prompt: 291, completion: 24, cached: 0 },
-    timings: { encode: 0, prefill: 0, decode: 0, firstToken: 0, total: 0 },
+    timings: { encode: 0, prefill: 0, decode: 0, waiting: 0, firstToken: 0, total: 0 },
     slice: 'e2b',
   },
   model: 'nano',
