@@ -9,6 +9,7 @@ namespace hearth {
 namespace {
 
 constexpr int kMaxThreads = 256;
+constexpr int kMaxSessions = 64;
 constexpr int64_t kDefaultContext = 4096;
 // The vocabulary and its trie, threads, scratch: what is there besides weights, keys and values, and the workspace.
 constexpr uint64_t kProcessBytes = 60'000'000;
@@ -77,20 +78,20 @@ std::vector<SliceInfo> DescribeSlices(const Config& config) {
 Status TooLarge(const ModelInfo& info, const EngineOptions& options) {
   const auto megabytes = [](uint64_t bytes) { return static_cast<unsigned long long>((bytes + 999999) / 1000000); };
   std::string help;
-  const uint64_t without_kv = info.memory_bytes - info.kv_bytes;
+  const uint64_t kv_bytes = info.kv_bytes * static_cast<uint64_t>(options.sessions);
+  const uint64_t without_kv = info.memory_bytes - kv_bytes;
   if (without_kv < options.memory_limit) {
-    const int64_t fits =
-        static_cast<int64_t>(static_cast<double>(options.memory_limit - without_kv) /
-                             static_cast<double>(info.kv_bytes) * static_cast<double>(info.context_length));
+    const int64_t fits = static_cast<int64_t>(static_cast<double>(options.memory_limit - without_kv) /
+                                              static_cast<double>(kv_bytes) * static_cast<double>(info.context_length));
     help += "; a contextLength of about " + std::to_string(fits / 64 * 64) + " would fit";
   }
   return Error(
       Code::MODEL_TOO_LARGE,
-      "the model needs %llu MB (weights %llu, encoders %llu, keys and values of %lld positions %llu), the limit "
-      "is %llu MB%s",
-      megabytes(info.memory_bytes), megabytes(info.weight_bytes), megabytes(info.multimodal_bytes),
-      static_cast<long long>(info.context_length), megabytes(info.kv_bytes), megabytes(options.memory_limit),
-      help.c_str());
+      "the model needs %llu MB (weights %llu, encoders %llu, keys and values of %d sessions of %lld positions %llu, "
+      "prefix cache %llu), the limit is %llu MB%s",
+      megabytes(info.memory_bytes), megabytes(info.weight_bytes), megabytes(info.multimodal_bytes), options.sessions,
+      static_cast<long long>(info.context_length), megabytes(kv_bytes), megabytes(options.prefix_cache_bytes),
+      megabytes(options.memory_limit), help.c_str());
 }
 
 }  // namespace
@@ -102,6 +103,8 @@ StatusOr<std::shared_ptr<Engine>> Engine::Open(const EngineOptions& options) {
   if (options.threads < 0 || options.threads > kMaxThreads) {
     return Error(Code::OPTION_INVALID, "threads is %d; 1 to %d, or 0 for one each core", options.threads, kMaxThreads);
   }
+  if (options.sessions < 1 || options.sessions > kMaxSessions)
+    return Error(Code::OPTION_INVALID, "sessions is %d; 1 to %d", options.sessions, kMaxSessions);
   const hearth_kernels* kernels = ChooseKernels(options.isa.c_str());
   if (kernels == nullptr) {
     std::string available;
@@ -187,8 +190,9 @@ Status Engine::Impl::Load(const EngineOptions& options) {
   info.kv_bytes = KvCache::BytesFor(config, kv_type, info.context_length);
   HEARTH_ASSIGN_OR_RETURN(info.prompts, file->StringOr("hearth.prompts", ""));
   info.weight_bytes = decoder->weights().ResidentBytes(kernels, config);
-  info.memory_bytes =
-      info.weight_bytes + info.multimodal_bytes + info.kv_bytes + TextDecoder::Workspace::Bytes(config) + kProcessBytes;
+  info.memory_bytes = info.weight_bytes + info.multimodal_bytes +
+                      info.kv_bytes * static_cast<uint64_t>(options.sessions) + options.prefix_cache_bytes +
+                      TextDecoder::Workspace::Bytes(config) + kProcessBytes;
   if (options.memory_limit > 0 && info.memory_bytes > options.memory_limit) return TooLarge(info, options);
   fingerprint = Fingerprint(*file) * 31 + kv_type * 2 + options.exact;
   if (!options.exact) {

@@ -41,10 +41,11 @@ struct EngineOptions {
   bool exact = false;
   // Gets the share of loading that is done, 0 to 1, on the thread that called Open.
   std::function<void(double)> progress;
-  // Most bytes of memory the model may take: the weights that are read for every token, one session's KV cache and the
-  // buffers; rows that are looked up one a token (the per-layer embeddings) stay on disk and do not count. 0: no limit.
-  // MODEL_TOO_LARGE says what would be needed, and which slice would fit.
+  // Most bytes of memory the model may take: the weights that are read for every token, the KV caches of `sessions`
+  // sessions, the prefix cache and the buffers; rows that are looked up one a token (the per-layer embeddings) stay on
+  // disk and do not count. 0: no limit. MODEL_TOO_LARGE says what would be needed, and what would fit.
   uint64_t memory_limit = 0;
+  int sessions = 1;  // 1..64: how many there may be at the same time, for `memory_limit`; no bound on NewSession
   // Most memory for what was computed before and may be needed again: keys and values (seven eighths of it), pictures
   // and sounds (one eighth). 0 keeps nothing beyond each session's own timeline.
   uint64_t prefix_cache_bytes = uint64_t{256} << 20;
@@ -84,8 +85,8 @@ struct ModelInfo {
   uint64_t weight_bytes = 0;      // weights that stay in memory; the per-layer embeddings stay on disk
   uint64_t multimodal_bytes = 0;  // the encoders' file
   uint64_t kv_bytes = 0;          // keys and values of a session whose context is full
-  uint64_t memory_bytes = 0;      // all of it, with one session and the buffers
-  std::string prompts;        // JSON, as the model file has it; may be empty
+  uint64_t memory_bytes = 0;      // all of it, with full sessions and prefix cache, and the buffers
+  std::string prompts;            // JSON, as the model file has it; may be empty
   SpecialTokens special;
 };
 

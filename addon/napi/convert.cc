@@ -161,6 +161,7 @@ EngineOptions EngineOptionsFrom(const Napi::Object& object) {
   options.isa = StringFrom(object, "isa");
   options.exact = object.Get("exact").ToBoolean();
   options.context_length = static_cast<int64_t>(NumberFrom(object, "contextLength", 0));
+  options.sessions = static_cast<int>(NumberFrom(object, "sessions", 1));
   options.memory_limit = static_cast<uint64_t>(NumberFrom(object, "memoryLimit", 0));
   options.prefix_cache_bytes =
       static_cast<uint64_t>(NumberFrom(object, "prefixCacheBytes", static_cast<double>(options.prefix_cache_bytes)));

@@ -235,9 +235,14 @@ export const schema = {
       [256, 512, 768],
       { defaultDoc: 'the governor’s choice, up to the model’s own' },
     ),
-    memoryLimit: optionalSize('Memory the model may take; one that needs more is refused.', 2 ** 20, 2 ** 40, {
-      defaultDoc: 'no limit',
-    }),
+    memoryLimit: optionalSize(
+      'Memory the model may take, full prefix cache and sessions included; one that needs more is refused.',
+      2 ** 20,
+      2 ** 40,
+      {
+        defaultDoc: 'no limit',
+      },
+    ),
     stallTimeoutSeconds: integer('A busy runner that makes no step for this long is restarted.', 180, 5, 3600),
   },
   governor: {

@@ -59,6 +59,8 @@ export interface EngineOptions {
   readonly contextLength?: number | undefined;
   /** Bytes the model may take in memory, see `EngineOptions` in `addon/runtime.h`; 0: no limit. */
   readonly memoryLimit?: number | undefined;
+  /** How many sessions there may be at the same time, for `memoryLimit`; 1 when left out. */
+  readonly sessions?: number | undefined;
   /** Memory for what was computed of earlier prompts, pictures and sounds; 256 MiB when left out, 0 for none. */
   readonly prefixCacheBytes?: number | undefined;
 }
@@ -166,6 +168,7 @@ export class NativeEngine {
   static async open(options: EngineOptions): Promise<NativeEngine> {
     checkCount('threads', options.threads ?? 0, 0, 256);
     checkCount('contextLength', options.contextLength ?? 0, 0, 2 ** 24);
+    checkCount('sessions', options.sessions ?? 1, 1, 64);
     checkCount('memoryLimit', options.memoryLimit ?? 0, 0, 2 ** 50);
     checkCount('prefixCacheBytes', options.prefixCacheBytes ?? 0, 0, 2 ** 40);
     return new NativeEngine(await loadAddon().openEngine(options));

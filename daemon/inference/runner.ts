@@ -97,8 +97,9 @@ class Runner {
 
   private async load(options: RunnerOptions): Promise<void> {
     try {
-      const engine = await NativeEngine.open(options);
-      const sessions = new SessionPool(() => engine.newSession(), options.concurrency ?? 1);
+      const { concurrency = 1 } = options;
+      const engine = await NativeEngine.open({ ...options, sessions: concurrency });
+      const sessions = new SessionPool(() => engine.newSession(), concurrency);
       // A slice the model does not have is found out now, not by the first job.
       const first = sessions.take();
       if (options.defaultSlice !== undefined) first.setSlice(options.defaultSlice);
