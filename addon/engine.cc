@@ -9,6 +9,7 @@ namespace hearth {
 namespace {
 
 constexpr int kMaxThreads = 256;
+constexpr int kMaxSessions = 64;
 constexpr int64_t kDefaultContext = 4096;
 // The vocabulary and its trie, threads, scratch: what is there besides weights, keys and values, and the workspace.
 constexpr uint64_t kProcessBytes = 60'000'000;
@@ -77,20 +78,20 @@ std::vector<SliceInfo> DescribeSlices(const Config& config) {
 Status TooLarge(const ModelInfo& info, const EngineOptions& options) {
   const auto megabytes = [](uint64_t bytes) { return static_cast<unsigned long long>((bytes + 999999) / 1000000); };
   std::string help;
-  const uint64_t without_kv = info.memory_bytes - info.kv_bytes;
+  const uint64_t kv_bytes = info.kv_bytes * static_cast<uint64_t>(options.sessions);
+  const uint64_t without_kv = info.memory_bytes - kv_bytes;
   if (without_kv < options.memory_limit) {
-    const int64_t fits =
-        static_cast<int64_t>(static_cast<double>(options.memory_limit - without_kv) /
-                             static_cast<double>(info.kv_bytes) * static_cast<double>(info.context_length));
+    const int64_t fits = static_cast<int64_t>(static_cast<double>(options.memory_limit - without_kv) /
+                                              static_cast<double>(kv_bytes) * static_cast<double>(info.context_length));
     help += "; a contextLength of about " + std::to_string(fits / 64 * 64) + " would fit";
   }
   return Error(
       Code::MODEL_TOO_LARGE,
-      "the model needs %llu MB (weights %llu, encoders %llu, keys and values of %lld positions %llu), the limit "
-      "is %llu MB%s",
-      megabytes(info.memory_bytes), megabytes(info.weight_bytes), megabytes(info.multimodal_bytes),
-      static_cast<long long>(info.context_length), megabytes(info.kv_bytes), megabytes(options.memory_limit),
-      help.c_str());
+      "the model needs %llu MB (weights %llu, encoders %llu, keys and values of %d sessions of %lld positions %llu, "
+      "prefix cache %llu), the limit is %llu MB%s",
+      megabytes(info.memory_bytes), megabytes(info.weight_bytes), megabytes(info.multimodal_bytes), options.sessions,
+      static_cast<long long>(info.context_length), megabytes(kv_bytes), megabytes(options.prefix_cache_bytes),
+      megabytes(options.memory_limit), help.c_str());
 }
 
 }  // namespace
@@ -102,6 +103,8 @@ StatusOr<std::shared_ptr<Engine>> Engine::Open(const EngineOptions& options) {
   if (options.threads < 0 || options.threads > kMaxThreads) {
     return Error(Code::OPTION_INVALID, "threads is %d; 1 to %d, or 0 for one each core", options.threads, kMaxThreads);
   }
+  if (options.sessions < 1 || options.sessions > kMaxSessions)
+    return Error(Code::OPTION_INVALID, "sessions is %d; 1 to %d", options.sessions, kMaxSessions);
   const hearth_kernels* kernels = ChooseKernels(options.isa.c_str());
   if (kernels == nullptr) {
     std::string available;
@@ -111,7 +114,8 @@ StatusOr<std::shared_ptr<Engine>> Engine::Open(const EngineOptions& options) {
                  available.c_str());
   }
   const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  auto impl = std::make_unique<Impl>(*kernels, options.threads > 0 ? options.threads : std::min(cores, kMaxThreads));
+  auto impl = std::make_unique<Impl>(*kernels, options.threads > 0 ? options.threads : std::min(cores, kMaxThreads),
+                                     options.prefix_cache_bytes);
   HEARTH_RETURN_IF_ERROR(impl->Load(options));
   return std::shared_ptr<Engine>(new Engine(std::move(impl)));
 }
@@ -186,8 +190,9 @@ Status Engine::Impl::Load(const EngineOptions& options) {
   info.kv_bytes = KvCache::BytesFor(config, kv_type, info.context_length);
   HEARTH_ASSIGN_OR_RETURN(info.prompts, file->StringOr("hearth.prompts", ""));
   info.weight_bytes = decoder->weights().ResidentBytes(kernels, config);
-  info.memory_bytes =
-      info.weight_bytes + info.multimodal_bytes + info.kv_bytes + TextDecoder::Workspace::Bytes(config) + kProcessBytes;
+  info.memory_bytes = info.weight_bytes + info.multimodal_bytes +
+                      info.kv_bytes * static_cast<uint64_t>(options.sessions) + options.prefix_cache_bytes +
+                      TextDecoder::Workspace::Bytes(config) + kProcessBytes;
   if (options.memory_limit > 0 && info.memory_bytes > options.memory_limit) return TooLarge(info, options);
   fingerprint = Fingerprint(*file) * 31 + kv_type * 2 + options.exact;
   return options.exact ? Status() : decoder->Pack(kernels, pool);
@@ -237,30 +242,54 @@ StatusOr<SoftTokens> Engine::EncodeImage(const uint8_t* rgb, int64_t width, int6
   if (size != 256 && size != 512 && size != 768) {
     return Error(Code::OPTION_INVALID, "imageSize is %lld; 256, 512 or 768", static_cast<long long>(size));
   }
+  // A picture without pixels is for the encoder to refuse.
+  const size_t bytes = rgb == nullptr || width < 1 || height < 1 ? 0 : static_cast<size_t>(width * height * 3);
+  const Digest pixels = impl_->hash.Of(ContentKind::kPixels, rgb, bytes);
+  const Digest key =
+      impl_->hash.Next(impl_->hash.Next(pixels, static_cast<uint64_t>(width), {}), static_cast<uint64_t>(size), {});
   SoftTokens tokens;
   tokens.count = impl_->info.image_soft_tokens;
-  tokens.rows.resize(static_cast<size_t>(tokens.count * impl_->info.hidden));
   const std::lock_guard<std::mutex> turn(impl_->compute);
+  if (const auto known = impl_->media_cache.Find(key)) return *known;
+  tokens.rows.resize(static_cast<size_t>(tokens.count * impl_->info.hidden));
   HEARTH_RETURN_IF_ERROR(impl_->vision->Encode(impl_->exec, RgbView{rgb, width, height}, size,
                                                MatF(tokens.rows.data(), tokens.count, impl_->info.hidden)));
+  impl_->media_cache.Insert(key, tokens);
   return tokens;
 }
 
 StatusOr<SoftTokens> Engine::EncodeAudio(std::span<const float> samples) const {
   if (!impl_->audio) return Error(Code::MODEL_UNSUPPORTED, "the model has no audio encoder: it takes no sound");
+  const Digest key = impl_->hash.Of(ContentKind::kSamples, samples.data(), samples.size_bytes());
   SoftTokens tokens;
   tokens.count = impl_->info.audio_soft_tokens;
-  tokens.rows.resize(static_cast<size_t>(tokens.count * impl_->info.hidden));
   int64_t valid = 0;
   const std::lock_guard<std::mutex> turn(impl_->compute);
+  if (const auto known = impl_->media_cache.Find(key)) return *known;
+  tokens.rows.resize(static_cast<size_t>(tokens.count * impl_->info.hidden));
   HEARTH_RETURN_IF_ERROR(impl_->audio->Encode(impl_->exec, samples.data(), static_cast<int64_t>(samples.size()),
                                               MatF(tokens.rows.data(), tokens.count, impl_->info.hidden), &valid));
+  impl_->media_cache.Insert(key, tokens);
   return tokens;
 }
 
 StatusOr<std::shared_ptr<const Grammar>> Engine::CompileGrammar(std::string_view json_schema) const {
   std::call_once(impl_->trie_made, [&] { impl_->trie = std::make_shared<TokenTrie>(*impl_->tokenizer); });
   return Grammar::Compile(json_schema, impl_->trie);
+}
+
+ReuseStats Engine::reuse() const {
+  const PrefixCache::Stats prefixes = impl_->prefix_cache.stats();
+  ReuseStats stats;
+  stats.max_bytes = impl_->prefix_cache.max_bytes() + impl_->media_cache.max_bytes();
+  stats.bytes = prefixes.bytes + impl_->media_cache.bytes();
+  stats.entries = prefixes.entries;
+  stats.evicted = prefixes.evicted;
+  stats.resumes = impl_->resumes;
+  stats.hits = impl_->resume_hits;
+  stats.positions = impl_->reused_positions;
+  stats.media_hits = impl_->media_cache.hits();
+  return stats;
 }
 
 }  // namespace hearth

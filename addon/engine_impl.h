@@ -2,9 +2,11 @@
 #ifndef HEARTH_ENGINE_IMPL_H_
 #define HEARTH_ENGINE_IMPL_H_
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 
+#include "addon/base/content_hash.h"
 #include "addon/base/thread_pool.h"
 #include "addon/gguf/gguf.h"
 #include "addon/model/audio_encoder.h"
@@ -12,14 +14,24 @@
 #include "addon/model/text_decoder.h"
 #include "addon/model/vision_encoder.h"
 #include "addon/ops/exec.h"
+#include "addon/prefix_cache.h"
 #include "addon/runtime.h"
+#include "addon/soft_token_cache.h"
 #include "addon/text/token_trie.h"
 #include "addon/text/tokenizer.h"
 
 namespace hearth {
 
 struct Engine::Impl {
-  Impl(const hearth_kernels& kernels_in, int threads) : kernels(kernels_in), pool(threads), exec(kernels_in, pool) {}
+  // One part in this many of the prefix cache's memory is for pictures and sounds.
+  static constexpr uint64_t kMediaShare = 8;
+
+  Impl(const hearth_kernels& kernels_in, int threads, uint64_t cache_bytes)
+      : kernels(kernels_in),
+        prefix_cache(cache_bytes - cache_bytes / kMediaShare),
+        media_cache(cache_bytes / kMediaShare),
+        pool(threads),
+        exec(kernels_in, pool) {}
 
   Status Load(const EngineOptions& options);
 
@@ -39,6 +51,12 @@ struct Engine::Impl {
   std::unique_ptr<Tokenizer> tokenizer;
   std::once_flag trie_made;
   std::shared_ptr<const TokenTrie> trie;  // made when the first grammar is compiled
+
+  // What was computed before; each with a lock of its own.
+  const ContentHash hash;
+  PrefixCache prefix_cache;
+  SoftTokenCache media_cache;
+  std::atomic<uint64_t> resumes = 0, resume_hits = 0, reused_positions = 0;
 
   // Guards what follows; held for the time of one chunk or one picture.
   std::mutex compute;

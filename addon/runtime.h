@@ -1,7 +1,10 @@
 // The runtime's whole boundary. Engine = a loaded model; Session = one timeline of tokens in it.
 //
 //   Engine::Open ── tokenise / encode pictures and sound ──> ids and soft tokens
-//   Session: Append(ids, soft tokens) ─> Advance (a chunk at a time) ─> Sample ─> Advance(1) ─> Sample ...
+//   Session: Resume(ids, soft tokens) ─> Advance (a chunk at a time) ─> Sample ─> Advance(1) ─> Sample ...
+//
+// Resume makes the timeline a whole prompt and keeps what is computed of it already, here or in the engine's prefix
+// cache; Append puts tokens at the end of what there is, and Rewind takes them off again.
 //
 // Sample puts the token it chose at the end of the timeline itself, so decoding is Advance(1) and Sample in turn, or
 // Decode, which does both for several tokens at once; and whoever wants to stop simply stops. Everything that can be
@@ -36,10 +39,14 @@ struct EngineOptions {
   std::string kv_type;          // what keys and values are kept in: "f16", "q8_0" or "f32"; empty: f16, or f32 if exact
   // Everything in float32, straight from the stored weights: what quantised arithmetic is compared with.
   bool exact = false;
-  // Most bytes of memory the model may take: the weights that are read for every token, one session's KV cache and the
-  // buffers; rows that are looked up one a token (the per-layer embeddings) stay on disk and do not count. 0: no limit.
-  // MODEL_TOO_LARGE says what would be needed, and which context_length would fit if one does.
+  // Most bytes of memory the model may take: the weights that are read for every token, the KV caches of `sessions`
+  // sessions, the prefix cache and the buffers; rows that are looked up one a token (the per-layer embeddings) stay on
+  // disk and do not count. 0: no limit. MODEL_TOO_LARGE says what would be needed, and what would fit.
   uint64_t memory_limit = 0;
+  int sessions = 1;  // 1..64: how many there may be at the same time, for `memory_limit`; no bound on NewSession
+  // Most memory for what was computed before and may be needed again: keys and values (seven eighths of it), pictures
+  // and sounds (one eighth). 0 keeps nothing beyond each session's own timeline.
+  uint64_t prefix_cache_bytes = uint64_t{256} << 20;
 };
 
 // Ids that structure a prompt; -1 where the model has none.
@@ -76,7 +83,7 @@ struct ModelInfo {
   uint64_t weight_bytes = 0;      // weights that stay in memory; the per-layer embeddings stay on disk
   uint64_t multimodal_bytes = 0;  // the encoders' file
   uint64_t kv_bytes = 0;          // keys and values of a session whose context is full
-  uint64_t memory_bytes = 0;      // all of it, with one session and the buffers
+  uint64_t memory_bytes = 0;      // all of it, with full sessions and prefix cache, and the buffers
   std::string prompts;            // JSON, as the model file has it; may be empty
   SpecialTokens special;
 };
@@ -87,10 +94,29 @@ struct SoftTokens {
   std::vector<float> rows;
 };
 
+// What of computing was saved since the engine was opened, and the memory that takes.
+struct ReuseStats {
+  uint64_t max_bytes = 0, bytes = 0;  // of the prefix cache, pictures and sounds included
+  uint64_t entries = 0;               // timelines in it
+  uint64_t evicted = 0;               // timelines that had to go
+  uint64_t resumes = 0;               // calls of Session::Resume
+  uint64_t hits = 0;                  // those of them that reused something worth mentioning (16 positions)
+  uint64_t positions = 0;             // reused in all
+  uint64_t media_hits = 0;            // pictures and sounds that needed no encoder
+};
+
 struct SliceOptions {
   std::string name;                 // a name from ModelInfo::slices; empty: the widths below
   std::vector<int64_t> ffn_widths;  // one a layer of the file
   std::vector<int> skipped_layers;
+};
+
+struct ResumeOptions {
+  const SliceOptions* slice = nullptr;  // what the timeline runs on from now on; null: as before
+  // Positions where what the prompt has in common with others may end: after the system prompt, after a picture, at its
+  // end. Their keys and values are put into the prefix cache when they are computed. Those out of range count for
+  // nothing; where the prompt leaves one that is cached already is a checkpoint by itself.
+  std::span<const int64_t> checkpoints = {};
 };
 
 struct Sampled {
@@ -135,6 +161,8 @@ class Engine {
 
   StatusOr<std::unique_ptr<Session>> NewSession();
 
+  ReuseStats reuse() const;
+
  private:
   friend class Session;
   struct Impl;
@@ -154,6 +182,19 @@ class Session {
   // Puts tokens at the end of the timeline; nothing is computed yet. Every image or audio soft-token id takes the next
   // row of `soft`. PROMPT_INVALID when the counts differ, TOKEN_INVALID for an id out of range, CONTEXT_FULL.
   Status Append(std::span<const int32_t> ids, std::span<const SoftTokens* const> soft);
+
+  // Makes `ids` and `soft`, as in Append, the whole timeline and begins a reply: what of it is computed already, in
+  // this session or by any other of the engine, stays or is brought in; the rest is pending, the last token always.
+  // Sampler, text and grammar start anew. Returns how many positions need no computing. A slice that changes keys and
+  // values is no error here: nothing computed with another one is used. On an error (those of Append and SetSlice,
+  // PROMPT_INVALID when `ids` is empty) nothing has changed.
+  StatusOr<int64_t> Resume(std::span<const int32_t> ids, std::span<const SoftTokens* const> soft,
+                           const ResumeOptions& options = {});
+  // Positions of the timeline since Resume that needed no computing. Grows when another session computes what is
+  // pending here.
+  int64_t reused() const;
+  // Puts what is computed into the prefix cache, for timelines that go on from here: at the end of a reply.
+  void Checkpoint();
 
   // Computes up to `max_tokens` of the pending tokens (in chunks of at most 256) and returns how many are left. When
   // none is left the logits of the last one are there.

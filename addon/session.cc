@@ -21,11 +21,14 @@ StatusOr<std::unique_ptr<Session>> Engine::NewSession() {
   return std::unique_ptr<Session>(new Session(std::move(impl)));
 }
 
+StatusOr<Slice> Session::Impl::MakeSlice(const Config& config, const SliceOptions& options) {
+  return options.name.empty() ? Slice::Custom(config, options.ffn_widths, options.skipped_layers)
+                              : Slice::Named(config, options.name);
+}
+
 Status Session::SetSlice(const SliceOptions& options) {
   const Config& config = impl_->config();
-  HEARTH_ASSIGN_OR_RETURN(Slice slice, options.name.empty()
-                                           ? Slice::Custom(config, options.ffn_widths, options.skipped_layers)
-                                           : Slice::Named(config, options.name));
+  HEARTH_ASSIGN_OR_RETURN(Slice slice, Impl::MakeSlice(config, options));
   if (impl_->position > 0 && !slice.SameKv(impl_->slice, config)) {
     return Error(Code::SLICE_INVALID,
                  "slice %s changes layers below %d, whose keys and values %lld tokens already have; rewind to 0 first",
@@ -37,22 +40,25 @@ Status Session::SetSlice(const SliceOptions& options) {
 
 const std::string& Session::slice_name() const { return impl_->slice.name; }
 
-Status Session::Append(std::span<const int32_t> ids, std::span<const SoftTokens* const> soft) {
-  Engine::Impl& engine = *impl_->engine;
-  const SpecialTokens& special = engine.info.special;
-  const int64_t hidden = engine.info.hidden;
-  if (impl_->ids.size() + ids.size() > static_cast<size_t>(engine.info.context_length)) {
-    return Error(Code::CONTEXT_FULL, "%zu tokens after %zu do not fit a context of %lld", ids.size(), impl_->ids.size(),
-                 static_cast<long long>(engine.info.context_length));
+bool Session::Impl::IsSoft(int32_t id) const {
+  const SpecialTokens& special = engine->info.special;
+  return id == special.image_soft_token || id == special.audio_soft_token;
+}
+
+Status Session::Impl::Check(std::span<const int32_t> added, std::span<const SoftTokens* const> soft,
+                            size_t before) const {
+  const int64_t hidden = engine->info.hidden;
+  if (before + added.size() > static_cast<size_t>(engine->info.context_length)) {
+    return Error(Code::CONTEXT_FULL, "%zu tokens after %zu do not fit a context of %lld", added.size(), before,
+                 static_cast<long long>(engine->info.context_length));
   }
-  impl_->drafter.EndReply();
   int64_t placeholders = 0, rows = 0;
-  for (const int32_t id : ids) {
-    if (engine.KindOf(id) == Engine::Impl::IdKind::kInvalid) {
+  for (const int32_t id : added) {
+    if (engine->KindOf(id) == Engine::Impl::IdKind::kInvalid) {
       return Error(Code::TOKEN_INVALID, "token %d; the model embeds ids below %lld", id,
-                   static_cast<long long>(engine.info.vocab));
+                   static_cast<long long>(engine->info.vocab));
     }
-    placeholders += id == special.image_soft_token || id == special.audio_soft_token;
+    placeholders += IsSoft(id);
   }
   for (const SoftTokens* tokens : soft) {
     if (tokens->rows.size() != static_cast<size_t>(tokens->count * hidden)) {
@@ -65,13 +71,43 @@ Status Session::Append(std::span<const int32_t> ids, std::span<const SoftTokens*
     return Error(Code::PROMPT_INVALID, "%lld soft-token places for %lld soft tokens",
                  static_cast<long long>(placeholders), static_cast<long long>(rows));
   }
-  int64_t next = static_cast<int64_t>(impl_->soft_rows.size()) / hidden;
-  for (const SoftTokens* tokens : soft)
-    impl_->soft_rows.insert(impl_->soft_rows.end(), tokens->rows.begin(), tokens->rows.end());
-  for (const int32_t id : ids) {
-    impl_->ids.push_back(id);
-    impl_->soft_index.push_back(id == special.image_soft_token || id == special.audio_soft_token ? next++ : -1);
+  return Status();
+}
+
+std::vector<Digest> Session::Impl::ChainAfter(Digest link, std::span<const int32_t> added,
+                                              std::span<const SoftTokens* const> soft) const {
+  const ContentHash& hash = engine->hash;
+  const size_t hidden = static_cast<size_t>(engine->info.hidden);
+  std::vector<Digest> links;
+  links.reserve(added.size());
+  size_t tokens = 0, row = 0;
+  for (const int32_t id : added) {
+    Digest content;
+    if (IsSoft(id)) {
+      while (row == static_cast<size_t>(soft[tokens]->count)) ++tokens, row = 0;
+      content = hash.Of(ContentKind::kSoftToken, soft[tokens]->rows.data() + row++ * hidden, hidden * sizeof(float));
+    }
+    link = hash.Next(link, static_cast<uint32_t>(id), content);
+    links.push_back(link);
   }
+  return links;
+}
+
+void Session::Impl::Extend(std::span<const int32_t> added, std::span<const SoftTokens* const> soft,
+                           int64_t skipped_rows, std::span<const Digest> links) {
+  int64_t next = static_cast<int64_t>(soft_rows.size()) / engine->info.hidden + skipped_rows;
+  for (const SoftTokens* tokens : soft) soft_rows.insert(soft_rows.end(), tokens->rows.begin(), tokens->rows.end());
+  for (const int32_t id : added) {
+    ids.push_back(id);
+    soft_index.push_back(IsSoft(id) ? next++ : -1);
+  }
+  chain.insert(chain.end(), links.begin(), links.end());
+}
+
+Status Session::Append(std::span<const int32_t> ids, std::span<const SoftTokens* const> soft) {
+  HEARTH_RETURN_IF_ERROR(impl_->Check(ids, soft, impl_->ids.size()));
+  impl_->drafter.EndReply();
+  impl_->Extend(ids, soft, 0, impl_->ChainAfter(impl_->LastLink(), ids, soft));
   return Status();
 }
 
@@ -103,10 +139,14 @@ Status Session::Impl::Compute(int64_t count, int64_t wanted) {
 }
 
 StatusOr<int64_t> Session::Advance(int64_t max_tokens) {
+  impl_->TakeFromCache();
   while (pending() > 0 && max_tokens > 0) {
-    const int64_t count = std::min({pending(), max_tokens, TextDecoder::kMaxChunk});
-    const std::lock_guard<std::mutex> turn(impl_->engine->compute);
-    HEARTH_RETURN_IF_ERROR(impl_->Compute(count, count == pending()));
+    const int64_t count = impl_->ToCheckpoint(std::min({pending(), max_tokens, TextDecoder::kMaxChunk}));
+    {
+      const std::lock_guard<std::mutex> turn(impl_->engine->compute);
+      HEARTH_RETURN_IF_ERROR(impl_->Compute(count, count == pending()));
+    }
+    impl_->KeepAtCheckpoint();
     max_tokens -= count;
   }
   return pending();
@@ -153,8 +193,8 @@ StatusOr<Sampled> Session::Impl::Sample(const SamplingOptions& options) {
   }
   if (grammar_state) HEARTH_RETURN_IF_ERROR(grammar_state->Accept(token));
   drafter.Remember(ids, token);
-  ids.push_back(token);
-  soft_index.push_back(-1);
+  const std::span<const int32_t> added(&token, 1);
+  Extend(added, {}, 0, ChainAfter(LastLink(), added, {}));
   sampled.text = text.Feed(token);
   return sampled;
 }
@@ -192,18 +232,24 @@ Status Session::Rewind(int64_t position) {
                  static_cast<long long>(position), static_cast<long long>(impl_->position),
                  static_cast<long long>(impl_->kv.LowestRewind()));
   }
-  if (position == 0) impl_->kv.Clear();
-  impl_->sampler.Restart();
-  impl_->text.Reset();
-  impl_->drafter.EndReply();
-  impl_->ids.resize(static_cast<size_t>(position));
-  impl_->soft_index.resize(static_cast<size_t>(std::max<int64_t>(0, position - impl_->position)));
-  if (impl_->soft_index.empty()) impl_->soft_rows.clear();
-  if (position < impl_->position) {
-    impl_->position = position;
-    impl_->has_logits = false;
-  }
+  impl_->Truncate(position);
   return Status();
+}
+
+void Session::Impl::Truncate(int64_t to) {
+  sampler.Restart();
+  text.Reset();
+  drafter.EndReply();
+  ids.resize(static_cast<size_t>(to));
+  chain.resize(static_cast<size_t>(to));
+  soft_index.resize(static_cast<size_t>(std::max<int64_t>(0, to - position)));
+  if (soft_index.empty()) soft_rows.clear();
+  if (to < position) {
+    position = to;
+    has_logits = false;
+  }
+  if (to == 0) kv.Clear();
+  EndResumed(to);
 }
 
 int64_t Session::LowestRewind() const { return impl_->kv.LowestRewind(); }

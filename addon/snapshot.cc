@@ -11,7 +11,7 @@ namespace hearth {
 namespace {
 
 constexpr uint32_t kMagic = 0x534e5448;  // "HTNS"
-constexpr uint32_t kVersion = 2;
+constexpr uint32_t kVersion = 3;
 
 struct Header {
   uint32_t magic;
@@ -36,6 +36,15 @@ class Writer {
 };
 
 }  // namespace
+
+// What stood for pictures and sounds is not in a snapshot: nothing a prompt may hold has the content that is put there.
+std::vector<Digest> Session::Impl::ChainOfUnknown(std::span<const int32_t> restored) const {
+  std::vector<Digest> links;
+  for (const int32_t id : restored)
+    links.push_back(
+        engine->hash.Next(links.empty() ? engine->hash.Start() : links.back(), static_cast<uint32_t>(id), {}));
+  return links;
+}
 
 std::vector<uint8_t> Session::Snapshot() const {
   const Config& config = impl_->config();
@@ -96,6 +105,7 @@ Status Session::Restore(std::span<const uint8_t> snapshot) {
   HEARTH_RETURN_IF_ERROR(impl_->kv.Load(static_cast<int64_t>(positions), snapshot.data() + kv_at));
   if (header.has_logits)
     std::memcpy(impl_->scores.data(), snapshot.data() + logits_at, static_cast<size_t>(config.vocab) * sizeof(float));
+  impl_->chain = impl_->ChainOfUnknown(ids);
   impl_->ids = std::move(ids);
   impl_->position = static_cast<int64_t>(positions);
   impl_->has_logits = header.has_logits != 0;
@@ -104,6 +114,7 @@ Status Session::Restore(std::span<const uint8_t> snapshot) {
   impl_->soft_index.clear();
   impl_->soft_rows.clear();
   impl_->drafter.EndReply();
+  impl_->EndResumed(0);
   return Status();
 }
 

@@ -1,4 +1,4 @@
-import type { GenerateResult } from './inference/types';
+import type { GenerateResult, TokenCounts } from './inference/types';
 
 /** The one JSON shape of everything hearth publishes about a stream; see the topic table in the README. */
 export const eventKinds = ['caption', 'transcript', 'translation', 'call', 'answer', 'skipped', 'error'] as const;
@@ -67,12 +67,7 @@ export interface StreamEvent {
   readonly image_size?: number;
   /** Why slice and picture size are what they are. */
   readonly governor?: { readonly reasons: readonly string[]; readonly why: string };
-  readonly tokens?: {
-    readonly prompt: number;
-    readonly completion: number;
-    readonly drafted?: number;
-    readonly accepted?: number;
-  };
+  readonly tokens?: TokenCounts;
   readonly truncated?: boolean;
   readonly plugin?: string;
   /** kind `call`: the function and its arguments, or null for the agreed "no call". */

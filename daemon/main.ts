@@ -112,14 +112,14 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
       );
   });
   const dispatcher = new Dispatcher({ store, skips, maxWaitingSegments });
-  const queue = new JobQueue({ capacity: queueConfig.capacity });
+  const queue = new JobQueue({ capacity: queueConfig.capacity, concurrency: queueConfig.concurrency });
   const governor = new Governor({
     settings: governorSettings(config),
     roots: board,
     queue: () => ({
       waiting: queue.state.waiting,
       oldestWaitMs: queue.oldestWaitMs,
-      running: Boolean(queue.state.running),
+      running: queue.state.running > 0,
     }),
     log: log.child({ ns: 'governor' }),
   });
@@ -202,7 +202,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     governor.stop();
     health.stop();
     running.stopIntake();
-    // The job in hand may end; the plugin it is for is still there to publish what comes of it.
+    // Jobs in hand may end; the plugins they are for are still there to publish what comes of them.
     await Promise.all([
       step('streams', 1300, log, async () => await streams.stop()),
       step('queue', 1300, log, async () => await queue.stop(1000)),
@@ -272,13 +272,15 @@ async function loadOnce(config: Config): Promise<EngineState> {
   return state;
 }
 
-function createEngine({ model }: Config, files = locateModel({ model })): RunnerEngine {
+function createEngine({ model, queue }: Config, files = locateModel({ model })): RunnerEngine {
   return new RunnerEngine({
     ...files,
     threads: model.threads,
     isa: model.isa ?? undefined,
     contextLength: model.contextLength,
     memoryLimit: model.memoryLimit ?? undefined,
+    prefixCacheBytes: model.prefixCacheBytes,
+    concurrency: queue.concurrency,
     defaultSlice: model.slice ?? undefined,
     defaultImageSize: model.imageSize ?? undefined,
     defaultSpeculation: model.speculation,

@@ -80,20 +80,30 @@ KvRows KvCache::rows(int index) const {
 
 int64_t KvCache::LowestRewind() const { return first_kept_ == 0 ? 0 : first_kept_ + window_ - 1; }
 
-int64_t KvCache::SavedFrom(const Layer& layer, int64_t position) const {
-  return layer.local ? std::max<int64_t>(0, position - window_ + 1) : 0;
+int64_t KvCache::LowestRewindOfSaved(int64_t position) const {
+  const int64_t first = std::max(SavedFrom(position), first_kept_);
+  return first == 0 ? 0 : first + window_ - 1;
 }
 
+int64_t KvCache::SavedFrom(int64_t position) const {
+  return std::max<int64_t>(0, position - window_ + 1 - kSavedSlack);
+}
+
+// The bytes: i64 first position that the rings had | K then V of every layer, from SavedFrom or from 0.
 uint64_t KvCache::SavedBytes(int64_t position) const {
   uint64_t rows = 0;
-  for (const Layer& layer : layers_) rows += 2 * static_cast<uint64_t>(position - SavedFrom(layer, position));
-  return rows * static_cast<uint64_t>(row_bytes_);
+  for (const Layer& layer : layers_)
+    rows += 2 * static_cast<uint64_t>(layer.local ? position - SavedFrom(position) : position);
+  return sizeof(int64_t) + rows * static_cast<uint64_t>(row_bytes_);
 }
 
 void KvCache::Save(int64_t position, uint8_t* out) const {
+  const int64_t first = std::max(SavedFrom(position), first_kept_);
+  std::memcpy(out, &first, sizeof first);
+  out += sizeof first;
   for (const Layer& layer : layers_) {
     for (const AlignedBuffer<uint8_t>* buffer : {&layer.keys, &layer.values}) {
-      for (int64_t p = SavedFrom(layer, position); p < position;) {
+      for (int64_t p = layer.local ? SavedFrom(position) : 0; p < position;) {
         const int64_t count = std::min(position - p, layer.capacity - p % layer.capacity);
         const size_t bytes = static_cast<size_t>(count * row_bytes_);
         std::memcpy(out, buffer->data() + p % layer.capacity * row_bytes_, bytes);
@@ -106,9 +116,12 @@ void KvCache::Save(int64_t position, uint8_t* out) const {
 
 Status KvCache::Load(int64_t position, const uint8_t* saved) {
   HEARTH_RETURN_IF_ERROR(Reserve(position, 0));
+  int64_t first;
+  std::memcpy(&first, saved, sizeof first);
+  saved += sizeof first;
   for (Layer& layer : layers_) {
     for (AlignedBuffer<uint8_t>* buffer : {&layer.keys, &layer.values}) {
-      for (int64_t p = SavedFrom(layer, position); p < position;) {
+      for (int64_t p = layer.local ? SavedFrom(position) : 0; p < position;) {
         const int64_t count = std::min(position - p, layer.capacity - p % layer.capacity);
         const size_t bytes = static_cast<size_t>(count * row_bytes_);
         std::memcpy(buffer->data() + p % layer.capacity * row_bytes_, saved, bytes);
@@ -117,7 +130,8 @@ Status KvCache::Load(int64_t position, const uint8_t* saved) {
       }
     }
   }
-  first_kept_ = std::max<int64_t>(0, position - window_ + 1);
+  // What comes from outside may say anything; the window itself is there in any case.
+  first_kept_ = std::clamp(first, SavedFrom(position), std::max<int64_t>(0, position - window_ + 1));
   return Status();
 }
 

@@ -20,6 +20,9 @@ class KvCache {
  public:
   // Positions a ring holds beyond the window: a chunk (TextDecoder::kMaxChunk) and as many to take back.
   static constexpr int64_t kRingSlack = 512;
+  // Positions that can be taken back after Load: a prompt that ends a little before what was saved, such as the same
+  // prompt again, whose last token is computed for its logits.
+  static constexpr int64_t kSavedSlack = 32;
 
   // Up to `max_positions` positions, kept as `type` (F16, Q8_0 or F32).
   KvCache(const Config& config, uint32_t type, int64_t max_positions);
@@ -42,10 +45,13 @@ class KvCache {
   // Everything is to be computed again.
   void Clear() { first_kept_ = 0; }
 
-  // What is needed to go on from `position`, which is computed: SavedBytes(position) bytes.
+  // What is needed to go on from `position`, which is computed, or from up to kSavedSlack positions before it:
+  // SavedBytes(position) bytes.
   uint64_t SavedBytes(int64_t position) const;
   void Save(int64_t position, uint8_t* out) const;
   Status Load(int64_t position, const uint8_t* saved);
+  // What LowestRewind will be where Load gets what Save writes now.
+  int64_t LowestRewindOfSaved(int64_t position) const;
 
   // Bytes held, and what `positions` positions take.
   uint64_t bytes() const;
@@ -58,8 +64,8 @@ class KvCache {
     AlignedBuffer<uint8_t> keys, values;
   };
   int64_t ring() const;
-  // First position that Save keeps of a layer.
-  int64_t SavedFrom(const Layer& layer, int64_t position) const;
+  // First position that Save keeps of the layers with a window. The rings may have forgotten it.
+  int64_t SavedFrom(int64_t position) const;
 
   uint32_t type_;
   int64_t kv_heads_, head_dim_, window_;

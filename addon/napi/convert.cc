@@ -96,6 +96,19 @@ Napi::Object ToObject(Napi::Env env, const ModelInfo& info) {
   return object;
 }
 
+Napi::Object ToObject(Napi::Env env, const ReuseStats& stats) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("maxBytes", static_cast<double>(stats.max_bytes));
+  object.Set("bytes", static_cast<double>(stats.bytes));
+  object.Set("entries", static_cast<double>(stats.entries));
+  object.Set("evicted", static_cast<double>(stats.evicted));
+  object.Set("resumes", static_cast<double>(stats.resumes));
+  object.Set("hits", static_cast<double>(stats.hits));
+  object.Set("positions", static_cast<double>(stats.positions));
+  object.Set("mediaHits", static_cast<double>(stats.media_hits));
+  return object;
+}
+
 Napi::Object ToObject(Napi::Env env, const Sampled& sampled) {
   Napi::Object object = Napi::Object::New(env);
   object.Set("token", sampled.token);
@@ -165,7 +178,10 @@ EngineOptions EngineOptionsFrom(const Napi::Object& object) {
   options.isa = StringFrom(object, "isa");
   options.exact = object.Get("exact").ToBoolean();
   options.context_length = static_cast<int64_t>(NumberFrom(object, "contextLength", 0));
+  options.sessions = static_cast<int>(NumberFrom(object, "sessions", 1));
   options.memory_limit = static_cast<uint64_t>(NumberFrom(object, "memoryLimit", 0));
+  options.prefix_cache_bytes =
+      static_cast<uint64_t>(NumberFrom(object, "prefixCacheBytes", static_cast<double>(options.prefix_cache_bytes)));
   return options;
 }
 

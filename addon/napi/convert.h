@@ -29,6 +29,7 @@ Napi::Value ToError(Napi::Env env, const Status& status);
 Napi::Value Throw(Napi::Env env, const Status& status);
 
 Napi::Object ToObject(Napi::Env env, const ModelInfo& info);
+Napi::Object ToObject(Napi::Env env, const ReuseStats& stats);
 Napi::Object ToObject(Napi::Env env, const Sampled& sampled);
 // { sampled: Sampled[], drafted, accepted }
 Napi::Object ToObject(Napi::Env env, const Decoded& decoded);

@@ -16,6 +16,7 @@ Napi::Function EngineWrap::Define(Napi::Env env) {
                          InstanceMethod<&EngineWrap::EncodeImage>("encodeImage"),
                          InstanceMethod<&EngineWrap::EncodeAudio>("encodeAudio"),
                          InstanceMethod<&EngineWrap::NewSession>("newSession"),
+                         InstanceMethod<&EngineWrap::Reuse>("reuse"),
                      });
 }
 
@@ -71,5 +72,7 @@ Napi::Value EngineWrap::EncodeAudio(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value EngineWrap::NewSession(const Napi::CallbackInfo& info) { return SessionWrap::New(info.Env(), engine_); }
+
+Napi::Value EngineWrap::Reuse(const Napi::CallbackInfo& info) { return ToObject(info.Env(), engine_->reuse()); }
 
 }  // namespace hearth::napi

@@ -25,6 +25,7 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
   Napi::Value EncodeImage(const Napi::CallbackInfo& info);  // (rgb, width, height, size): Promise<SoftTokens>
   Napi::Value EncodeAudio(const Napi::CallbackInfo& info);  // (samples: Float32Array): Promise<SoftTokens>
   Napi::Value NewSession(const Napi::CallbackInfo& info);   // (): Session
+  Napi::Value Reuse(const Napi::CallbackInfo& info);        // (): ReuseStats
 
   std::shared_ptr<Engine> engine_;
 };

@@ -11,6 +11,27 @@ Napi::Value Settle(const Napi::CallbackInfo& info, const Status& status) {
   return status.ok() ? info.Env().Undefined() : Throw(info.Env(), status);
 }
 
+// What Append and Resume take. Copies: JavaScript may change or detach its arrays while the session computes.
+struct Prompt {
+  std::vector<int32_t> ids;
+  std::vector<SoftTokens> soft;
+
+  Prompt(const Napi::Value& ids_value, const Napi::Value& soft_value) {
+    const Napi::Int32Array array = ids_value.As<Napi::Int32Array>();
+    ids.assign(array.Data(), array.Data() + array.ElementLength());
+    const Napi::Array tokens = soft_value.As<Napi::Array>();
+    for (uint32_t i = 0; i < tokens.Length(); ++i) soft.push_back(SoftTokensFrom(tokens.Get(i).As<Napi::Object>()));
+  }
+
+  std::vector<const SoftTokens*> pointers() const {
+    std::vector<const SoftTokens*> result;
+    for (const SoftTokens& tokens : soft) result.push_back(&tokens);
+    return result;
+  }
+};
+
+Napi::Value ToNumber(Napi::Env env, int64_t& value) { return Napi::Number::New(env, static_cast<double>(value)); }
+
 }  // namespace
 
 Napi::Function SessionWrap::Define(Napi::Env env) {
@@ -20,6 +41,10 @@ Napi::Function SessionWrap::Define(Napi::Env env) {
                          InstanceMethod<&SessionWrap::SliceName>("sliceName"),
                          InstanceMethod<&SessionWrap::SetGrammar>("setGrammar"),
                          InstanceMethod<&SessionWrap::Append>("append"),
+                         InstanceMethod<&SessionWrap::Resume>("resume"),
+                         InstanceMethod<&SessionWrap::Reused>("reused"),
+                         InstanceMethod<&SessionWrap::Checkpoint>("checkpoint"),
+                         InstanceMethod<&SessionWrap::KvBytes>("kvBytes"),
                          InstanceMethod<&SessionWrap::Advance>("advance"),
                          InstanceMethod<&SessionWrap::Sample>("sample"),
                          InstanceMethod<&SessionWrap::Decode>("decode"),
@@ -57,22 +82,45 @@ Napi::Value SessionWrap::SetGrammar(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value SessionWrap::Append(const Napi::CallbackInfo& info) {
-  const Napi::Int32Array ids = info[0].As<Napi::Int32Array>();
-  const Napi::Array array = info[1].As<Napi::Array>();
-  std::vector<SoftTokens> soft;
-  for (uint32_t i = 0; i < array.Length(); ++i) soft.push_back(SoftTokensFrom(array.Get(i).As<Napi::Object>()));
-  std::vector<const SoftTokens*> pointers;
-  for (const SoftTokens& tokens : soft) pointers.push_back(&tokens);
-  return Settle(info, session_->Append(std::span<const int32_t>(ids.Data(), ids.ElementLength()), pointers));
+  const Prompt prompt(info[0], info[1]);
+  return Settle(info, session_->Append(prompt.ids, prompt.pointers()));
+}
+
+Napi::Value SessionWrap::Resume(const Napi::CallbackInfo& info) {
+  const bool has_slice = info[2].IsObject();
+  const SliceOptions slice = has_slice ? SliceFrom(info[2].As<Napi::Object>()) : SliceOptions();
+  const Napi::Int32Array array = info[3].As<Napi::Int32Array>();
+  const std::vector<int64_t> checkpoints(array.Data(), array.Data() + array.ElementLength());
+  return AsyncCall<int64_t>::Run(
+      info.Env(),
+      [session = session_, prompt = Prompt(info[0], info[1]), has_slice, slice, checkpoints] {
+        return session->Resume(prompt.ids, prompt.pointers(), {has_slice ? &slice : nullptr, checkpoints});
+      },
+      ToNumber);
+}
+
+Napi::Value SessionWrap::Reused(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(session_->reused()));
+}
+
+Napi::Value SessionWrap::Checkpoint(const Napi::CallbackInfo& info) {
+  return AsyncCall<bool>::Run(
+      info.Env(),
+      [session = session_]() -> StatusOr<bool> {
+        session->Checkpoint();
+        return true;
+      },
+      [](Napi::Env env, bool&) { return env.Undefined(); });
+}
+
+Napi::Value SessionWrap::KvBytes(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(session_->kv_bytes()));
 }
 
 Napi::Value SessionWrap::Advance(const Napi::CallbackInfo& info) {
   const int64_t max_tokens = info[0].As<Napi::Number>().Int64Value();
   return AsyncCall<int64_t>::Run(
-      info.Env(), [session = session_, max_tokens] { return session->Advance(max_tokens); },
-      [](Napi::Env env, int64_t& pending) -> Napi::Value {
-        return Napi::Number::New(env, static_cast<double>(pending));
-      });
+      info.Env(), [session = session_, max_tokens] { return session->Advance(max_tokens); }, ToNumber);
 }
 
 Napi::Value SessionWrap::Sample(const Napi::CallbackInfo& info) {

@@ -22,6 +22,11 @@ class SessionWrap : public Napi::ObjectWrap<SessionWrap> {
   Napi::Value SliceName(const Napi::CallbackInfo& info);   // (): string
   Napi::Value SetGrammar(const Napi::CallbackInfo& info);  // (jsonSchema: string | null): void
   Napi::Value Append(const Napi::CallbackInfo& info);      // (ids: Int32Array, soft: SoftTokens[]): void
+  // (ids: Int32Array, soft: SoftTokens[], slice | null, checkpoints: Int32Array): Promise<number>, positions reused
+  Napi::Value Resume(const Napi::CallbackInfo& info);
+  Napi::Value Reused(const Napi::CallbackInfo& info);      // (): number
+  Napi::Value Checkpoint(const Napi::CallbackInfo& info);  // (): Promise<void>
+  Napi::Value KvBytes(const Napi::CallbackInfo& info);     // (): number
   Napi::Value Advance(const Napi::CallbackInfo& info);     // (maxTokens): Promise<number>, tokens still pending
   Napi::Value Sample(const Napi::CallbackInfo& info);      // (sampling): Sampled
   Napi::Value Decode(const Napi::CallbackInfo& info);      // (sampling, maxTokens, draft): Promise<Decoded>

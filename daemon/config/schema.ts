@@ -52,7 +52,12 @@ const commonStream = {
   plugins: optionalList('Names of the plugins that are handed this stream.', 'plugin names', isName, {
     defaultDoc: 'every plugin that takes its kind',
   }),
-  priority: integer('Jobs of a higher priority run first.', 0, 0, 9),
+  priority: integer(
+    'Jobs of a higher priority are let in first and get more of the engine: twice as much a level.',
+    0,
+    0,
+    9,
+  ),
   deadlineMs: optionalInteger('A job that has waited this long is skipped.', 1, hour),
   prompt: optionalText(
     'Prompt for this stream instead of the model’s own; for captions, the question about the picture.',
@@ -84,7 +89,12 @@ const camera = {
 
 const microphone = {
   ...commonStream,
-  priority: integer('Jobs of a higher priority run first.', 5, 0, 9),
+  priority: integer(
+    'Jobs of a higher priority are let in first and get more of the engine: twice as much a level.',
+    5,
+    0,
+    9,
+  ),
   audio: {
     format: choice('`wav`: every chunk is a WAV file of its own; otherwise the encoding of raw PCM.', 'wav', [
       'wav',
@@ -209,6 +219,12 @@ export const schema = {
       0,
       131_072,
     ),
+    prefixCacheBytes: integer(
+      'Memory for what was computed of earlier prompts, pictures and sounds, so that later ones need not; 0 for none.',
+      256 << 20,
+      0,
+      2 ** 40,
+    ),
     slice: optionalText(
       'MatFormer slice, such as `e2b` of an E4B file, for all jobs that name none.',
       { defaultDoc: 'the governor’s choice' },
@@ -219,9 +235,14 @@ export const schema = {
       [256, 512, 768],
       { defaultDoc: 'the governor’s choice, up to the model’s own' },
     ),
-    memoryLimit: optionalSize('Memory the model may take; one that needs more is refused.', 2 ** 20, 2 ** 40, {
-      defaultDoc: 'no limit',
-    }),
+    memoryLimit: optionalSize(
+      'Memory the model may take, full prefix cache and sessions included; one that needs more is refused.',
+      2 ** 20,
+      2 ** 40,
+      {
+        defaultDoc: 'no limit',
+      },
+    ),
     speculation: choice(
       'Draft tokens and check several at once, which makes a reply faster and changes nothing in it: `auto` for greedy replies and those with a schema.',
       'auto',
@@ -266,6 +287,12 @@ export const schema = {
   streams: map('Cameras and microphones by name.'),
   queue: {
     capacity: integer('Jobs that may wait for the engine.', 16, 1, 1024),
+    concurrency: integer(
+      'Jobs that share the engine; the last place is for one that is more urgent than all the others.',
+      4,
+      1,
+      16,
+    ),
     defaultDeadlineMs: integer('Deadline of jobs whose stream has none of its own.', 60_000, 1, hour),
   },
   limits: {

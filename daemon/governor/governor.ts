@@ -163,14 +163,15 @@ export class Governor {
   /** What a job took, whoever chose for it. */
   learn(request: GenerateRequest, result: GenerateResult): void {
     const { kind, images, clips } = sizeOf(request);
-    const { timings, tokens } = result;
+    const { timings, tokens, cachedMedia = 0 } = result;
     this.#timings.learnReply(kind, tokens.completion);
     const slice = this.#sliceInfo(result.slice);
     if (slice === undefined) return;
     this.#reuse.note(request, slice.kvGroup, tokens.cached);
     const measured = {
-      images,
-      clips,
+      // What needed no encoder says nothing about its time.
+      images: cachedMedia > 0 ? 0 : images,
+      clips: cachedMedia > 0 ? 0 : clips,
       encodeMs: timings.encode,
       promptTokens: tokens.prompt - (tokens.cached ?? 0),
       prefillMs: timings.prefill,

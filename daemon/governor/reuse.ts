@@ -24,7 +24,9 @@ export class Reuse {
   note(request: GenerateRequest, kvGroup: number, cachedTokens: number | undefined): void {
     const expected = this.find(request);
     // It was not there any more, and so neither is what came with it.
-    if (cachedTokens === undefined || (cachedTokens === 0 && expected?.kvGroup === kvGroup)) this.#prefixes.clear();
+    // Every prompt shares its first few tokens with any other.
+    const gone = expected?.kvGroup === kvGroup && (cachedTokens ?? 0) < expected.tokens / 2;
+    if (cachedTokens === undefined || gone) this.#prefixes.clear();
     if (cachedTokens === undefined) return;
     for (const [digest, tokens] of prefixesOf(request.messages)) {
       this.#prefixes.delete(digest);

@@ -3,6 +3,7 @@ import { freemem, loadavg, totalmem } from 'node:os';
 import type { Board } from '../governor/board';
 import type { GovernorStatus } from '../governor/governor';
 import type { Throttling } from '../governor/throttling';
+import type { ReuseStats } from '../inference/types';
 import type { Log } from '../log';
 import { messageOf } from '../log';
 
@@ -19,12 +20,17 @@ export interface Health {
     readonly available_bytes: number | null;
     readonly daemon_rss_bytes: number;
     readonly runner_rss_bytes: number;
+    /** Of it: keys and values of the sessions. */
+    readonly kv_bytes: number;
   };
   readonly soc_temperature_c: number | null;
   readonly throttled: Throttling | null;
-  readonly queue: { readonly depth: number; readonly running: boolean };
+  /** Jobs that wait, jobs that run. */
+  readonly queue: { readonly depth: number; readonly running: number };
   /** Decoding speed of the last job; 0 before the first. */
   readonly tokens_per_second: number;
+  /** What earlier jobs saved later ones; null before a model is loaded. */
+  readonly prefix_cache: PrefixCacheHealth | null;
   /** What a job that names nothing and has time runs on now. */
   readonly slice: string;
   readonly image_size: number | null;
@@ -42,6 +48,21 @@ export interface Health {
   readonly plugins: Readonly<Record<string, string>>;
 }
 
+/** Since the runner started. */
+export interface PrefixCacheHealth {
+  readonly bytes: number;
+  readonly max_bytes: number;
+  readonly entries: number;
+  readonly evicted: number;
+  /** Prompts, and those that did not need all of their prefill. */
+  readonly prompts: number;
+  readonly hits: number;
+  /** Prompt tokens that needed no prefill. */
+  readonly tokens: number;
+  /** Pictures and sounds that needed no encoder. */
+  readonly media_hits: number;
+}
+
 /** The parts of the daemon that know. */
 export interface HealthSources {
   queue(): Health['queue'];
@@ -49,6 +70,8 @@ export interface HealthSources {
     readonly phase: string;
     readonly restarts: number;
     readonly rssBytes: number;
+    readonly kvBytes: number;
+    readonly reuse?: ReuseStats | undefined;
     readonly tokensPerSecond: number;
   };
   board(): Promise<Board>;
@@ -56,6 +79,20 @@ export interface HealthSources {
   mqtt(): Health['mqtt'];
   streams(): Health['streams'];
   plugins(): Health['plugins'];
+}
+
+function prefixCacheHealth(reuse: ReuseStats): PrefixCacheHealth {
+  const { bytes, maxBytes, entries, evicted, resumes, hits, positions, mediaHits } = reuse;
+  return {
+    bytes,
+    max_bytes: maxBytes,
+    entries,
+    evicted,
+    prompts: resumes,
+    hits,
+    tokens: positions,
+    media_hits: mediaHits,
+  };
 }
 
 export interface HealthReporterOptions {
@@ -93,7 +130,7 @@ export class HealthReporter {
     const { sources } = this.#options;
     const { temperatureC, throttled, memory } = await sources.board();
     const { slice, imageSize, enabled, level, reasons, why } = sources.governor();
-    const { phase, restarts, rssBytes, tokensPerSecond } = sources.runner();
+    const { phase, restarts, rssBytes, kvBytes, reuse, tokensPerSecond } = sources.runner();
     return {
       ts: Date.now() / 1000,
       uptime_s: Math.round(process.uptime()),
@@ -104,11 +141,13 @@ export class HealthReporter {
         available_bytes: Number.isFinite(memory.availableBytes) ? memory.availableBytes : null,
         daemon_rss_bytes: process.memoryUsage.rss(),
         runner_rss_bytes: rssBytes,
+        kv_bytes: kvBytes,
       },
       soc_temperature_c: temperatureC,
       throttled,
       queue: sources.queue(),
       tokens_per_second: Math.round(tokensPerSecond * 100) / 100,
+      prefix_cache: reuse === undefined ? null : prefixCacheHealth(reuse),
       slice,
       image_size: imageSize,
       governor: { enabled, level, reasons, why },

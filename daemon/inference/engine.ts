@@ -9,7 +9,7 @@ export interface Engine {
   /** Replays the current state to a new subscriber. */
   readonly state$: Observable<EngineState>;
   /**
-   * Runs one job; jobs run one at a time, in the order of the calls. Rejects with a `HearthError`:
+   * Runs one job; jobs share the engine by their priorities, step by step. Rejects with a `HearthError`:
    * `ENGINE_NOT_READY`, `ENGINE_RESTARTED` (the runner ended under the job), `ENGINE_STALLED` (it was ended for making no
    * progress), `ENGINE_CANCELLED`, or the runtime's own code.
    */

@@ -3,7 +3,9 @@ import { performance } from 'node:perf_hooks';
 import { HearthError } from '../errors';
 import type { NativeEngine, NativeSession, SoftTokens } from './native';
 import { buildPrompt, type Media } from './prompt';
+import type { Turns } from './step-scheduler';
 import { StopSequences } from './stop-sequences';
+import { Stopwatch } from './stopwatch';
 import { TailSwitch } from './tail-switch';
 import type { GenerateRequest, GenerateResult, Speculation } from './types';
 
@@ -14,10 +16,9 @@ export interface GenerateDefaults {
 }
 
 export interface GenerateHooks {
-  readonly signal: AbortSignal;
   readonly onText: (piece: string) => void;
-  /** Called after every encoder run, prefill chunk and decode step. */
-  readonly onStep: () => void;
+  /** Does an encoder run, a prefill chunk or a decode step when it is the job's turn. */
+  readonly step: Turns['step'];
   /** When to go on with the request's `tailSlice`. */
   readonly pace?: Pace;
 }
@@ -29,7 +30,7 @@ export interface Pace {
   readonly hurry?: AbortSignal;
 }
 
-/** Tokens computed between two looks at the signal; a cancelled prefill ends within one such chunk. */
+/** Tokens computed in one step of a prefill; a cancelled one ends within one such chunk, and another job waits no longer. */
 const prefillChunk = 128;
 const defaultMaxTokens = 256;
 const speculations: readonly Speculation[] = ['auto', 'on', 'off'];
@@ -70,16 +71,9 @@ export async function generate(
   hooks: GenerateHooks,
 ): Promise<GenerateResult> {
   checkRequest(request);
-  const started = performance.now();
-  const step = (): void => {
-    hooks.onStep();
-    if (hooks.signal.aborted) throw new HearthError('ENGINE_CANCELLED', 'the job was cancelled');
-  };
+  const stopwatch = new Stopwatch(hooks.step);
+  const { startedAt, step } = stopwatch;
 
-  session.rewind(0);
-  const slice = request.slice ?? defaults.slice;
-  session.setSlice(slice);
-  const sliceName = session.sliceName;
   session.setGrammar(request.schema === undefined ? null : JSON.stringify(request.schema));
   const prompt = buildPrompt(engine, request.messages);
   if (prompt.ids.length >= engine.info.contextLength) {
@@ -91,16 +85,23 @@ export async function generate(
 
   const soft: SoftTokens[] = [];
   const imageSize = request.imageSize ?? defaults.imageSize;
+  let cachedMedia = 0;
   for (const media of prompt.media) {
-    soft.push(await encode(engine, media, imageSize));
-    step();
+    await step(async () => {
+      const { mediaHits } = engine.reuse();
+      soft.push(await encode(engine, media, imageSize));
+      // Nobody else encodes in this job's turn.
+      cachedMedia += engine.reuse().mediaHits - mediaHits;
+    });
   }
-  const encoded = performance.now();
+  const encodeMs = stopwatch.lap();
 
-  session.append(prompt.ids, soft);
-  while ((await session.advance(prefillChunk)) > 0) step();
-  step();
-  const prefilled = performance.now();
+  const slice = request.slice ?? defaults.slice;
+  await step(() => session.resume(prompt.ids, soft, { slice, checkpoints: prompt.checkpoints }));
+  const sliceName = session.sliceName;
+  while ((await step(() => session.advance(prefillChunk))) > 0);
+  const cached = session.reused;
+  const prefillMs = stopwatch.lap();
 
   const room = engine.info.contextLength - prompt.ids.length;
   const maxTokens = Math.min(request.maxTokens ?? defaultMaxTokens, room);
@@ -125,9 +126,9 @@ export async function generate(
   let endedBy: 'model' | 'text' | undefined;
   while (completion < maxTokens && endedBy === undefined) {
     if (completion > 0) ending.before(completion);
-    const decoded = await session.decode(sampling, maxTokens - completion, draft);
-    // The first token came with the prefill.
-    if (firstToken !== undefined) step();
+    const decode = () => session.decode(sampling, maxTokens - completion, draft);
+    // The first token came with the prefill: it only has to be chosen, which needs no turn.
+    const decoded = completion === 0 ? await decode() : await step(decode);
     firstToken ??= performance.now();
     drafted += decoded.drafted;
     accepted += decoded.accepted;
@@ -147,17 +148,22 @@ export async function generate(
   }
   const tail = session.flushText();
   if (endedBy !== 'text') show(stops.push(tail).text + stops.flush());
+  const decodeMs = stopwatch.lap();
   const ended = performance.now();
+  // The next turn of the conversation goes on from here. A copy, no computing: it waits for no turn.
+  await session.checkpoint();
   return {
     text,
     finishReason: endedBy === undefined ? 'length' : 'stop',
-    tokens: { prompt: prompt.ids.length, completion, ...(speculation && { drafted, accepted }) },
+    tokens: { prompt: prompt.ids.length, completion, cached, ...(speculation && { drafted, accepted }) },
+    ...(prompt.media.length > 0 && { cachedMedia }),
     timings: {
-      encode: encoded - started,
-      prefill: prefilled - encoded,
-      decode: ended - prefilled,
-      firstToken: (firstToken ?? ended) - started,
-      total: ended - started,
+      encode: encodeMs,
+      prefill: prefillMs,
+      decode: decodeMs,
+      waiting: stopwatch.waitingMs,
+      firstToken: (firstToken ?? ended) - startedAt,
+      total: ended - startedAt,
     },
     slice: sliceName,
     ...(ending.tail !== undefined && { tail: ending.tail }),

@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import { HearthError } from '../errors';
-import type { RgbImage, Sampling, SliceInfo, SliceRequest } from './types';
+import type { ReuseStats, RgbImage, Sampling, SliceInfo, SliceRequest } from './types';
 
 /** Rows of the language model's width that stand for a picture or a sound. */
 export interface SoftTokens {
@@ -59,6 +59,17 @@ export interface EngineOptions {
   readonly contextLength?: number | undefined;
   /** Bytes the model may take in memory, see `EngineOptions` in `addon/runtime.h`; 0: no limit. */
   readonly memoryLimit?: number | undefined;
+  /** How many sessions there may be at the same time, for `memoryLimit`; 1 when left out. */
+  readonly sessions?: number | undefined;
+  /** Memory for what was computed of earlier prompts, pictures and sounds; 256 MiB when left out, 0 for none. */
+  readonly prefixCacheBytes?: number | undefined;
+}
+
+export interface ResumeOptions {
+  /** What the timeline runs on from now on; as before when left out. */
+  readonly slice?: SliceRequest;
+  /** Positions where what the prompt shares with others may end; they are kept for those others. */
+  readonly checkpoints?: readonly number[];
 }
 
 export interface Sampled {
@@ -85,11 +96,22 @@ export interface Decoded {
   readonly accepted: number;
 }
 
+type SliceHandle = { name: string } | { ffnWidths: readonly number[]; skippedLayers: readonly number[] };
+
 interface SessionHandle {
-  setSlice(slice: { name: string } | { ffnWidths: readonly number[]; skippedLayers: readonly number[] }): void;
+  setSlice(slice: SliceHandle): void;
   sliceName(): string;
   setGrammar(jsonSchema: string | null): void;
   append(ids: Int32Array, soft: readonly SoftTokens[]): void;
+  resume(
+    ids: Int32Array,
+    soft: readonly SoftTokens[],
+    slice: SliceHandle | null,
+    checkpoints: Int32Array,
+  ): Promise<number>;
+  reused(): number;
+  checkpoint(): Promise<void>;
+  kvBytes(): number;
   advance(maxTokens: number): Promise<number>;
   sample(sampling: Sampling): Sampled;
   decode(sampling: Sampling, maxTokens: number, draft: DraftOptions): Promise<Decoded>;
@@ -108,6 +130,7 @@ interface EngineHandle {
   encodeImage(rgb: Uint8Array, width: number, height: number, size: number): Promise<SoftTokens>;
   encodeAudio(samples: Float32Array): Promise<SoftTokens>;
   newSession(): SessionHandle;
+  reuse(): ReuseStats;
 }
 
 interface Addon {
@@ -149,6 +172,16 @@ function checkSampling(sampling: Sampling): void {
   checkRange('seed', sampling.seed, 0, Number.MAX_SAFE_INTEGER);
 }
 
+function checkSlice(slice: SliceRequest): SliceHandle {
+  if (typeof slice === 'string') {
+    if (slice === '') throw new HearthError('SLICE_INVALID', 'the slice name is empty');
+    return { name: slice };
+  }
+  for (const width of slice.ffnWidths) checkCount('an FFN width', width, 1, 2 ** 31 - 1);
+  for (const layer of slice.skippedLayers) checkCount('a skipped layer', layer, 0, 1023);
+  return slice;
+}
+
 /** A loaded model. */
 export class NativeEngine {
   readonly info: NativeModelInfo;
@@ -160,7 +193,9 @@ export class NativeEngine {
   static async open(options: EngineOptions): Promise<NativeEngine> {
     checkCount('threads', options.threads ?? 0, 0, 256);
     checkCount('contextLength', options.contextLength ?? 0, 0, 2 ** 24);
+    checkCount('sessions', options.sessions ?? 1, 1, 64);
     checkCount('memoryLimit', options.memoryLimit ?? 0, 0, 2 ** 50);
+    checkCount('prefixCacheBytes', options.prefixCacheBytes ?? 0, 0, 2 ** 40);
     return new NativeEngine(await loadAddon().openEngine(options));
   }
 
@@ -194,6 +229,10 @@ export class NativeEngine {
   newSession(): NativeSession {
     return new NativeSession(this.handle.newSession());
   }
+
+  reuse(): ReuseStats {
+    return this.handle.reuse();
+  }
 }
 
 /** One timeline of tokens. */
@@ -207,7 +246,7 @@ export class NativeSession {
     return this.handle;
   }
 
-  private async compute<T>(work: (handle: SessionHandle) => Promise<T>): Promise<T> {
+  private async alone<T>(work: (handle: SessionHandle) => Promise<T>): Promise<T> {
     const handle = this.idle();
     this.busy = true;
     try {
@@ -218,14 +257,7 @@ export class NativeSession {
   }
 
   setSlice(slice: SliceRequest): void {
-    if (typeof slice === 'string') {
-      if (slice === '') throw new HearthError('SLICE_INVALID', 'the slice name is empty');
-      this.idle().setSlice({ name: slice });
-      return;
-    }
-    for (const width of slice.ffnWidths) checkCount('an FFN width', width, 1, 2 ** 31 - 1);
-    for (const layer of slice.skippedLayers) checkCount('a skipped layer', layer, 0, 1023);
-    this.idle().setSlice(slice);
+    this.idle().setSlice(checkSlice(slice));
   }
 
   get sliceName(): string {
@@ -244,7 +276,36 @@ export class NativeSession {
   /** Computes up to `maxTokens` pending tokens off the main thread; resolves to how many are left. */
   async advance(maxTokens: number): Promise<number> {
     checkCount('maxTokens', maxTokens, 1, 2 ** 31 - 1);
-    return await this.compute((handle) => handle.advance(maxTokens));
+    return await this.alone((handle) => handle.advance(maxTokens));
+  }
+
+  /**
+   * Makes a prompt the whole timeline and begins a reply: what of it is computed already, here or in another session, is
+   * used; the rest is pending, its last token always. Resolves to the number of positions that need no computing.
+   */
+  async resume(
+    ids: Int32Array,
+    soft: readonly SoftTokens[] = [],
+    { slice, checkpoints = [] }: ResumeOptions = {},
+  ): Promise<number> {
+    for (const at of checkpoints) checkCount('a checkpoint', at, 0, 2 ** 31 - 1);
+    const checked = slice === undefined ? null : checkSlice(slice);
+    return await this.alone((handle) => handle.resume(ids, soft, checked, Int32Array.from(checkpoints)));
+  }
+
+  /** Positions of the timeline since `resume` that needed no computing. */
+  get reused(): number {
+    return this.idle().reused();
+  }
+
+  /** Keeps what is computed for prompts that go on from it: at the end of a reply. */
+  async checkpoint(): Promise<void> {
+    await this.alone((handle) => handle.checkpoint());
+  }
+
+  /** Memory of its keys and values. */
+  get kvBytes(): number {
+    return this.idle().kvBytes();
   }
 
   sample(sampling: Sampling): Sampled {
@@ -261,7 +322,7 @@ export class NativeSession {
     checkCount('maxTokens', maxTokens, 1, 2 ** 31 - 1);
     checkCount('draft.maxTokens', draft.maxTokens ?? 0, 0, 8);
     checkRange('draft.rowCost', draft.rowCost, 0, 1000);
-    return await this.compute((handle) => handle.decode(sampling, maxTokens, draft));
+    return await this.alone((handle) => handle.decode(sampling, maxTokens, draft));
   }
 
   flushText(): string {

@@ -24,6 +24,11 @@ export type Media =
 export interface Prompt {
   readonly ids: Int32Array;
   readonly media: readonly Media[];
+  /**
+   * How many ids other prompts may begin with, too, in ascending order: up to the end of the system message, of the last
+   * picture or sound, of all.
+   */
+  readonly checkpoints: readonly number[];
 }
 
 /** Frames of a video that are used when the request does not say. */
@@ -41,6 +46,10 @@ class PromptBuilder {
   private readonly media: Media[] = [];
   /** Neighbouring text is tokenised together: "\n" + "\n\n" is one piece of Gemma's vocabulary. */
   private text = '';
+  /** Where the system message ends: after so many ids and so many characters of the text that follows them. */
+  private system: { readonly ids: number; readonly chars: number } | undefined;
+  private systemEnd = 0;
+  private mediaEnd = 0;
 
   constructor(private readonly tokenizer: PromptTokenizer) {}
 
@@ -52,6 +61,11 @@ class PromptBuilder {
     if (id < 0) throw new HearthError('MODEL_MISMATCH', `the model's vocabulary has no ${name}`);
     this.flushText();
     this.ids.push(id);
+  }
+
+  /** The text that waits ends the system message. */
+  endSystem(): void {
+    this.system = { ids: this.ids.length, chars: this.text.length };
   }
 
   addPart(part: Part): void {
@@ -81,7 +95,8 @@ class PromptBuilder {
 
   build(): Prompt {
     this.flushText();
-    return { ids: Int32Array.from(this.ids), media: this.media };
+    const checkpoints = [this.systemEnd, this.mediaEnd, this.ids.length].filter((at) => at > 0).sort((a, b) => a - b);
+    return { ids: Int32Array.from(this.ids), media: this.media, checkpoints };
   }
 
   private addImage(image: RgbImage): void {
@@ -104,12 +119,20 @@ class PromptBuilder {
     this.addText('\n\n');
     this.flushText();
     this.ids.push(start, ...Array<number>(count).fill(soft), end);
+    this.mediaEnd = this.ids.length;
     this.addText('\n\n');
   }
 
   private flushText(): void {
     if (this.text === '') return;
-    this.ids.push(...this.tokenizer.tokenize(this.text));
+    const ids = this.tokenizer.tokenize(this.text);
+    if (this.system?.ids === this.ids.length) {
+      // A piece may reach across the end: only what the system message has by itself is the same in other prompts.
+      const alone = this.tokenizer.tokenize(this.text.slice(0, this.system.chars));
+      const differs = alone.findIndex((id, at) => id !== ids[at]);
+      this.systemEnd = this.ids.length + (differs < 0 ? alone.length : differs);
+    }
+    this.ids.push(...ids);
     this.text = '';
   }
 }
@@ -130,6 +153,7 @@ export function buildPrompt(tokenizer: PromptTokenizer, messages: readonly Messa
     if (index === 0 && system.length > 0) {
       for (const part of system) builder.addPart(part);
       builder.addText('\n\n');
+      builder.endSystem();
     }
     for (const part of turn.parts) builder.addPart(part);
     builder.addSpecial(special.endOfTurn, '<end_of_turn>');

@@ -1,7 +1,7 @@
 /** What the daemon and its runner process say to each other over IPC. Buffers travel as such ('advanced' serialisation). */
 import type { ErrorCode } from '../errors';
 import type { EngineOptions } from './native';
-import type { GenerateRequest, GenerateResult, ModelInfo, Speculation } from './types';
+import type { GenerateRequest, GenerateResult, ModelInfo, ReuseStats, Speculation } from './types';
 
 export interface RunnerOptions extends EngineOptions {
   /** The slice of jobs that name none. */
@@ -10,6 +10,17 @@ export interface RunnerOptions extends EngineOptions {
   readonly defaultImageSize?: 256 | 512 | 768 | undefined;
   /** Whether jobs that do not say so are speculated on; `auto` when absent. */
   readonly defaultSpeculation?: Speculation | undefined;
+  /** Jobs that run at the same time, each on a session of its own; others wait. */
+  readonly concurrency?: number | undefined;
+}
+
+/** What the runner holds and has saved, for the health report. */
+export interface RunnerMemory {
+  readonly rssBytes: number;
+  /** Keys and values of the sessions. */
+  readonly kvBytes: number;
+  /** Undefined before a model is loaded. */
+  readonly reuse?: ReuseStats | undefined;
 }
 
 export type ToRunner =
@@ -18,6 +29,7 @@ export type ToRunner =
       readonly type: 'generate';
       readonly id: number;
       readonly request: GenerateRequest;
+      readonly priority: number;
       readonly deadlineAt?: number | undefined;
       readonly expectedTokens?: number | undefined;
     }
@@ -34,7 +46,7 @@ export type FromRunner =
   | { readonly type: 'ready'; readonly info: ModelInfo }
   | { readonly type: 'load-failed'; readonly error: RemoteError }
   /** Every second, from the runner's main thread: proof that it is alive, and what it does. `steps` only ever grows. */
-  | { readonly type: 'alive'; readonly busy: boolean; readonly steps: number; readonly rssBytes: number }
+  | ({ readonly type: 'alive'; readonly busy: boolean; readonly steps: number } & RunnerMemory)
   | { readonly type: 'text'; readonly id: number; readonly piece: string }
   | { readonly type: 'done'; readonly id: number; readonly result: GenerateResult }
   | { readonly type: 'failed'; readonly id: number; readonly error: RemoteError };

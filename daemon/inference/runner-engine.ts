@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { BehaviorSubject, type Observable } from 'rxjs';
 import { catalogue, HearthError } from '../errors';
 import type { Engine } from './engine';
-import type { FromRunner, RunnerOptions, ToRunner } from './protocol';
+import type { FromRunner, RunnerMemory, RunnerOptions, ToRunner } from './protocol';
 import type { EngineState, GenerateOptions, GenerateRequest, GenerateResult } from './types';
 
 export interface RunnerEngineOptions extends RunnerOptions {
@@ -14,9 +14,8 @@ export interface RunnerEngineOptions extends RunnerOptions {
   readonly restartDelayMs?: number;
 }
 
-export interface RunnerHealth {
+export interface RunnerHealth extends RunnerMemory {
   readonly pid: number | null;
-  readonly rssBytes: number;
   /** Unix time in milliseconds of the last sign of life: a step while busy, a heartbeat while idle. */
   readonly lastProgressMs: number;
   readonly busy: boolean;
@@ -33,6 +32,7 @@ interface Job {
   readonly release: () => void;
 }
 
+const noMemory: RunnerMemory = { rssBytes: 0, kvBytes: 0 };
 const maxRestartDelayMs = 30_000;
 const killGraceMs = 2000;
 
@@ -50,7 +50,7 @@ export class RunnerEngine implements Engine {
   private stalled = false;
   private steps = 0;
   private busy = false;
-  private rssBytes = 0;
+  private memory: RunnerMemory = noMemory;
   private lastProgressMs = Date.now();
   private tokensPerSecond = 0;
   private endReason: string | undefined;
@@ -63,7 +63,7 @@ export class RunnerEngine implements Engine {
   health(): RunnerHealth {
     return {
       pid: this.child?.pid ?? null,
-      rssBytes: this.rssBytes,
+      ...this.memory,
       lastProgressMs: this.lastProgressMs,
       busy: this.busy,
       restarts: this.restarts,
@@ -89,8 +89,8 @@ export class RunnerEngine implements Engine {
         options.hurry?.removeEventListener('abort', hurry);
       };
       this.jobs.set(id, { id, resolve, reject, onText: options.onText, release });
-      const { deadlineAt, expectedTokens } = options;
-      this.tell({ type: 'generate', id, request, deadlineAt, expectedTokens });
+      const { priority = 0, deadlineAt, expectedTokens } = options;
+      this.tell({ type: 'generate', id, request, priority, deadlineAt, expectedTokens });
       if (options.hurry?.aborted === true) hurry();
     });
   }
@@ -159,7 +159,7 @@ export class RunnerEngine implements Engine {
         if (!message.busy || message.steps !== this.steps) this.lastProgressMs = Date.now();
         this.busy = message.busy;
         this.steps = message.steps;
-        this.rssBytes = message.rssBytes;
+        this.memory = { rssBytes: message.rssBytes, kvBytes: message.kvBytes, reuse: message.reuse };
         break;
       case 'text':
         this.lastProgressMs = Date.now();
@@ -201,7 +201,7 @@ export class RunnerEngine implements Engine {
     clearInterval(this.stallTimer);
     this.child = undefined;
     this.busy = false;
-    this.rssBytes = 0;
+    this.memory = noMemory;
     const reason = this.endReason ?? `the runner ended: ${how}`;
     const failed = this.state.value.phase === 'failed';
     for (const job of [...this.jobs.values()]) {

@@ -7,20 +7,16 @@ import { generate } from './generate';
 import { parsePrompts } from './model-prompts';
 import { NativeEngine, type NativeSession } from './native';
 import type { FromRunner, RemoteError, RunnerOptions, ToRunner } from './protocol';
+import { SessionPool } from './session-pool';
+import { StepScheduler } from './step-scheduler';
 import type { ModelInfo } from './types';
 
 const aliveIntervalMs = 1000;
 const maxAudioSeconds = 30;
 
-/** What can be said about a job while it waits or runs. */
-interface JobSignals {
-  readonly cancel: AbortController;
-  readonly hurry: AbortController;
-}
-
 interface Loaded {
   readonly engine: NativeEngine;
-  readonly session: NativeSession;
+  readonly sessions: SessionPool<NativeSession>;
   readonly options: RunnerOptions;
 }
 
@@ -49,17 +45,21 @@ function modelInfo({ engine }: Loaded): ModelInfo {
   };
 }
 
+type Job = Extract<ToRunner, { type: 'generate' }> & {
+  readonly abort: AbortController;
+  readonly hurry: AbortController;
+};
+
 class Runner {
   private loaded: Loaded | undefined;
   private steps = 0;
-  private readonly waiting: Extract<ToRunner, { type: 'generate' }>[] = [];
-  private readonly jobs = new Map<number, JobSignals>();
-  private running = false;
+  private readonly scheduler = new StepScheduler({ onStep: () => this.steps++ });
+  /** Most urgent first. The daemon sends no more jobs than there are sessions, so hardly anything ever waits here. */
+  private readonly waiting: Job[] = [];
+  private readonly jobs = new Map<number, Job>();
 
   constructor(private readonly send: (message: FromRunner) => void) {
-    setInterval(() => {
-      this.send({ type: 'alive', busy: this.running, steps: this.steps, rssBytes: process.memoryUsage.rss() });
-    }, aliveIntervalMs);
+    setInterval(() => this.tellAlive(), aliveIntervalMs);
   }
 
   receive(message: ToRunner): void {
@@ -67,13 +67,16 @@ class Runner {
       case 'load':
         void this.load(message.options);
         break;
-      case 'generate':
-        this.jobs.set(message.id, { cancel: new AbortController(), hurry: new AbortController() });
-        this.waiting.push(message);
-        void this.work();
+      case 'generate': {
+        const job: Job = { ...message, abort: new AbortController(), hurry: new AbortController() };
+        this.jobs.set(job.id, job);
+        const after = this.waiting.findIndex(({ priority }) => priority < job.priority);
+        this.waiting.splice(after < 0 ? this.waiting.length : after, 0, job);
+        this.startJobs();
         break;
+      }
       case 'cancel':
-        this.jobs.get(message.id)?.cancel.abort();
+        this.cancel(message.id);
         break;
       case 'hurry':
         this.jobs.get(message.id)?.hurry.abort();
@@ -81,29 +84,58 @@ class Runner {
     }
   }
 
+  private tellAlive(): void {
+    this.send({
+      type: 'alive',
+      busy: this.jobs.size > 0,
+      steps: this.steps,
+      rssBytes: process.memoryUsage.rss(),
+      kvBytes: this.loaded?.sessions.kvBytes ?? 0,
+      reuse: this.loaded?.engine.reuse(),
+    });
+  }
+
   private async load(options: RunnerOptions): Promise<void> {
     try {
-      const engine = await NativeEngine.open(options);
-      const session = engine.newSession();
-      if (options.defaultSlice !== undefined) session.setSlice(options.defaultSlice);
-      this.loaded = { engine, session, options };
+      const { concurrency = 1 } = options;
+      const engine = await NativeEngine.open({ ...options, sessions: concurrency });
+      const sessions = new SessionPool(() => engine.newSession(), concurrency);
+      // A slice the model does not have is found out now, not by the first job.
+      const first = sessions.take();
+      if (options.defaultSlice !== undefined) first.setSlice(options.defaultSlice);
+      sessions.give(first);
+      this.loaded = { engine, sessions, options };
       this.send({ type: 'ready', info: modelInfo(this.loaded) });
+      this.tellAlive();
     } catch (error) {
       this.send({ type: 'load-failed', error: toRemote(error) });
     }
   }
 
-  private async work(): Promise<void> {
-    if (this.running) return;
-    this.running = true;
-    for (let job = this.waiting.shift(); job !== undefined; job = this.waiting.shift()) {
-      const { id, request, deadlineAt, expectedTokens } = job;
+  private cancel(id: number): void {
+    const job = this.jobs.get(id);
+    job?.abort.abort();
+    const at = job === undefined ? -1 : this.waiting.indexOf(job);
+    if (at < 0) return;
+    this.waiting.splice(at, 1);
+    this.failed(id, new HearthError('ENGINE_CANCELLED', 'the job was cancelled before it began'));
+  }
+
+  private startJobs(): void {
+    while (this.waiting.length > 0 && (this.loaded?.sessions.available ?? true)) {
+      const job = this.waiting.shift();
+      if (job !== undefined) void this.run(job);
+    }
+  }
+
+  /** Never rejects: a job that fails is its own affair. */
+  private async run(job: Job): Promise<void> {
+    const { id, request, priority, deadlineAt, expectedTokens } = job;
+    try {
+      if (this.loaded === undefined) throw new HearthError('ENGINE_NOT_READY', 'the model is not loaded');
+      const { engine, sessions, options } = this.loaded;
+      const session = sessions.take();
       try {
-        if (this.loaded === undefined) throw new HearthError('ENGINE_NOT_READY', 'the model is not loaded');
-        const { engine, session, options } = this.loaded;
-        const signals = this.jobs.get(id);
-        const signal = signals?.cancel.signal ?? AbortSignal.abort();
-        if (signal.aborted) throw new HearthError('ENGINE_CANCELLED', 'the job was cancelled before it began');
         const result = await generate(
           engine,
           session,
@@ -114,22 +146,25 @@ class Runner {
             speculation: options.defaultSpeculation ?? 'auto',
           },
           {
-            signal,
-            pace: { deadlineAt, expectedTokens, ...(signals !== undefined && { hurry: signals.hurry.signal }) },
+            pace: { deadlineAt, expectedTokens, hurry: job.hurry.signal },
             onText: (piece) => this.send({ type: 'text', id, piece }),
-            onStep: () => {
-              this.steps++;
-            },
+            step: this.scheduler.join(priority, job.abort.signal).step,
           },
         );
-        this.send({ type: 'done', id, result });
-      } catch (error) {
-        this.send({ type: 'failed', id, error: toRemote(error) });
-      } finally {
         this.jobs.delete(id);
+        this.send({ type: 'done', id, result });
+      } finally {
+        sessions.give(session);
       }
+    } catch (error) {
+      this.failed(id, error);
     }
-    this.running = false;
+    this.startJobs();
+  }
+
+  private failed(id: number, error: unknown): void {
+    this.jobs.delete(id);
+    this.send({ type: 'failed', id, error: toRemote(error) });
   }
 }
 

@@ -93,23 +93,31 @@ export interface GenerateRequest {
 
 export type FinishReason = 'stop' | 'length' | 'cancelled';
 
+export interface TokenCounts {
+  readonly prompt: number;
+  readonly completion: number;
+  /** Tokens of the prompt that needed no prefill: an earlier job had computed them. Absent where nothing is ever kept. */
+  readonly cached?: number;
+  /** Where drafting was on: tokens that were drafted, and those of them that were right. */
+  readonly drafted?: number;
+  readonly accepted?: number;
+}
+
 export interface GenerateResult {
   readonly text: string;
   readonly finishReason: FinishReason;
-  readonly tokens: {
-    readonly prompt: number;
-    readonly completion: number;
-    /** Tokens of the prompt that needed no prefill; absent where nothing is kept of earlier prompts. */
-    readonly cached?: number;
-    /** Where drafting was on: tokens that were drafted, and those of them that were right. */
-    readonly drafted?: number;
-    readonly accepted?: number;
-  };
-  /** Milliseconds. `firstToken` counts from the start of the job in the runner. */
+  readonly tokens: TokenCounts;
+  /** Pictures and sounds that needed no encoder: an earlier job had encoded them. Absent where there are none. */
+  readonly cachedMedia?: number;
+  /**
+   * Milliseconds. `encode`, `prefill` and `decode` are the job's own, the turns of other jobs are in `waiting`.
+   * `firstToken` and `total` are what passed since the start of the job in the runner.
+   */
   readonly timings: {
     readonly encode: number;
     readonly prefill: number;
     readonly decode: number;
+    readonly waiting: number;
     readonly firstToken: number;
     readonly total: number;
   };
@@ -176,6 +184,23 @@ export interface ModelInfo {
   readonly prompts: ModelPrompts;
 }
 
+/** What of computing was saved since the model was loaded, and the memory that takes. */
+export interface ReuseStats {
+  readonly maxBytes: number;
+  readonly bytes: number;
+  /** Prompts and replies in the prefix cache. */
+  readonly entries: number;
+  /** How many of them had to go. */
+  readonly evicted: number;
+  /** Prompts begun, and how many of them reused at least 16 tokens. */
+  readonly resumes: number;
+  readonly hits: number;
+  /** Tokens that needed no prefill, in all. */
+  readonly positions: number;
+  /** Pictures and sounds that needed no encoder. */
+  readonly mediaHits: number;
+}
+
 /** Lifecycle of the engine as the daemon sees it; `restarting` carries why the runner ended. */
 export type EngineState =
   | { readonly phase: 'starting' }
@@ -186,6 +211,8 @@ export type EngineState =
   | { readonly phase: 'stopped' };
 
 export interface GenerateOptions {
+  /** 0 to 9; 0 when left out. Each level doubles the job's share of the engine while others run, too. */
+  readonly priority?: number;
   /** Cancels within one decode step or prefill chunk. */
   readonly signal?: AbortSignal;
   /** Called with each piece of text as it is decoded; always whole UTF-8 characters. */

@@ -108,14 +108,16 @@ export class PluginServices {
     const partials =
       stream?.policy.partials === true ? new Partials(bus, stream.item.stream, stream.item.id) : undefined;
     let firstTokenTs: number | undefined;
+    const priority = task?.priority ?? 0;
     const deadlineAt = task?.deadlineAt ?? Date.now() + options.defaultDeadlineMs;
     const result = await queue.submit<GenerateResult>({
-      priority: task?.priority ?? 0,
+      priority,
       deadlineAt,
       ...(stream !== undefined && { stream: stream.item.stream }),
       signal: this.#abort.signal,
       run: async (signal) =>
         await engine.generate(resolved, {
+          priority,
           signal,
           deadlineAt,
           onText: (piece) => {

@@ -172,13 +172,15 @@ export class GenerateRequests {
       ...present({ maxTokens, stop, slice, tailSlice, imageSize, schema, speculation }),
     };
     let firstTokenTs = 0;
+    const priority = payload.priority ?? defaultPriority;
     const deadlineAt = Date.now() + (payload.deadlineMs ?? defaultDeadlineMs);
     const result = await queue.submit({
-      priority: payload.priority ?? defaultPriority,
+      priority,
       deadlineAt,
       signal,
       run: async (jobSignal) =>
         await engine.generate(request, {
+          priority,
           signal: jobSignal,
           deadlineAt,
           onText: () => {

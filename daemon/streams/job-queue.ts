@@ -1,6 +1,10 @@
 /**
- * The one queue in front of the engine. Everything that wants to generate goes through here: one job runs at a time,
- * the most urgent first; the number that may wait is bounded; what never runs is rejected with a code and counted.
+ * The one queue in front of the engine. Everything that wants to generate goes through here: a few jobs run at the same
+ * time and share the engine, the most urgent are let in first; the number that may wait is bounded; what never runs is
+ * rejected with a code and counted.
+ *
+ * Where several may run, the last place is kept for a job that is more urgent than all that run: pictures of a parking
+ * lot must not keep the doorbell waiting.
  */
 import { BehaviorSubject, type Observable } from 'rxjs';
 import { type ErrorCode, HearthError } from '../errors';
@@ -29,7 +33,7 @@ export interface JobCounts {
 
 export interface QueueState {
   readonly waiting: number;
-  readonly running: boolean;
+  readonly running: number;
   readonly counts: JobCounts;
 }
 
@@ -54,9 +58,17 @@ const counterOf: Readonly<Record<Refusal, keyof JobCounts>> = {
   ENGINE_CANCELLED: 'cancelled',
 } satisfies Partial<Record<ErrorCode, keyof JobCounts>>;
 
+interface Running {
+  readonly priority: number;
+  readonly abort: AbortController;
+  readonly ended: Promise<void>;
+}
+
 export interface JobQueueOptions {
-  /** Jobs that may wait; the running one is not counted. */
+  /** Jobs that may wait; running ones are not counted. */
   readonly capacity: number;
+  /** Jobs that may run at the same time; 1 when left out. */
+  readonly concurrency?: number;
   /** Unix time in milliseconds. */
   readonly now?: () => number;
 }
@@ -66,6 +78,7 @@ const maxTimerMs = 2 ** 31 - 1;
 
 export class JobQueue {
   readonly #capacity: number;
+  readonly #concurrency: number;
   readonly #now: () => number;
   /** Most urgent first. */
   readonly #waiting: Entry[] = [];
@@ -80,12 +93,13 @@ export class JobQueue {
   };
   readonly #state$: BehaviorSubject<QueueState>;
   readonly state$: Observable<QueueState>;
-  #running: { readonly abort: AbortController; readonly ended: Promise<void> } | undefined;
+  readonly #running = new Set<Running>();
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
 
-  constructor({ capacity, now = Date.now }: JobQueueOptions) {
+  constructor({ capacity, concurrency = 1, now = Date.now }: JobQueueOptions) {
     this.#capacity = capacity;
+    this.#concurrency = concurrency;
     this.#now = now;
     this.#state$ = new BehaviorSubject(this.#snapshot());
     this.state$ = this.#state$.asObservable();
@@ -143,17 +157,17 @@ export class JobQueue {
   }
 
   /**
-   * Rejects everything that waits and everything that comes with `SHUTDOWN`. The running job may take `graceMs` to end
-   * and is then aborted; resolves once it has ended.
+   * Rejects everything that waits and everything that comes with `SHUTDOWN`. Running jobs may take `graceMs` to end and
+   * are then aborted; resolves once they have ended.
    */
   async stop(graceMs: number): Promise<void> {
     this.#stopped = true;
     for (const entry of this.#waiting.splice(0)) this.#refuse(entry, 'SHUTDOWN', 'was waiting when the daemon stopped');
     this.#changed();
-    const running = this.#running;
-    if (running === undefined) return;
-    const timer = setTimeout(() => running.abort.abort(), graceMs);
-    await running.ended;
+    const timer = setTimeout(() => {
+      for (const { abort } of this.#running) abort.abort();
+    }, graceMs);
+    await Promise.all(Array.from(this.#running, ({ ended }) => ended));
     clearTimeout(timer);
   }
 
@@ -171,7 +185,7 @@ export class JobQueue {
   /** True when `entry` may wait; else it has been refused. */
   #makeRoom(entry: Entry): boolean {
     this.#expire();
-    if (this.#running === undefined || this.#waiting.length < this.#capacity) return true;
+    if (this.#mayStart(entry) || this.#waiting.length < this.#capacity) return true;
     const last = this.#waiting.at(-1);
     if (last !== undefined && last.priority < entry.priority) {
       this.#waiting.pop();
@@ -203,12 +217,18 @@ export class JobQueue {
     entry.reject(new HearthError(code, `${entry.label}: ${what}`));
   }
 
-  /** Starts the next job when none runs, keeps the deadline timer right, and tells the state. */
+  #mayStart({ priority }: Entry): boolean {
+    const running = this.#running.size;
+    if (running < Math.max(1, this.#concurrency - 1)) return true;
+    return running < this.#concurrency && Array.from(this.#running).every((other) => other.priority < priority);
+  }
+
+  /** Starts the jobs that may, keeps the deadline timer right, and tells the state. */
   #changed(): void {
     this.#expire();
-    if (this.#running === undefined) {
-      const next = this.#waiting.shift();
-      if (next !== undefined) this.#run(next);
+    for (let next = this.#waiting[0]; next !== undefined && this.#mayStart(next); next = this.#waiting[0]) {
+      this.#waiting.shift();
+      this.#run(next);
     }
     clearTimeout(this.#timer);
     const soonest = Math.min(...this.#waiting.map(({ deadlineAt }) => deadlineAt));
@@ -221,18 +241,20 @@ export class JobQueue {
 
   #run(entry: Entry): void {
     const abort = new AbortController();
+    let running: Running;
     // Not in this turn: a job that submits another must find the queue busy.
     const ended = Promise.resolve()
       .then(() => entry.start(abort.signal))
       .then((tell) => {
-        this.#running = undefined;
+        this.#running.delete(running);
         this.#changed();
         tell();
       });
-    this.#running = { abort, ended };
+    running = { priority: entry.priority, abort, ended };
+    this.#running.add(running);
   }
 
   #snapshot(): QueueState {
-    return { waiting: this.#waiting.length, running: this.#running !== undefined, counts: { ...this.#counts } };
+    return { waiting: this.#waiting.length, running: this.#running.size, counts: { ...this.#counts } };
   }
 }

@@ -44,7 +44,7 @@ export class Nano {
       this.session,
       { messages: [{ role: 'user', parts }], maxTokens: 64, ...options },
       { slice: 'full', imageSize: 0 },
-      { signal: new AbortController().signal, onText: () => undefined, onStep: () => undefined, pace },
+      { onText: () => undefined, step: async (work) => await work(), pace },
     );
   }
 }

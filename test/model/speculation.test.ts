@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { type GenerateHooks, generate } from '../../daemon/inference/generate';
 import { type DraftOptions, NativeEngine, type NativeSession, type SoftTokens } from '../../daemon/inference/native';
 import { buildPrompt } from '../../daemon/inference/prompt';
+import { StepScheduler } from '../../daemon/inference/step-scheduler';
 import type { GenerateRequest, GenerateResult, Part } from '../../daemon/inference/types';
 import { convertCheckpoint } from '../../daemon/models/convert/convert';
 import { replySchema } from '../../plugins/function-calls/functions';
@@ -243,7 +244,7 @@ describe('generate', () => {
       session,
       { messages: [{ role: 'user', parts: [{ type: 'text', text: call.prompt }] }], ...options },
       { slice: 'full', imageSize: 0 },
-      { signal: new AbortController().signal, onText: () => undefined, onStep: () => undefined, ...hooks },
+      { onText: () => undefined, step: async (work) => await work(), ...hooks },
     );
     totalDrafted += result.tokens.drafted ?? 0;
     return result;
@@ -273,7 +274,8 @@ describe('generate', () => {
     const [on, off] = await both({ schema: callSchema });
     expect(on.text).toBe(call.reference);
     expect(off.text).toBe(call.reference);
-    expect(off.tokens).toEqual({ prompt: on.tokens.prompt, completion: on.tokens.completion });
+    const { prompt, completion } = on.tokens;
+    expect(off.tokens).toEqual({ prompt, completion, cached: prompt - 1 });
     expect(on.tokens.accepted).toBeGreaterThan(on.tokens.completion / 2);
     expect(on.tokens.drafted).toBeGreaterThanOrEqual(on.tokens.accepted ?? Number.NaN);
   });
@@ -332,7 +334,7 @@ describe('generate', () => {
       const cancelled = ask(
         { speculation: 'on', schema: callSchema },
         {
-          signal: abort.signal,
+          step: new StepScheduler().join(0, abort.signal).step,
           onText: () => {
             if (++pieces === cancelAt) abort.abort();
           },

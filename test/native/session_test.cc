@@ -249,6 +249,14 @@ TEST_CASE("a model over the memory limit is refused with what it needs; just und
   CHECK(status.code() == Code::MODEL_TOO_LARGE);
   CHECK(status.message().find("the model needs") != std::string::npos);
   CHECK(status.message().find("contextLength") != std::string::npos);
+  // What several sessions and the prefix cache may take counts.
+  options.sessions = 3;
+  options.prefix_cache_bytes = 0;
+  options.memory_limit = 0;
+  const ModelInfo three = (*Engine::Open(options))->info();
+  CHECK(three.memory_bytes == needed + 2 * three.kv_bytes - (uint64_t{256} << 20));
+  options.sessions = 0;
+  CHECK(Engine::Open(options).status().code() == Code::OPTION_INVALID);
 }
 
 }  // namespace hearth

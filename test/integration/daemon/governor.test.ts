@@ -82,7 +82,9 @@ test('a hot board: a smaller slice, published with its reason in health, in resu
     image_size: 256,
     governor: { enabled: true, level: 0, reasons: ['nominal'] },
   });
-  expect(await ask({ id: 'cool', prompt: 'Describe the image.', image: picture.toString('base64') })).toMatchObject({
+  // Another picture than later: one that is asked about again would be kept in its slice's group.
+  const other = readFileSync(join(process.cwd(), 'daemon/demo/media/004.png'));
+  expect(await ask({ id: 'cool', prompt: 'Describe the image.', image: other.toString('base64') })).toMatchObject({
     slice: 'full',
     image_size: 256,
     governor: { reasons: ['nominal'], why: 'nothing speaks against it' },

@@ -121,6 +121,39 @@ test('is online, says what it is and how it is, answers, and ends with exit code
   expect(output).not.toMatch(/"level":"(error|fatal)"/);
 });
 
+test('an urgent request is answered while others run, cancelled ones harm nobody, and a prompt that begins as another is reused', async () => {
+  await start();
+  const system = 'You are the house. You say what is on your mind, at length and with all the words you have.';
+  const schema = { type: 'array', items: { enum: ['yes', 'no'] }, minItems: 500, maxItems: 500 };
+  const long = ['one', 'two', 'three'].map((id) =>
+    ask('generate', { id, system, prompt: `I am ${id}`, maxTokens: 3000, schema, priority: 1 }),
+  );
+  const busy = await ask('health', { id: 'busy' });
+  expect(busy).toMatchObject({ data: { queue: { running: 3, depth: 0 } } });
+  const urgent = await ask('generate', { id: 'urgent', system, prompt: 'Ring!', maxTokens: 3, priority: 9 });
+  expect(urgent).toMatchObject({ ok: true, data: { tokens: { completion: expect.any(Number) as number } } });
+  const answered = peer.heard.filter(({ topic }) => topic === 'hearth/pi5/response/generate');
+  expect(answered).toHaveLength(1);
+  for (const id of ['one', 'two', 'three']) {
+    expect(await ask('cancel', { id: `cancel-${id}`, request: id })).toMatchObject({ data: { cancelled: true } });
+  }
+  for (const job of long) expect(await job).toMatchObject({ ok: false, error: { code: 'ENGINE_CANCELLED' } });
+  const next = await ask('generate', { id: 'next', system, prompt: 'Ring again!', maxTokens: 3 });
+  expect((next['data'] as { tokens: { cached: number } }).tokens.cached).toBeGreaterThan(16);
+  // The runner reports once a second.
+  let saved: unknown;
+  for (let attempt = 0; attempt < 100 && saved === undefined; attempt++) {
+    const { data } = (await ask('health', { id: `saved-${attempt}` })) as { data: { prefix_cache: { hits: number } } };
+    if (data.prefix_cache.hits > 0) saved = data;
+    else await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  expect(saved).toMatchObject({
+    queue: { running: 0 },
+    memory: { kv_bytes: expect.any(Number) as number },
+    prefix_cache: { max_bytes: 256 << 20, entries: expect.any(Number) as number, evicted: 0 },
+  });
+});
+
 test('the built-in plugins run, and a frame of a model without an encoder is skipped as unsupported', async () => {
   await start();
   for (const name of ['captions', 'transcribe', 'translate']) {
@@ -172,7 +205,7 @@ test('a killed runner fails its job with a code and comes back; the daemon and i
   await peer.client.publishAsync('hearth/pi5/request/health', '{"id":"busy"}', { qos: 1 });
   await peer.json(
     'hearth/pi5/response/health',
-    ({ data }: { data: { queue: { running: boolean } } }) => data.queue.running,
+    ({ data }: { data: { queue: { running: number } } }) => data.queue.running === 1,
   );
   process.kill(runner ?? 0, 'SIGKILL');
   expect(await job).toMatchObject({ ok: false, error: { code: 'ENGINE_RESTARTED' } });
@@ -208,7 +241,7 @@ test('SIGTERM in the middle of a long job fails the job and still ends with 0 an
   await peer.client.publishAsync('hearth/pi5/request/health', '{"id":"busy"}', { qos: 1 });
   await peer.json(
     'hearth/pi5/response/health',
-    ({ data }: { data: { queue: { running: boolean } } }) => data.queue.running,
+    ({ data }: { data: { queue: { running: number } } }) => data.queue.running === 1,
   );
   child.kill('SIGTERM');
   expect(await exit()).toEqual({ code: 0, signal: null });

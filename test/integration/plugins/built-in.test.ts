@@ -72,7 +72,7 @@ describe('captions', () => {
     expect(await made.bus.request('caption', { image: png, prompt: 'What is it?' })).toEqual({
       text: 'A tree.',
       lang: 'en',
-      tokens: { prompt: 11, completion: 5 },
+      tokens: { prompt: 11, completion: 5, cached: 0 },
       slice: 'e2b',
     });
     expect(asked()).toEqual(['<image>|What is it?']);
@@ -108,7 +108,7 @@ describe('transcribe', () => {
     await start('transcribe');
     expect(await made.bus.request('transcribe', { audio: wav })).toEqual({
       text: 'A reply.',
-      tokens: { prompt: 11, completion: 5 },
+      tokens: { prompt: 11, completion: 5, cached: 0 },
       slice: 'e2b',
     });
     for (const payload of [{}, { image: png }, { audio: wav, image: png }, { audio: wav, lang: 'x' }])
@@ -269,7 +269,7 @@ describe('function-calls', () => {
     expect(await made.bus.request('call', { text: 'Set the office to twenty one degrees.' })).toEqual({
       call,
       topic: 'home/heating',
-      tokens: { prompt: 11, completion: 5 },
+      tokens: { prompt: 11, completion: 5, cached: 0 },
       slice: 'e2b',
     });
     expect(made.bus.published).toEqual([

@@ -28,7 +28,7 @@ test('a new plugin runs as it was written', async () => {
     kind: 'answer',
     plugin: 'doorbell',
     text: 'Nobody.',
-    tokens: { prompt: 11, completion: 5 },
+    tokens: { prompt: 11, completion: 5, cached: 0 },
   });
   expect(made.engine.jobs[0]?.messages[0]?.parts).toEqual([
     { type: 'image', image: { width: 1, height: 1, data: Uint8Array.of(255, 0, 0) } },

@@ -77,7 +77,7 @@ test('a frame by reference: the pixels reach the engine, the event is completed 
     plugin: 'test',
     model: 'nano',
     slice: 'e4b',
-    tokens: { prompt: 11, completion: 5 },
+    tokens: { prompt: 11, completion: 5, cached: 0 },
     truncated: true,
     text: long,
     summary: `${'word '.repeat(49)}word…`.slice(0, 250),

@@ -139,8 +139,8 @@ export class SetEngine {
     const result: GenerateResult = {
       text: '',
       finishReason: 'stop',
-      tokens: { prompt: 11, completion: 5 },
-      timings: { encode: 0, prefill: 0, decode: 0, firstToken: 0, total: 0 },
+      tokens: { prompt: 11, completion: 5, cached: 0 },
+      timings: { encode: 0, prefill: 0, decode: 0, waiting: 0, firstToken: 0, total: 0 },
       slice: 'e2b',
       ...(typeof answer === 'string' ? { text: answer } : answer),
     };

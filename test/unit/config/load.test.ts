@@ -90,7 +90,7 @@ plugins: {captions: {enabled: yes please}}
     ]),
   );
   expect(problems.filter((problem) => problem.startsWith('queue |'))).toEqual([
-    'queue | a section with capacity, defaultDeadlineMs | 7 | /hearth.yaml',
+    'queue | a section with capacity, concurrency, defaultDeadlineMs | 7 | /hearth.yaml',
   ]);
   expect(problems.filter((problem) => problem.startsWith('streams.mic.'))).toHaveLength(1);
   expect(problems).toHaveLength(15);

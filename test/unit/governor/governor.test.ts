@@ -62,7 +62,7 @@ class NotingEngine implements Engine {
       text: 'a',
       finishReason: 'stop',
       tokens: { prompt: 2100, completion: 20, ...(this.cached !== undefined && { cached: this.cached }) },
-      timings: { encode: 0, prefill: 42_000, decode: 800, firstToken: 42_000, total: 42_800 },
+      timings: { encode: 0, prefill: 42_000, decode: 800, waiting: 0, firstToken: 42_000, total: 42_800 },
       slice: String(asked.slice ?? 'full'),
     };
   }

@@ -61,6 +61,8 @@ describe('buildPrompt', () => {
     ]);
     expect(tokenizer.texts).toEqual([
       'user\nBe brief.\n\nHi',
+      // Once more, for how much of it the system message has by itself.
+      'user\nBe brief.\n\n',
       '\n',
       'model\nHello',
       '\n',
@@ -68,6 +70,42 @@ describe('buildPrompt', () => {
       '\n',
       'model\n',
     ]);
+  });
+
+  describe('checkpoints', () => {
+    /** A token a character; but "!?" is one. */
+    const characters: PromptTokenizer = {
+      info: { special, imageSoftTokens: 3, audioSoftTokens: 2, vision: true, audio: true },
+      tokenize: (text) => Int32Array.from(text.match(/!\?|./gs) ?? [], (piece) => piece.charCodeAt(piece.length - 1)),
+    };
+    const checkpoints = (...messages: Message[]): readonly number[] => buildPrompt(characters, messages).checkpoints;
+    const text = (words: string) => ({ type: 'text', text: words }) as const;
+    // <bos><start_of_turn>, "user\n" and what ends a prompt.
+    const head = 2 + 5;
+    const tail = 1 + 1 + 1 + 6;
+
+    test('the end of the prompt', () => {
+      expect(checkpoints(user(text('Hello')))).toEqual([head + 5 + tail]);
+    });
+
+    test('the end of the system message, as far as it does not depend on what follows', () => {
+      const system: Message = { role: 'system', parts: [text('Be brief.')] };
+      expect(checkpoints(system, user(text('Hello')))).toEqual([head + 11, head + 11 + 5 + tail]);
+      const joined: PromptTokenizer = {
+        ...characters,
+        tokenize: (words) => characters.tokenize(words.replaceAll('\n\n', '!')).map((id) => id),
+      };
+      expect(buildPrompt(joined, [system, user(text('?'))]).checkpoints).toEqual([head + 9, head + 9 + 1 + tail]);
+    });
+
+    test('the end of the last picture or sound', () => {
+      const prompt = buildPrompt(characters, [
+        user({ type: 'image', image }, { type: 'audio', audio }, text('What?')),
+        { role: 'model', parts: [text('A')] },
+        user(text('Sure?')),
+      ]);
+      expect(prompt.checkpoints).toEqual([prompt.ids.indexOf(302) + 1, prompt.ids.length]);
+    });
   });
 
   test('a video is its frames in time order, evenly chosen within the budget, then its sound', () => {

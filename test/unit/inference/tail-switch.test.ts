@@ -68,7 +68,11 @@ describe('with a model of E4B’s shape', () => {
   let session: NativeSession;
 
   beforeAll(async () => {
-    engine = await NativeEngine.open({ modelPath: 'test/fixtures/models/e4b-narrow.gguf', threads: 2 });
+    engine = await NativeEngine.open({
+      modelPath: 'test/fixtures/models/e4b-narrow.gguf',
+      threads: 2,
+      prefixCacheBytes: 0,
+    });
     session = engine.newSession();
   });
 
@@ -85,11 +89,12 @@ describe('with a model of E4B’s shape', () => {
       { messages, maxTokens: 12, speculation: 'off', ...request },
       { slice: 'full', imageSize: 0 },
       {
-        signal: new AbortController().signal,
         onText: () => undefined,
-        onStep: () => {
-          // One is the prefill's.
-          if (++steps > hurryAfter) hurry.abort();
+        step: async (work) => {
+          const value = await work();
+          // Two are the prefill's.
+          if (++steps > hurryAfter + 1) hurry.abort();
+          return value;
         },
         pace: { hurry: hurry.signal },
       },
@@ -120,6 +125,8 @@ describe('with a model of E4B’s shape', () => {
       tokens.push(...decoded.sampled.map(({ token }) => token));
       return decoded;
     });
+    // Prefilled as a whole, as the other one below.
+    session.rewind(0);
     await reply({ tailSlice: 'full-tail' }, 5);
     spy.mockRestore();
     expect(tokens).toHaveLength(12);

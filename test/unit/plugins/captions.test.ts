@@ -41,7 +41,7 @@ test('the verb answers about its picture', async () => {
   expect(await plugin.request(request('caption', { prompt: 'Which animals?' }, { image }))).toEqual({
     text: 'Two dogs.',
     lang: 'en',
-    tokens: { prompt: 7, completion: 3 },
+    tokens: { prompt: 7, completion: 3, cached: 0 },
     slice: 'full',
   });
   await plugin.request(request('caption', {}, { image }));

@@ -7,8 +7,8 @@ const job: JobRecord = {
   result: {
     text: 'raw',
     finishReason: 'length',
-    tokens: { prompt: 291, completion: 24 },
-    timings: { encode: 0, prefill: 0, decode: 0, firstToken: 0, total: 0 },
+    tokens: { prompt: 291, completion: 24, cached: 0 },
+    timings: { encode: 0, prefill: 0, decode: 0, waiting: 0, firstToken: 0, total: 0 },
     slice: 'e2b',
   },
   model: 'nano',
@@ -32,7 +32,7 @@ test('an event has the fields of the item, of the job and of the plugin', () => 
     source: { topic: 'hearth/in/front/frame', sha256: 'a'.repeat(64) },
     model: 'nano',
     slice: 'e2b',
-    tokens: { prompt: 291, completion: 24 },
+    tokens: { prompt: 291, completion: 24, cached: 0 },
     truncated: true,
     plugin: 'captions',
   });

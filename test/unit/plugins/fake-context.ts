@@ -116,8 +116,8 @@ export async function start<Config>(
       return {
         text: reply.text,
         finishReason: reply.finishReason ?? 'stop',
-        tokens: { prompt: 7, completion: 3 },
-        timings: { encode: 0, prefill: 0, decode: 0, firstToken: 0, total: 0 },
+        tokens: { prompt: 7, completion: 3, cached: 0 },
+        timings: { encode: 0, prefill: 0, decode: 0, waiting: 0, firstToken: 0, total: 0 },
         slice: 'full',
         job: `job-${jobs.length}`,
       };

@@ -86,7 +86,7 @@ test('the verb answers with the call and where it went', async () => {
   expect(await plugin.request(request('call', { text: 'lock the front door' }))).toEqual({
     call: { name: 'set_lock', arguments: { door: 'front', locked: true } },
     topic: 'home/lock/front/set',
-    tokens: { prompt: 7, completion: 3 },
+    tokens: { prompt: 7, completion: 3, cached: 0 },
     slice: 'full',
   });
   expect(contentOf(plugin.jobs[0]).texts).toEqual([

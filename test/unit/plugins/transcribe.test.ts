@@ -30,7 +30,7 @@ test('the prompt of the plugin beats the one of the model; without a language th
 test('the verb transcribes a WAV', async () => {
   const plugin = await start(transcribe, { maxTokens: 9 }, [{ text: 'hello' }]);
   const data = await plugin.request(request('transcribe', {}, { audio }));
-  expect(data).toEqual({ text: 'hello', tokens: { prompt: 7, completion: 3 }, slice: 'full' });
+  expect(data).toEqual({ text: 'hello', tokens: { prompt: 7, completion: 3, cached: 0 }, slice: 'full' });
   expect(contentOf(plugin.jobs[0]).refs).toEqual(['request-ref']);
   expect(plugin.jobs[0]?.maxTokens).toBe(9);
 });

@@ -46,7 +46,7 @@ test.each(["Costs $& and {lang}, $' too {text}", 'plain'])(
     const plugin = await start(translate, {}, [{ text: 'Gut' }]);
     const data = await plugin.request(request('translate', { text, target: 'de' }));
     expect(contentOf(plugin.jobs[0])).toEqual({ texts: [`Translate into German: ${text}`], refs: [] });
-    expect(data).toEqual({ text: 'Gut', lang: 'de', tokens: { prompt: 7, completion: 3 }, slice: 'full' });
+    expect(data).toEqual({ text: 'Gut', lang: 'de', tokens: { prompt: 7, completion: 3, cached: 0 }, slice: 'full' });
   },
 );
 

@@ -28,13 +28,13 @@ test('higher priority first, FIFO within one', async () => {
   const { order, submit, first, release, queue } = occupied(10);
   const all = [submit('a', 1), submit('b', 5), submit('c', 1), submit('d', 9), submit('e', 5), submit('f', -1)];
   await settle();
-  expect(queue.state).toMatchObject({ waiting: 6, running: true });
+  expect(queue.state).toMatchObject({ waiting: 6, running: 1 });
   release();
   expect(await Promise.all(all)).toEqual(['a', 'b', 'c', 'd', 'e', 'f']);
   await first;
   expect(order).toEqual(['d', 'b', 'e', 'a', 'c', 'f']);
   await settle();
-  expect(queue.state).toMatchObject({ waiting: 0, running: false, counts: { done: 7, failed: 0 } });
+  expect(queue.state).toMatchObject({ waiting: 0, running: 0, counts: { done: 7, failed: 0 } });
 });
 
 test('one job runs at a time, also when a job submits another', async () => {
@@ -178,4 +178,81 @@ test('it tells how long the job that waits longest has waited', async () => {
   await Promise.all([first, ...waiting]);
   await settle();
   expect(queue.oldestWaitMs).toBe(0);
+});
+
+/** Jobs that run until they are told to end. */
+function manual(concurrency: number, capacity = 10) {
+  const queue = new JobQueue({ capacity, concurrency });
+  const begun: string[] = [];
+  const ends = new Map<string, () => void>();
+  const submit = async (name: string, priority: number): Promise<void> =>
+    await queue.submit({
+      priority,
+      run: async (signal) => {
+        begun.push(name);
+        await new Promise<void>((resolve) => {
+          ends.set(name, resolve);
+          signal.addEventListener('abort', () => resolve());
+        });
+      },
+    });
+  const end = async (name: string): Promise<void> => {
+    ends.get(name)?.();
+    await settle();
+  };
+  return { queue, begun, submit, end };
+}
+
+describe('several jobs at a time', () => {
+  test('run up to one less than the limit; the last place is for one more urgent than all of them', async () => {
+    const { queue, begun, submit, end } = manual(4);
+    const all = [submit('a', 0), submit('b', 5), submit('c', 0), submit('d', 5), submit('e', 0)];
+    await settle();
+    expect(begun).toEqual(['a', 'b', 'c']);
+    expect(queue.state).toMatchObject({ running: 3, waiting: 2 });
+    all.push(submit('doorbell', 9));
+    await settle();
+    expect(begun).toEqual(['a', 'b', 'c', 'doorbell']);
+    expect(queue.state).toMatchObject({ running: 4, waiting: 2 });
+    // As urgent, but not more: it waits, before the others.
+    all.push(submit('second', 9));
+    await settle();
+    expect(queue.state).toMatchObject({ running: 4, waiting: 3 });
+    await end('a');
+    expect(begun.at(-1)).toBe('doorbell');
+    await end('b');
+    expect(begun.at(-1)).toBe('second');
+    for (const name of ['doorbell', 'second', 'c', 'd', 'e']) await end(name);
+    await Promise.all(all);
+    expect(begun).toEqual(['a', 'b', 'c', 'doorbell', 'second', 'd', 'e']);
+    expect(queue.state).toMatchObject({ running: 0, waiting: 0, counts: { done: 7, failed: 0 } });
+  });
+
+  test('an urgent job is let in although the queue is full, the next one of its kind is not', async () => {
+    const { queue, begun, submit } = manual(2, 1);
+    const first = submit('a', 0);
+    await settle();
+    const waiting = submit('b', 0);
+    expect(await codeOf(() => submit('c', 0))).toBe('QUEUE_FULL');
+    const urgent = submit('urgent', 5);
+    const evicted = codeOf(() => waiting);
+    const next = codeOf(() => submit('next', 5));
+    expect(await evicted).toBe('QUEUE_EVICTED');
+    await settle();
+    expect(begun).toEqual(['a', 'urgent']);
+    expect(queue.state).toMatchObject({ running: 2, waiting: 1, counts: { full: 1, evicted: 1 } });
+    await queue.stop(0);
+    expect(await next).toBe('SHUTDOWN');
+    await Promise.all([first, urgent]);
+  });
+
+  test('stop aborts all that run, after their grace', async () => {
+    const { queue, submit } = manual(3);
+    const all = [submit('a', 0), submit('b', 0), submit('c', 1)];
+    await settle();
+    expect(queue.state.running).toBe(3);
+    await queue.stop(0);
+    await Promise.all(all);
+    expect(queue.state.running).toBe(0);
+  });
 });
