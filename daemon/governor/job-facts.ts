@@ -1,5 +1,6 @@
 /** What can be told of a request before it runs: how much there is to encode, to prefill and to decode. */
 import type { GenerateRequest, Part } from '../inference/types';
+import { frameCount } from '../inference/video';
 
 export interface RequestSize {
   readonly images: number;
@@ -11,12 +12,12 @@ export interface RequestSize {
 }
 
 /** Soft tokens and what stands around them; see `prompt.ts`. */
-const imageTokens = 256 + 4;
-const clipTokens = 188 + 4;
+const softTokens = { imageSoftTokens: 256, audioSoftTokens: 188 };
+const imageTokens = softTokens.imageSoftTokens + 4;
+const clipTokens = softTokens.audioSoftTokens + 4;
 /** Of English text and Gemma's vocabulary; other languages have fewer. */
 const charactersPerToken = 4;
 const turnTokens = 8;
-const defaultMaxFrames = 8;
 
 export function sizeOf({ messages, schema }: Pick<GenerateRequest, 'messages' | 'schema'>): RequestSize {
   let images = 0;
@@ -27,8 +28,8 @@ export function sizeOf({ messages, schema }: Pick<GenerateRequest, 'messages' | 
     if (part.type === 'image') images++;
     if (part.type === 'audio') clips++;
     if (part.type === 'video') {
-      images += Math.min(part.frames.length, part.maxFrames ?? defaultMaxFrames);
-      if (part.audio !== undefined) clips++;
+      images += Math.min(part.frames.length, frameCount(part, softTokens));
+      clips += part.sounds?.length ?? 0;
     }
   };
   for (const { parts } of messages) for (const part of parts) add(part);

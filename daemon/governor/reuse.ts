@@ -62,7 +62,7 @@ function addMessage(hash: Hash, { role, parts }: Message): void {
     if (part.type === 'audio') addSamples(hash, part.audio.samples);
     if (part.type === 'video') {
       for (const { image } of part.frames) addBytes(hash, image.data);
-      if (part.audio !== undefined) addSamples(hash, part.audio.samples);
+      for (const { audio } of part.sounds ?? []) addSamples(hash, audio.samples);
     }
   }
 }

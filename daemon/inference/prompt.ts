@@ -9,6 +9,7 @@
 import { HearthError } from '../errors';
 import type { NativeModelInfo } from './native';
 import type { AudioClip, Message, Part, RgbImage } from './types';
+import { inTimeOrder } from './video';
 
 /** What the prompt needs of the engine. */
 export interface PromptTokenizer {
@@ -29,16 +30,6 @@ export interface Prompt {
    * picture or sound, of all.
    */
   readonly checkpoints: readonly number[];
-}
-
-/** Frames of a video that are used when the request does not say. */
-const defaultMaxFrames = 8;
-
-/** `count` of `items`, evenly spread, the first and the last among them. */
-export function spread<T>(items: readonly T[], count: number): T[] {
-  if (items.length <= count) return [...items];
-  if (count === 1) return items.slice(-1);
-  return Array.from({ length: count }, (_, i) => items[Math.round((i * (items.length - 1)) / (count - 1))] as T);
 }
 
 class PromptBuilder {
@@ -79,17 +70,12 @@ class PromptBuilder {
       case 'audio':
         this.addAudio(part.audio);
         break;
-      case 'video': {
-        const maxFrames = part.maxFrames ?? defaultMaxFrames;
-        if (!Number.isInteger(maxFrames) || maxFrames < 1) {
-          throw new HearthError('PROMPT_INVALID', `maxFrames must be a positive integer, not ${maxFrames}`);
+      case 'video':
+        for (const seen of inTimeOrder(part, this.tokenizer.info)) {
+          if ('image' in seen) this.addImage(seen.image);
+          else this.addAudio(seen.audio);
         }
-        if (part.frames.length === 0) throw new HearthError('PROMPT_INVALID', 'a video needs at least one frame');
-        const ordered = [...part.frames].sort((a, b) => a.timeMs - b.timeMs);
-        for (const frame of spread(ordered, maxFrames)) this.addImage(frame.image);
-        if (part.audio !== undefined) this.addAudio(part.audio);
         break;
-      }
     }
   }
 

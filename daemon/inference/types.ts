@@ -18,18 +18,29 @@ export interface AudioClip {
   readonly samples: Float32Array;
 }
 
+export interface VideoFrame {
+  readonly image: RgbImage;
+  /** Milliseconds since whenever the video's time began. */
+  readonly timeMs: number;
+}
+
+/** Pictures and what is heard meanwhile; the model gets them in time order. */
+export interface VideoPart {
+  readonly type: 'video';
+  readonly frames: readonly VideoFrame[];
+  /** Each takes as many soft tokens as any sound does, however short. */
+  readonly sounds?: readonly { readonly audio: AudioClip; readonly timeMs: number }[];
+  /** Frames that come sooner after the last one are left out. */
+  readonly framesPerSecond?: number;
+  /** Soft tokens that frames and sounds may take; those frames are left out that change least. 2048 when left out. */
+  readonly maxTokens?: number;
+}
+
 export type Part =
   | { readonly type: 'text'; readonly text: string }
   | { readonly type: 'image'; readonly image: RgbImage }
   | { readonly type: 'audio'; readonly audio: AudioClip }
-  | {
-      /** Frames in time order and, optionally, the sound that goes with them. */
-      readonly type: 'video';
-      readonly frames: readonly { readonly image: RgbImage; readonly timeMs: number }[];
-      readonly audio?: AudioClip;
-      /** At most this many frames are used, spread evenly over time. */
-      readonly maxFrames?: number;
-    };
+  | VideoPart;
 
 export interface Message {
   readonly role: 'system' | 'user' | 'model';

@@ -26,11 +26,16 @@ function isAudio(value: unknown): boolean {
   return isRecord(value) && value['samples'] instanceof Float32Array;
 }
 
-function isVideo({ frames, audio }: Record<string, unknown>): boolean {
-  const pictures =
-    Array.isArray(frames) &&
-    frames.every((frame) => isRecord(frame) && typeof frame['timeMs'] === 'number' && isImage(frame['image']));
-  return pictures && (audio === undefined || isAudio(audio));
+/** A list of pictures or sounds, each with its time. */
+function isTimed(value: unknown, isWhatItIs: (value: Record<string, unknown>) => boolean): boolean {
+  return (
+    Array.isArray(value) &&
+    value.every((entry) => isRecord(entry) && Number.isFinite(entry['timeMs']) && isWhatItIs(entry))
+  );
+}
+
+function isVideo({ frames, sounds = [] }: Record<string, unknown>): boolean {
+  return isTimed(frames, ({ image }) => isImage(image)) && isTimed(sounds, ({ audio }) => isAudio(audio));
 }
 
 function resolvePart(part: unknown, where: string, media: (ref: string) => Part): Part {
@@ -52,7 +57,7 @@ function resolvePart(part: unknown, where: string, media: (ref: string) => Part)
       throw invalid(`${where}.audio: expected samples as a Float32Array`);
     case 'video':
       if (isVideo(part)) return part as Part;
-      throw invalid(`${where}: expected frames of { image, timeMs } and no audio or { samples }`);
+      throw invalid(`${where}: expected frames of { image, timeMs } and, if any, sounds of { audio, timeMs }`);
     default:
       throw invalid(
         `${where}.type: expected text, image, audio, video or media, received ${JSON.stringify(part['type'] ?? null)?.slice(0, 40)}`,

@@ -7,12 +7,12 @@ import { HearthError } from '../errors';
 import type { SkipReason } from '../events';
 import type { DecodedImage } from '../media/image';
 import type { RawFrameFormat } from '../media/raw-frame';
+import { difference, type Thumbnail, thumbnailOf } from '../media/thumbnail';
 import type { Dispatcher } from './dispatcher';
 import { type Captured, itemFields, sha256Of } from './item';
 import type { MediaStore } from './media-store';
 import { oneAtATime, rateLimit } from './operators';
 import { type Skips, skipReasonOf } from './skips';
-import { difference, type Thumbnail, thumbnailOf } from './thumbnail';
 
 export interface CameraOptions {
   /** Frames that come sooner after the last one taken are skipped; 0 takes all. */

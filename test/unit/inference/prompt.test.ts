@@ -1,5 +1,5 @@
 import { HearthError } from '../../../daemon/errors';
-import { buildPrompt, type PromptTokenizer, spread } from '../../../daemon/inference/prompt';
+import { buildPrompt, type PromptTokenizer } from '../../../daemon/inference/prompt';
 import type { Message, RgbImage } from '../../../daemon/inference/types';
 
 const special = {
@@ -27,6 +27,7 @@ class Recorder implements PromptTokenizer {
 }
 
 const image: RgbImage = { width: 1, height: 1, data: new Uint8Array(3) };
+const grey = (value: number): RgbImage => ({ width: 32, height: 32, data: new Uint8Array(32 * 32 * 3).fill(value) });
 const audio = { samples: new Float32Array(16_000) };
 const user = (...parts: Message['parts']): Message => ({ role: 'user', parts });
 
@@ -108,10 +109,17 @@ describe('buildPrompt', () => {
     });
   });
 
-  test('a video is its frames in time order, evenly chosen within the budget, then its sound', () => {
-    const frames = [3, 1, 4, 0, 2].map((second) => ({ image: { ...image, width: second + 1 }, timeMs: second * 1000 }));
-    const { media } = buildPrompt(new Recorder(), [user({ type: 'video', frames, audio, maxFrames: 3 })]);
-    expect(media.map((part) => (part.type === 'image' ? part.image.width : part.type))).toEqual([1, 3, 5, 'audio']);
+  test('a video is its frames and sounds in time order', () => {
+    const frames = [3, 1, 0].map((second) => ({ image: grey(50 * second), timeMs: second * 1000 }));
+    const sounds = [1000, 2000].map((timeMs) => ({ audio, timeMs }));
+    const { media } = buildPrompt(new Recorder(), [user({ type: 'video', frames, sounds })]);
+    expect(media.map((part) => (part.type === 'image' ? part.image.data[0] : part.type))).toEqual([
+      0,
+      50,
+      'audio',
+      'audio',
+      150,
+    ]);
   });
 
   test.each<[string, Message[]]>([
@@ -120,7 +128,7 @@ describe('buildPrompt', () => {
     ['a model message first', [{ role: 'model', parts: [] }]],
     ['a model message last', [user(), { role: 'model', parts: [] }]],
     ['a video without frames', [user({ type: 'video', frames: [] })]],
-    ['a video with a budget of nothing', [user({ type: 'video', frames: [{ image, timeMs: 0 }], maxFrames: 0 })]],
+    ['a video with a budget of nothing', [user({ type: 'video', frames: [{ image, timeMs: 0 }], maxTokens: 0 })]],
   ])('%s is PROMPT_INVALID', (_what, messages) => {
     expect(() => buildPrompt(new Recorder(), messages)).toThrow(expect.objectContaining({ code: 'PROMPT_INVALID' }));
   });
@@ -138,13 +146,4 @@ describe('buildPrompt', () => {
       );
     }
   });
-});
-
-test.each([
-  [[1, 2, 3], 5, [1, 2, 3]],
-  [[1, 2, 3, 4, 5], 3, [1, 3, 5]],
-  [[1, 2, 3, 4, 5], 2, [1, 5]],
-  [[1, 2, 3, 4, 5], 1, [5]],
-])('spread of %j over %i is %j', (items, count, expected) => {
-  expect(spread(items, count)).toEqual(expected);
 });
