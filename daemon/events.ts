@@ -58,6 +58,8 @@ export interface StreamEvent {
   /** At most 250 characters, for consumers with a short state. */
   readonly summary?: string;
   readonly lang?: string;
+  /** Where it is about a clip rather than a picture or a sound. */
+  readonly clip?: { readonly frames: number; readonly sounds: number; readonly duration_ms: number };
   readonly source?: { readonly topic: string; readonly sha256?: string };
   readonly model?: string;
   readonly slice?: string;

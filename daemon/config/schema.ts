@@ -80,6 +80,21 @@ const camera = {
     0,
     255,
   ),
+  clip: {
+    seconds: number(
+      'Gathers the frames of so many seconds into a clip, which is described as a whole; 0 describes single frames.',
+      0,
+      0,
+      600,
+    ),
+    maxTokens: integer(
+      'Soft tokens of a clip; a frame has 256, a sound 188. A clip that has used them up ends.',
+      2048,
+      256,
+      32_768,
+    ),
+    sound: optionalPattern('Microphone stream whose speech belongs to the clips.', 'a stream name', isName),
+  },
   raw: {
     pixelFormat: optionalChoice('Payloads are uncompressed frames of this format.', rawPixelFormats),
     width: optionalInteger('Width of raw frames in pixels.', 1, 16_384),

@@ -4,6 +4,7 @@ import type { ModelPrompts } from './types';
 /** For models that bring no prompts of their own: the released, instruction-tuned Gemma 3n follows these. */
 export const defaultPrompts: ModelPrompts = {
   caption: 'Describe this image in one short sentence.',
+  video: 'These pictures were taken one after the other. Say in one short sentence what happens.',
   transcribe: 'Transcribe the following speech segment. Reply with the words alone.',
   translateAudio: 'Translate the following speech segment into {lang}. Reply with the translation alone.',
   translate: 'Translate into {lang}. Reply with the translation alone.\n{text}',
@@ -33,6 +34,7 @@ export const defaultPrompts: ModelPrompts = {
 /** The keys as `prompts.json` of a checkpoint spells them. */
 const keys = {
   caption: 'caption',
+  video: 'video',
   transcribe: 'transcribe',
   translateAudio: 'translate_audio',
   translate: 'translate',
@@ -59,7 +61,11 @@ export function parsePrompts(json: string): ModelPrompts {
     throw new HearthError('MODEL_MISMATCH', "the model's prompts (hearth.prompts) should be a JSON object");
   }
   const given = value as Record<string, unknown>;
-  const prompts: Record<string, unknown> = { ...defaultPrompts };
+  // A model with a caption prompt of its own was not trained on ours.
+  const prompts: Record<string, unknown> = {
+    ...defaultPrompts,
+    ...(given['caption'] !== undefined && { video: given['caption'] }),
+  };
   for (const [name, key] of Object.entries(keys)) {
     const text = given[key];
     if (text === undefined) continue;

@@ -166,6 +166,8 @@ export interface Choice {
 /** Prompts a model was trained on; they belong to the model file, not to the code. `{lang}` and `{text}` are filled in. */
 export interface ModelPrompts {
   readonly caption: string;
+  /** About pictures that were taken one after the other. */
+  readonly video: string;
   readonly transcribe: string;
   readonly translateAudio: string;
   readonly translate: string;

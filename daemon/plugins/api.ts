@@ -20,6 +20,7 @@ export type {
   Sampling,
   SliceRequest,
   Speculation,
+  VideoPart,
 } from '../inference/types';
 
 /** The version of this contract. A plugin's `apiVersion` is a semver range that must include it. */
@@ -33,7 +34,7 @@ export interface PluginManifest {
   readonly apiVersion: string;
   readonly description: string;
   /** What it may be handed; it is handed what it registered a handler for. */
-  readonly consumes?: readonly ('frame' | 'segment')[];
+  readonly consumes?: readonly ('frame' | 'segment' | 'clip')[];
   /** Request verbs it answers (`hearth/<node>/request/<verb>`). */
   readonly verbs?: readonly string[];
   /** Event kinds it publishes through `ctx.emit`. */
@@ -91,6 +92,15 @@ export interface SegmentItem extends Item {
   readonly durationMs: number;
 }
 
+/** What a camera showed within some seconds, and a microphone heard meanwhile. Its media is a video. */
+export interface ClipItem extends Item {
+  readonly kind: 'clip';
+  readonly frames: number;
+  readonly sounds: number;
+  /** From the first frame to the last; `capturedTs` is that of the last. */
+  readonly durationMs: number;
+}
+
 export interface RequestItem {
   readonly kind: 'request';
   readonly id: string;
@@ -126,7 +136,7 @@ export interface PluginResult extends GenerateResult {
 export interface EmitFields extends Partial<Pick<StreamEvent, 'text' | 'lang' | 'call' | 'summary'>> {
   readonly kind: Exclude<EventKind, 'skipped' | 'error'>;
   /** The item in hand. */
-  readonly item: FrameItem | SegmentItem;
+  readonly item: FrameItem | SegmentItem | ClipItem;
   /** Where the text is from: gives the event its model, slice, token counts and time to first token. */
   readonly result?: PluginResult;
 }
@@ -163,12 +173,14 @@ export interface PluginContext<Config = Readonly<Record<string, unknown>>> {
     error(message: string, fields?: Readonly<Record<string, unknown>>): void;
   };
   /**
-   * Handlers get one item at a time per stream; while one runs, newer frames replace each other and segments wait.
+   * Handlers get one item at a time per stream; while one runs, newer frames replace each other, segments and clips wait.
    * A handler that rejects publishes an `error` event for its item; one that lets an error of `generate` through whose
    * job never ran (`QUEUE_FULL`, `JOB_DEADLINE`, ...) makes it a `skipped` one. Handlers are registered in `start`.
    */
   onFrame(handler: (frame: FrameItem) => Promise<void> | void): void;
   onSegment(handler: (segment: SegmentItem) => Promise<void> | void): void;
+  /** Clips come from the cameras whose frames are gathered into them; such a camera has no single frames. */
+  onClip(handler: (clip: ClipItem) => Promise<void> | void): void;
   /** What the handler returns is the response's `data`. */
   onRequest(verb: string, handler: (request: RequestItem) => Promise<unknown> | unknown): void;
   /** Queues a job for the engine. Rejects with an error that has `code` and `retryable`. */
@@ -184,7 +196,7 @@ export interface PluginContext<Config = Readonly<Record<string, unknown>>> {
   /** Messages a handler has no time for are dropped and counted in the log. Retained replays are handed on. */
   subscribe(filter: string, handler: (topic: string, payload: Uint8Array) => void | Promise<void>): Promise<void>;
   /** A copy of the pixels or samples behind a reference, while the handler of its item runs; `MEDIA_GONE` afterwards. */
-  read(media: MediaRef): Promise<Extract<Part, { readonly type: 'image' | 'audio' }>>;
+  read(media: MediaRef): Promise<Extract<Part, { readonly type: 'image' | 'audio' | 'video' }>>;
 }
 
 export interface Plugin<Config = Readonly<Record<string, unknown>>> {

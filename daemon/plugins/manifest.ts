@@ -19,7 +19,7 @@ const isManifest = new Ajv({ allErrors: true, allowUnionTypes: true }).compile<P
     version: { type: 'string', minLength: 1, maxLength: 64 },
     apiVersion: { type: 'string', minLength: 1, maxLength: 64 },
     description: { type: 'string', maxLength: 1024 },
-    consumes: { type: 'array', maxItems: 2, items: { enum: ['frame', 'segment'] } },
+    consumes: { type: 'array', maxItems: 3, items: { enum: ['frame', 'segment', 'clip'] } },
     verbs: {
       type: 'array',
       maxItems: 32,

@@ -10,7 +10,7 @@ export const builtInPlugins = ['captions', 'transcribe', 'translate', 'function-
 const defaultMemoryMb = 128;
 const defaultHangTimeoutSeconds = 10;
 
-type Defaults = Omit<StreamConfig, 'kind' | 'topics' | 'audio' | 'raw'>;
+type Defaults = Omit<StreamConfig, 'kind' | 'topics' | 'audio' | 'raw' | 'clip'>;
 
 function settingsOf({ prompt, language }: Pick<Defaults, 'prompt' | 'language'>): StreamSettings {
   return { ...(prompt !== null && { prompt }), ...(language !== null && { language }) };
@@ -49,6 +49,7 @@ export function pluginHostOptions(config: Config, requestPriority: number): Plug
   const defaults: Readonly<Record<ItemKind, StreamPolicy>> = {
     frame: policyOf(config.defaults.camera, config),
     segment: policyOf(config.defaults.microphone, config),
+    clip: policyOf(config.defaults.camera, config),
   };
   return {
     node: config.node.id,

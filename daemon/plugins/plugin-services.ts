@@ -2,7 +2,7 @@
 import Ajv from 'ajv';
 import { ulid } from 'ulid';
 import { HearthError } from '../errors';
-import type { GenerateResult, ModelInfo } from '../inference/types';
+import type { AudioClip, GenerateResult, ModelInfo, RgbImage } from '../inference/types';
 import type { Log } from '../log';
 import type { EmitFields, PluginGenerateRequest, PluginManifest, PluginResult } from './api';
 import { describeErrors } from './describe-errors';
@@ -49,12 +49,34 @@ const isEmit = new Ajv({ allErrors: true, allowUnionTypes: true }).compile<EmitF
 
 /** A copy that can be moved to the worker. */
 function copyOf(media: MediaPart): Transferred<MediaPart> {
-  if (media.type === 'image') {
-    const data = new Uint8Array(media.image.data);
-    return new Transferred({ type: 'image', image: { ...media.image, data } } as const, [data.buffer]);
-  }
-  const samples = new Float32Array(media.audio.samples);
-  return new Transferred({ type: 'audio', audio: { samples } } as const, [samples.buffer]);
+  const moved: ArrayBuffer[] = [];
+  const imageOf = (image: RgbImage): RgbImage => {
+    const data = new Uint8Array(image.data);
+    moved.push(data.buffer);
+    return { ...image, data };
+  };
+  const audioOf = (audio: AudioClip): AudioClip => {
+    const samples = new Float32Array(audio.samples);
+    moved.push(samples.buffer);
+    return { samples };
+  };
+  const copy = (): MediaPart => {
+    switch (media.type) {
+      case 'image':
+        return { type: 'image', image: imageOf(media.image) };
+      case 'audio':
+        return { type: 'audio', audio: audioOf(media.audio) };
+      case 'video':
+        return {
+          ...media,
+          frames: media.frames.map(({ image, timeMs }) => ({ image: imageOf(image), timeMs })),
+          ...(media.sounds !== undefined && {
+            sounds: media.sounds.map(({ audio, timeMs }) => ({ audio: audioOf(audio), timeMs })),
+          }),
+        };
+    }
+  };
+  return new Transferred(copy(), moved);
 }
 
 export class PluginServices {

@@ -1,9 +1,18 @@
 /** What the host and a plugin's worker say to each other. */
 import type { ModelInfo } from '../inference/types';
-import type { EmitFields, FrameItem, Part, PluginGenerateRequest, PluginResult, RequestItem, SegmentItem } from './api';
+import type {
+  ClipItem,
+  EmitFields,
+  FrameItem,
+  Part,
+  PluginGenerateRequest,
+  PluginResult,
+  RequestItem,
+  SegmentItem,
+} from './api';
 import type { Transferred } from './rpc';
 
-export type MediaPart = Extract<Part, { readonly type: 'image' | 'audio' }>;
+export type MediaPart = Extract<Part, { readonly type: 'image' | 'audio' | 'video' }>;
 export type LogSeverity = 'debug' | 'info' | 'warn' | 'error';
 
 export interface WorkerSetup {
@@ -18,7 +27,7 @@ export interface StartSetup {
 
 /** What the plugin registered handlers for in `start`. */
 export interface Registered {
-  readonly consumes: readonly ('frame' | 'segment')[];
+  readonly consumes: readonly ('frame' | 'segment' | 'clip')[];
   readonly verbs: readonly string[];
 }
 
@@ -27,7 +36,7 @@ export interface WorkerMethods {
   /** Loads the module; resolves to its manifest, unchecked. */
   load(): Promise<unknown>;
   start(setup: StartSetup): Promise<Registered>;
-  item(item: FrameItem | SegmentItem): Promise<void>;
+  item(item: FrameItem | SegmentItem | ClipItem): Promise<void>;
   request(request: RequestItem): Promise<unknown>;
   /** A message of a subscription; resolves when its handlers have it. */
   message(filter: string, topic: string, payload: Uint8Array): Promise<void>;

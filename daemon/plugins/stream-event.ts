@@ -1,7 +1,7 @@
 /** The event a plugin's result becomes: what the plugin said, completed from the item and the job behind it. */
 import { ranAs, type StreamEvent } from '../events';
 import { summarise } from '../summary';
-import type { EmitFields, FrameItem, GenerateResult, SegmentItem } from './api';
+import type { ClipItem, EmitFields, FrameItem, GenerateResult, SegmentItem } from './api';
 
 /** What the host remembers of a job that has ended. */
 export interface JobRecord {
@@ -19,7 +19,7 @@ export interface EventContext {
   readonly ts: number;
 }
 
-type Item = FrameItem | SegmentItem;
+type Item = FrameItem | SegmentItem | ClipItem;
 
 function base(kind: StreamEvent['kind'], item: Item, { id, node, plugin, ts }: EventContext) {
   return {
@@ -33,6 +33,9 @@ function base(kind: StreamEvent['kind'], item: Item, { id, node, plugin, ts }: E
     // A clock that was set back must not make a negative latency.
     latency_ms: Math.max(0, Math.round((ts - item.capturedTs) * 1000)),
     source: { topic: item.topic, sha256: item.sha256 },
+    ...(item.kind === 'clip' && {
+      clip: { frames: item.frames, sounds: item.sounds, duration_ms: item.durationMs },
+    }),
     plugin,
   } as const;
 }

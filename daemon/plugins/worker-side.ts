@@ -1,5 +1,14 @@
 /** One plugin inside its worker: the context it is started with, and the handlers it registers there. */
-import type { FrameItem, MediaRef, Plugin, PluginContext, PluginManifest, RequestItem, SegmentItem } from './api';
+import type {
+  ClipItem,
+  FrameItem,
+  MediaRef,
+  Plugin,
+  PluginContext,
+  PluginManifest,
+  RequestItem,
+  SegmentItem,
+} from './api';
 import { PluginError } from './api';
 import { loadModule } from './load-module';
 import type { HostMethods, HostNotices, LogSeverity, Registered, StartSetup, WorkerMethods } from './protocol';
@@ -13,6 +22,7 @@ export class WorkerSide {
   readonly #subscriptions = new Map<string, MessageHandler[]>();
   #onFrame: ((frame: FrameItem) => Promise<void> | void) | undefined;
   #onSegment: ((segment: SegmentItem) => Promise<void> | void) | undefined;
+  #onClip: ((clip: ClipItem) => Promise<void> | void) | undefined;
   #plugin: Plugin | undefined;
   #started = false;
 
@@ -30,7 +40,8 @@ export class WorkerSide {
     start: async (setup) => await this.#start(setup),
     item: async (item) => {
       if (item.kind === 'frame') await this.#onFrame?.(item);
-      else await this.#onSegment?.(item);
+      else if (item.kind === 'segment') await this.#onSegment?.(item);
+      else await this.#onClip?.(item);
     },
     request: async (request) => await this.#requests.get(request.verb)?.(request),
     message: async (filter, topic, payload) => {
@@ -48,7 +59,11 @@ export class WorkerSide {
     await plugin.start(this.#context(plugin.manifest, setup));
     this.#started = true;
     return {
-      consumes: [...(this.#onFrame ? (['frame'] as const) : []), ...(this.#onSegment ? (['segment'] as const) : [])],
+      consumes: [
+        ...(this.#onFrame ? (['frame'] as const) : []),
+        ...(this.#onSegment ? (['segment'] as const) : []),
+        ...(this.#onClip ? (['clip'] as const) : []),
+      ],
       verbs: [...this.#requests.keys()],
     };
   }
@@ -91,6 +106,10 @@ export class WorkerSide {
       onSegment: (handler) => {
         this.#checkDeclared('consumes', manifest.consumes, 'segment');
         this.#onSegment = handler;
+      },
+      onClip: (handler) => {
+        this.#checkDeclared('consumes', manifest.consumes, 'clip');
+        this.#onClip = handler;
       },
       onRequest: (verb, handler) => {
         this.#checkDeclared('verbs', manifest.verbs, verb);

@@ -1,6 +1,7 @@
 /**
  * One camera: rate limit -> newest frame only, while a consumer is busy -> decode -> hardly changed? -> consumers.
- * Nothing is decoded that nobody is free to look at.
+ * Nothing is decoded that nobody is free to look at. A camera whose frames are gathered into clips decodes them as they
+ * come; the clips go to the consumers.
  */
 import { asyncScheduler, type SchedulerLike, Subject, type Subscription } from 'rxjs';
 import { HearthError } from '../errors';
@@ -8,6 +9,7 @@ import type { SkipReason } from '../events';
 import type { DecodedImage } from '../media/image';
 import type { RawFrameFormat } from '../media/raw-frame';
 import { difference, type Thumbnail, thumbnailOf } from '../media/thumbnail';
+import { type Clip, ClipCollector, type ClipOptions, type ClipSound, videoOf } from './clip-collector';
 import type { Dispatcher } from './dispatcher';
 import { type Captured, itemFields, sha256Of } from './item';
 import type { MediaStore } from './media-store';
@@ -19,6 +21,8 @@ export interface CameraOptions {
   readonly minIntervalMs: number;
   /** Mean absolute difference of luma (0..255) to the last used frame under which a frame is a duplicate; 0 takes all. */
   readonly duplicateThreshold: number;
+  /** Gathers the frames into clips. */
+  readonly clip?: ClipOptions;
   /** Payloads are raw frames of this format instead of encoded pictures. */
   readonly raw?: RawFrameFormat;
 }
@@ -41,11 +45,15 @@ export interface CameraDependencies {
  */
 const maxAgeSeconds = 300;
 
+/** For a clip that was begun when the camera still gathered clips: it ends with what it has. */
+const noClip: ClipOptions = { seconds: 0, maxTokens: 1 };
+
 export class CameraStream {
   readonly #input$ = new Subject<CapturedFrame>();
   readonly #subscription: Subscription;
   #lastUsed: Thumbnail | undefined;
   #decoding: Promise<void> = Promise.resolve();
+  readonly #clips: ClipCollector;
 
   constructor(
     readonly name: string,
@@ -53,6 +61,11 @@ export class CameraStream {
     private readonly dependencies: CameraDependencies,
   ) {
     const scheduler = dependencies.scheduler ?? asyncScheduler;
+    this.#clips = new ClipCollector(
+      () => this.options.clip ?? noClip,
+      (clip) => this.#offerClip(clip),
+      scheduler,
+    );
     this.#subscription = this.#input$
       .pipe(
         rateLimit(
@@ -73,6 +86,11 @@ export class CameraStream {
     this.#input$.next(frame);
   }
 
+  /** Speech that a microphone beside the camera has heard. */
+  hear(sound: ClipSound): void {
+    this.#clips.hear(sound);
+  }
+
   /** Holds from the next frame on. */
   configure(options: CameraOptions): void {
     this.options = options;
@@ -82,17 +100,19 @@ export class CameraStream {
   async stop(): Promise<void> {
     this.#subscription.unsubscribe();
     await this.#decoding;
+    this.#clips.end();
   }
 
   async #process(frame: CapturedFrame): Promise<void> {
     const { dispatcher } = this.dependencies;
-    if (!dispatcher.wants('frame', this.name)) {
+    const kind = this.options.clip === undefined ? 'frame' : 'clip';
+    if (!dispatcher.wants(kind, this.name)) {
       this.#skip(frame, 'no-consumer');
       return;
     }
     this.#decoding = this.#decode(frame);
     await this.#decoding;
-    await dispatcher.whenIdle('frame', this.name);
+    if (kind === 'frame') await dispatcher.whenIdle('frame', this.name);
   }
 
   async #decode(frame: CapturedFrame): Promise<void> {
@@ -112,19 +132,54 @@ export class CameraStream {
       this.#skip(frame, 'duplicate');
       return;
     }
-    const ref = store.add({ type: 'image', image });
     const claimedTs = capturedTs ?? frame.receivedTs;
     const ageSeconds = frame.receivedTs - claimedTs;
     const ts = ageSeconds >= 0 && ageSeconds <= maxAgeSeconds ? claimedTs : frame.receivedTs;
+    const sha256 = sha256Of(frame.payload);
+    if (this.options.clip !== undefined) {
+      this.#lastUsed = thumbnail;
+      this.#clips.add({ image, capturedTs: ts, topic: frame.topic, sha256 });
+      return;
+    }
+    const ref = store.add({ type: 'image', image });
     dispatcher.offer(
       {
         kind: 'frame',
-        ...itemFields(this.name, frame.topic, ts, sha256Of(frame.payload), ref),
+        ...itemFields(this.name, frame.topic, ts, sha256, ref),
         width: image.width,
         height: image.height,
       },
       { onUsed: () => (this.#lastUsed = thumbnail) },
     );
+  }
+
+  #offerClip(clip: Clip): void {
+    const { frames, sounds } = clip;
+    const [first, last] = [frames[0], frames.at(-1)];
+    if (first === undefined || last === undefined) return;
+    const { topic, capturedTs } = last;
+    let ref: string;
+    try {
+      ref = this.dependencies.store.add(videoOf(clip, (this.options.clip ?? noClip).maxTokens));
+    } catch (error) {
+      const reason = skipReasonOf(error) ?? 'bad-input';
+      const known = error instanceof HearthError ? { error } : {};
+      this.dependencies.skips.skip({ stream: this.name, reason, capturedTs, topic, count: frames.length, ...known });
+      return;
+    }
+    this.dependencies.dispatcher.offer({
+      kind: 'clip',
+      ...itemFields(
+        this.name,
+        topic,
+        capturedTs,
+        sha256Of(Buffer.from(frames.map(({ sha256 }) => sha256).join())),
+        ref,
+      ),
+      frames: frames.length,
+      sounds: sounds.length,
+      durationMs: Math.round((last.capturedTs - first.capturedTs) * 1000),
+    });
   }
 
   #skip({ topic, receivedTs }: CapturedFrame, reason: SkipReason, error?: HearthError): void {

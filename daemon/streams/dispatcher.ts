@@ -6,11 +6,11 @@
 import { filter, firstValueFrom, map, Subject, startWith } from 'rxjs';
 import { HearthError } from '../errors';
 import type { SkipReason } from '../events';
-import type { FrameItem, SegmentItem } from '../plugins/api';
+import type { ClipItem, FrameItem, SegmentItem } from '../plugins/api';
 import type { DecodedMedia, MediaStore } from './media-store';
 import { type Skips, skipReasonOf } from './skips';
 
-export type StreamItem = FrameItem | SegmentItem;
+export type StreamItem = FrameItem | SegmentItem | ClipItem;
 export type ItemKind = StreamItem['kind'];
 
 export interface Consumer {
@@ -186,8 +186,9 @@ export class Dispatcher {
     tracked.pending--;
     if (tracked.pending > 0) return;
     this.#store.release(item.media.ref);
+    const count = item.kind === 'clip' ? item.frames : 1;
     if (tracked.used) {
-      this.#used.set(item.stream, (this.#used.get(item.stream) ?? 0) + 1);
+      this.#used.set(item.stream, (this.#used.get(item.stream) ?? 0) + count);
     } else if (reason !== undefined) {
       const { stream, capturedTs, topic, sha256 } = item;
       this.#skips.skip({
@@ -196,6 +197,7 @@ export class Dispatcher {
         capturedTs,
         topic,
         sha256,
+        count,
         ...(cause instanceof HearthError && { error: cause }),
       });
     }

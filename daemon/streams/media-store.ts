@@ -3,7 +3,7 @@ import { ulid } from 'ulid';
 import { HearthError } from '../errors';
 import type { Part } from '../inference/types';
 
-export type DecodedMedia = Extract<Part, { readonly type: 'image' | 'audio' }>;
+export type DecodedMedia = Extract<Part, { readonly type: 'image' | 'audio' | 'video' }>;
 
 interface Held {
   readonly media: DecodedMedia;
@@ -11,8 +11,18 @@ interface Held {
   holders: number;
 }
 
-const sizeOf = (media: DecodedMedia): number =>
-  media.type === 'image' ? media.image.data.byteLength : media.audio.samples.byteLength;
+function sizeOf(media: DecodedMedia): number {
+  switch (media.type) {
+    case 'image':
+      return media.image.data.byteLength;
+    case 'audio':
+      return media.audio.samples.byteLength;
+    case 'video': {
+      const pictures = media.frames.reduce((sum, { image }) => sum + image.data.byteLength, 0);
+      return (media.sounds ?? []).reduce((sum, { audio }) => sum + audio.samples.byteLength, pictures);
+    }
+  }
+}
 
 export class MediaStore {
   readonly #held = new Map<string, Held>();

@@ -50,10 +50,12 @@ function itemPolicy(
 }
 
 function cameraPolicy(camera: Defaults<CameraConfig>, config: Config): CameraPolicy {
-  const { minIntervalMs, duplicateThreshold } = camera;
+  const { minIntervalMs, duplicateThreshold, clip } = camera;
   const { pixelFormat, width, height } = camera.raw;
   const raw = pixelFormat === null || width === null || height === null ? {} : { raw: { pixelFormat, width, height } };
-  return { ...itemPolicy(camera, config), options: { minIntervalMs, duplicateThreshold, ...raw } };
+  const { seconds, maxTokens, sound } = clip;
+  const gathered = seconds > 0 ? { clip: { seconds, maxTokens, ...(sound !== null && { sound }) } } : {};
+  return { ...itemPolicy(camera, config), options: { minIntervalMs, duplicateThreshold, ...gathered, ...raw } };
 }
 
 function microphonePolicy(microphone: Defaults<MicrophoneConfig>, config: Config): MicrophonePolicy {

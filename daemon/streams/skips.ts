@@ -19,6 +19,8 @@ export interface Skip {
   readonly topic?: string;
   readonly sha256?: string;
   readonly error?: HearthError;
+  /** Inputs it stands for; 1 when left out. */
+  readonly count?: number;
 }
 
 export interface SkipsOptions {
@@ -80,17 +82,18 @@ export class Skips {
   skip(skip: Skip): void {
     const byReason = this.#counts.get(skip.stream) ?? new Map<SkipReason, number>();
     this.#counts.set(skip.stream, byReason);
-    byReason.set(skip.reason, (byReason.get(skip.reason) ?? 0) + 1);
+    const { count = 1 } = skip;
+    byReason.set(skip.reason, (byReason.get(skip.reason) ?? 0) + count);
 
     const stamped = { ...skip, capturedTs: skip.capturedTs ?? this.#scheduler.now() / 1000 };
     const key = `${skip.stream}/${skip.reason}`;
     const open = this.#windows.get(key);
     if (open !== undefined) {
-      open.count++;
+      open.count += count;
       open.latest = stamped;
       return;
     }
-    this.#publish(stamped, 1);
+    this.#publish(stamped, count);
     if (!this.#stopped) this.#openWindow(key, stamped);
   }
 

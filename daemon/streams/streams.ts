@@ -64,6 +64,8 @@ const own = <T>(record: Readonly<Record<string, T>>, name: string): T | undefine
 
 const itemKind = (kind: InputKind): ItemKind => (kind === 'frame' ? 'frame' : 'segment');
 
+type Items = Pick<Dispatcher, 'wants' | 'offer'>;
+
 export class Streams {
   readonly #dependencies: StreamsDependencies;
   readonly #entries = new Map<string, Entry>();
@@ -101,7 +103,7 @@ export class Streams {
   /** Priority and deadline for jobs of a stream's items. */
   policy(kind: ItemKind, stream: string): ItemPolicy {
     const { cameras, microphones, defaults } = this.#dependencies.options;
-    return kind === 'frame'
+    return kind !== 'segment'
       ? (cameras.get(stream) ?? defaults.camera)
       : (microphones.get(stream) ?? defaults.microphone);
   }
@@ -243,11 +245,11 @@ export class Streams {
   }
 
   #microphone(entry: Entry): MicrophoneStream {
-    const { dispatcher, store, skips, scheduler, options } = this.#dependencies;
+    const { store, skips, scheduler, options } = this.#dependencies;
     const createDetector = this.#createDetector;
     if (createDetector === undefined) throw new HearthError('INTERNAL', 'streams: audio came before start');
     entry.microphone ??= new MicrophoneStream(entry.name, entry.microphonePolicy.options, {
-      dispatcher,
+      dispatcher: this.#overheard(),
       store,
       skips,
       createDetector,
@@ -255,6 +257,27 @@ export class Streams {
       ...(scheduler !== undefined && { scheduler }),
     });
     return entry.microphone;
+  }
+
+  /** The dispatcher of a microphone: cameras that have sound with their clips hear what is said, too. */
+  #overheard(): Items {
+    const { dispatcher, store } = this.#dependencies;
+    const camerasWith = (microphone: string): Entry[] =>
+      Array.from(this.#entries.values()).filter(({ cameraPolicy }) => cameraPolicy.options.clip?.sound === microphone);
+    return {
+      wants: (kind, stream) => dispatcher.wants(kind, stream) || camerasWith(stream).length > 0,
+      offer: (item, options) => {
+        const media = store.get(item.media.ref);
+        const cameras = camerasWith(item.stream);
+        if (item.kind === 'segment' && media.type === 'audio') {
+          const startedTs = item.capturedTs - item.durationMs / 1000;
+          for (const { camera } of cameras) camera?.hear({ audio: media.audio, startedTs });
+        }
+        // Nobody else's loss: that it was heard with the pictures is use enough.
+        if (cameras.length > 0 && !dispatcher.wants(item.kind, item.stream)) store.release(item.media.ref);
+        else dispatcher.offer(item, options);
+      },
+    };
   }
 
   #decode(payload: Uint8Array, raw: RawFrameFormat | undefined): Promise<DecodedImage> {

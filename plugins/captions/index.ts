@@ -1,8 +1,16 @@
-/** Says what is in a picture: for each frame of the streams it is handed, and on request. */
-import { definePlugin, type MediaRef, PluginError, type PluginResult } from '../../daemon/plugins/api';
+/** Says what is in a picture: for each frame of the streams it is handed, and on request; and what happens in a clip. */
+import {
+  type ClipItem,
+  definePlugin,
+  type FrameItem,
+  type MediaRef,
+  PluginError,
+  type PluginResult,
+} from '../../daemon/plugins/api';
 
 interface Config {
   readonly prompt: string | null;
+  readonly clipPrompt: string | null;
   readonly language: string;
   readonly maxTokens: number;
   readonly temperature: number;
@@ -39,8 +47,8 @@ export default definePlugin<Config>({
     name: 'captions',
     version: '1.0.0',
     apiVersion: '^1.0.0',
-    description: 'Describes pictures.',
-    consumes: ['frame'],
+    description: 'Describes pictures and clips.',
+    consumes: ['frame', 'clip'],
     verbs: ['caption'],
     emits: ['caption'],
     configSchema: {
@@ -54,6 +62,13 @@ export default definePlugin<Config>({
           default: null,
           description:
             "Question about the picture instead of the model's own prompt; a stream's `prompt` goes before it.",
+        },
+        clipPrompt: {
+          type: ['string', 'null'],
+          minLength: 1,
+          maxLength: maxPromptCharacters,
+          default: null,
+          description: "Question about a clip instead of the model's own prompt; a stream's `prompt` goes before it.",
         },
         language: {
           type: 'string',
@@ -105,12 +120,14 @@ export default definePlugin<Config>({
         ...(config.imageSize !== null && { imageSize: config.imageSize }),
       });
 
-    ctx.onFrame(async (frame) => {
-      const prompt = frame.settings?.prompt ?? config.prompt ?? model.prompts.caption;
-      const result = await caption(frame.media, prompt, frame.id);
-      const lang = frame.settings?.language ?? config.language;
-      await ctx.emit({ kind: 'caption', item: frame, result, text: result.text.trim(), lang });
-    });
+    const describe = async (item: FrameItem | ClipItem, otherwise: string): Promise<void> => {
+      const result = await caption(item.media, item.settings?.prompt ?? otherwise, item.id);
+      const lang = item.settings?.language ?? config.language;
+      await ctx.emit({ kind: 'caption', item, result, text: result.text.trim(), lang });
+    };
+
+    ctx.onFrame((frame) => describe(frame, config.prompt ?? model.prompts.caption));
+    ctx.onClip((clip) => describe(clip, config.clipPrompt ?? model.prompts.video));
 
     ctx.onRequest('caption', async ({ id, payload, image, audio }) => {
       const { prompt } = parseRequest(payload);

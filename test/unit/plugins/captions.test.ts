@@ -1,5 +1,5 @@
 import captions from '../../../plugins/captions';
-import { contentOf, frame, request, start } from './fake-context';
+import { clip, contentOf, frame, request, start } from './fake-context';
 
 const image = { ref: 'request-ref' };
 
@@ -27,6 +27,21 @@ test('the prompt of the stream beats the one of the plugin, and that the one of 
   await plugin.frame({ ...frame, settings: { prompt: 'Who is there?' } });
   expect(plugin.jobs.map((job) => contentOf(job).texts)).toEqual([['What is new?'], ['Who is there?']]);
   expect(plugin.jobs[0]?.imageSize).toBe(512);
+});
+
+test('a clip is asked about with its own prompt', async () => {
+  const plugin = await start(captions, {}, [{ text: 'A car comes.' }]);
+  await plugin.clip(clip);
+  expect(contentOf(plugin.jobs[0])).toEqual({ texts: ['What happens?'], refs: ['clip-ref'] });
+  expect(plugin.events).toMatchObject([{ kind: 'caption', item: clip, text: 'A car comes.' }]);
+
+  const own = await start(captions, { prompt: 'What is new?', clipPrompt: 'Who comes?' }, [
+    { text: 'a' },
+    { text: 'b' },
+  ]);
+  await own.clip(clip);
+  await own.clip({ ...clip, settings: { prompt: 'Is it the postman?' } });
+  expect(own.jobs.map((job) => contentOf(job).texts)).toEqual([['Who comes?'], ['Is it the postman?']]);
 });
 
 test('the language of the stream goes before the one of the plugin', async () => {

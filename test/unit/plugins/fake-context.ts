@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type {
+  ClipItem,
   EmitFields,
   FrameItem,
   ModelInfo,
@@ -31,6 +32,7 @@ export const model: ModelInfo = {
   threads: 1,
   prompts: {
     caption: 'Describe the image.',
+    video: 'What happens?',
     transcribe: 'Transcribe the audio.',
     translateAudio: 'Translate the audio into {lang}.',
     translate: 'Translate into {lang}: {text}',
@@ -60,6 +62,19 @@ export const segment: SegmentItem = {
   sha256: 'b'.repeat(64),
   media: { ref: 'segment-ref' },
   durationMs: 1200,
+};
+
+export const clip: ClipItem = {
+  kind: 'clip',
+  id: '01CLIP',
+  stream: 'drive',
+  capturedTs: 1_795_500_000,
+  topic: 'hearth/in/drive/frame',
+  sha256: 'c'.repeat(64),
+  media: { ref: 'clip-ref' },
+  frames: 5,
+  sounds: 1,
+  durationMs: 8000,
 };
 
 export function request(
@@ -95,6 +110,7 @@ export async function start<Config>(
   const handlers = new Map<string, (request: RequestItem) => unknown>();
   let onFrame: ((item: FrameItem) => unknown) | undefined;
   let onSegment: ((item: SegmentItem) => unknown) | undefined;
+  let onClip: ((item: ClipItem) => unknown) | undefined;
   const log = () => undefined;
   const ctx: PluginContext<Config> = {
     config: resolveConfig(manifest, config) as Config,
@@ -107,6 +123,9 @@ export async function start<Config>(
     },
     onSegment: (handler) => {
       onSegment = handler;
+    },
+    onClip: (handler) => {
+      onClip = handler;
     },
     onRequest: (verb, handler) => void handlers.set(verb, handler),
     generate: async (job) => {
@@ -136,6 +155,7 @@ export async function start<Config>(
     takesSegments: onSegment !== undefined,
     frame: async (item: FrameItem) => await onFrame?.(item),
     segment: async (item: SegmentItem) => await onSegment?.(item),
+    clip: async (item: ClipItem) => await onClip?.(item),
     request: async (item: RequestItem) => await handlers.get(item.verb)?.(item),
   };
 }

@@ -1,0 +1,106 @@
+/** Frames over a real broker become clips, and the daemon says of one what the model says of its pictures and sounds. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import type { StreamEvent } from '../../../daemon/events';
+import { type Mosquitto, startMosquitto } from '../../helpers/mosquitto';
+import { connectPeer, type Peer } from '../../helpers/mqtt-peer';
+import { Nano, pictureOf } from '../../helpers/nano';
+
+jest.setTimeout(60_000);
+
+const model = 'daemon/demo/model';
+const media = (name: string): string => join('daemon/demo/media', name);
+const pictures = ['000.png', '004.png', '001.png'].map(media);
+const directory = mkdtempSync(join(tmpdir(), 'hearth-clips-'));
+
+let broker: Mosquitto;
+let peer: Peer;
+let child: ChildProcess;
+let output = '';
+
+beforeAll(async () => {
+  broker = await startMosquitto();
+  peer = await connectPeer(broker.url, ['hearth/#']);
+  const config = join(directory, 'hearth.yaml');
+  writeFileSync(
+    config,
+    JSON.stringify({
+      node: { id: 'pi5' },
+      mqtt: { url: broker.url },
+      stateDirectory: directory,
+      model: { path: resolve(`${model}/nano.gguf`), multimodalPath: resolve(`${model}/mmproj-nano.gguf`), threads: 1 },
+      streams: {
+        drive: { kind: 'camera', minIntervalMs: 0, clip: { seconds: 60, maxTokens: 3 * 256 } },
+        yard: { kind: 'camera', minIntervalMs: 0, clip: { seconds: 60, maxTokens: 700, sound: 'yard_mic' } },
+        yard_mic: { kind: 'microphone', audio: { mode: 'push-to-talk' } },
+      },
+    }),
+  );
+  child = spawn(process.execPath, [join(__dirname, '../../../daemon/hearthd.js'), '--config', config], {
+    env: {},
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  child.stdout?.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  child.stderr?.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  await peer
+    .json('hearth/pi5/info', ({ model }: { model: unknown }) => model !== null)
+    .catch((error: unknown) => {
+      throw new Error(`hearthd did not come up: ${String(error)}\n${output}`);
+    });
+});
+
+afterAll(async () => {
+  child.kill('SIGTERM');
+  if (child.exitCode === null) await once(child, 'exit');
+  await peer.close();
+  await broker.stop();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+/** How many frames of a stream were like the one before. */
+const duplicates = (stream: string): number =>
+  peer.heard
+    .filter(({ topic }) => topic === `hearth/pi5/out/${stream}/skipped`)
+    .map(({ payload }) => JSON.parse(payload.toString()) as StreamEvent)
+    .reduce((sum, { reason, count }) => sum + (reason === 'duplicate' ? (count ?? 0) : 0), 0);
+
+/** Until it is in the clip: frames that come while another is being decoded replace each other. */
+async function show(stream: string, file: string): Promise<void> {
+  const before = duplicates(stream);
+  while (duplicates(stream) === before) {
+    await peer.client.publishAsync(`hearth/in/${stream}/frame`, readFileSync(file));
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+}
+
+const captionOf = async (stream: string): Promise<StreamEvent> =>
+  (await peer.json(`hearth/pi5/out/${stream}/caption`)) as unknown as StreamEvent;
+
+test('the caption of a clip is what the model says of its frames together', async () => {
+  for (const file of pictures) await show('drive', file);
+  const caption = await captionOf('drive');
+  expect(caption.clip).toMatchObject({ frames: 3, sounds: 0 });
+
+  const nano = await Nano.open({ threads: 1 });
+  const frames = [];
+  for (const [i, file] of pictures.entries()) frames.push({ image: (await pictureOf(file)).image, timeMs: 1000 * i });
+  const expected = await nano.ask([{ type: 'video', frames }], 'Describe the image.', { maxTokens: 96 });
+  expect(caption.text).toBe(expected.text.trim());
+  expect(caption.tokens?.prompt).toBe(expected.tokens.prompt);
+});
+
+test('what is said meanwhile is part of it, and a segment all the same', async () => {
+  await show('yard', pictures[0] ?? '');
+  await peer.client.publishAsync('hearth/in/yard_mic/audio', readFileSync(media('007.wav')));
+  await peer.client.publishAsync('hearth/in/yard_mic/audio/end', '{}', { qos: 1 });
+  const transcript = await peer.json('hearth/pi5/out/yard_mic/transcript');
+  expect(transcript['text']).not.toBe('');
+  // 700 tokens are a sound and two frames: with the second one the clip is full.
+  await show('yard', pictures[1] ?? '');
+  const caption = await captionOf('yard');
+  expect(caption.clip).toMatchObject({ frames: 2, sounds: 1 });
+  expect(caption.tokens?.prompt).toBeGreaterThan(2 * 256 + 188);
+});
