@@ -195,7 +195,9 @@ Status Engine::Impl::Load(const EngineOptions& options) {
                       TextDecoder::Workspace::Bytes(config) + kProcessBytes;
   if (options.memory_limit > 0 && info.memory_bytes > options.memory_limit) return TooLarge(info, options);
   fingerprint = Fingerprint(*file) * 31 + kv_type * 2 + options.exact;
-  return options.exact ? Status() : decoder->Pack(kernels, pool);
+  if (options.exact) return Status();
+  if (vision) HEARTH_RETURN_IF_ERROR(vision->Pack(kernels, pool));
+  return decoder->Pack(kernels, pool);
 }
 
 Engine::Impl::IdKind Engine::Impl::KindOf(int32_t id) const {

@@ -15,6 +15,8 @@
 
 #include "addon/kernels/arm_neon_kv.inc"
 
+#include "addon/kernels/arm_neon_encoder.inc"
+
 // clang-format off
 extern "C" const struct hearth_kernels hearth_kernels_arm_neon_dotprod = {
     "arm_neon_dotprod",

@@ -111,6 +111,16 @@ struct hearth_kernels {
   float (*sum_squares_f32)(const float* x, int64_t n);
   /* y[n] = x[n] * scale * weight[n]; weight may be null (all ones). y may be x. */
   void (*scale_f32)(const float* x, float scale, const float* weight, float* y, int64_t n);
+
+  /* y[n] = GELU(x[n] * scale * weight[n]), the tanh approximation; weight may be null (all ones). y may be x. */
+  void (*gelu_f32)(const float* x, float scale, const float* weight, float* y, int64_t n);
+  /* One pixel of a depthwise convolution: y[c] = sum over r < rows, k < columns of x[r * x_row + k * n + c] *
+   * w[r * w_row + k * n + c], for n channels. */
+  void (*depthwise_f32)(const float* x, int64_t x_row, const float* w, int64_t w_row, int64_t rows, int64_t columns,
+                        int64_t n, float* y);
+  /* e^(scale * (x[n] - max x)) in 8 bits, as activations are (hearth_q8_rows): q in [0, 127], zeros up to a multiple of
+   * 32. Returns the sum of d * q, for the caller to divide by. n >= 1, scale > 0. */
+  float (*softmax_q8)(const float* x, int64_t n, float scale, int8_t* q, float* d, int32_t* offset);
 };
 
 #ifdef __cplusplus

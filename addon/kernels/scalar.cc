@@ -133,6 +133,8 @@ static void scale_f32(const float* x, float scale, const float* weight, float* y
 
 #include "addon/kernels/scalar_kv.inc"
 
+#include "addon/kernels/scalar_encoder.inc"
+
 // clang-format off
 extern "C" const struct hearth_kernels hearth_kernels_scalar = {
     "scalar",

@@ -259,6 +259,22 @@ static void scale_f32(const float* x, float scale, const float* weight, float* y
 
 #include "addon/kernels/x86_avx2_kv.inc"
 
+enum { VF = 8 };
+typedef float vf __attribute__((vector_size(32)));
+typedef int32_t vi __attribute__((vector_size(32)));
+static inline __attribute__((always_inline)) vf vf_fma(vf a, vf b, vf c) { return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
+static inline __attribute__((always_inline)) float vf_max(vf v) {
+  __m128 m = _mm_max_ps(_mm256_castps256_ps128((__m256)v), _mm256_extractf128_ps((__m256)v, 1));
+  m = _mm_max_ps(m, _mm_movehl_ps(m, m));
+  return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
+}
+static inline __attribute__((always_inline)) int32_t vi_sum(vi v) {
+  __m128i s = _mm_add_epi32(_mm256_castsi256_si128((__m256i)v), _mm256_extracti128_si256((__m256i)v, 1));
+  s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+  return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
+}
+#include "addon/kernels/encoder_f32.inc"
+
 // clang-format off
 extern "C" const struct hearth_kernels hearth_kernels_x86_avx2 = {
     "x86_avx2",

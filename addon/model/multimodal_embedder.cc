@@ -1,5 +1,7 @@
 #include "addon/model/multimodal_embedder.h"
 
+#include <algorithm>
+
 #include "addon/ops/norm.h"
 
 namespace hearth {
@@ -19,9 +21,20 @@ StatusOr<MultimodalEmbedder> MultimodalEmbedder::Load(const TensorLoader& loader
   return e;
 }
 
-Status MultimodalEmbedder::Project(Exec& exec, ConstMatF in, MatF out) const {
-  HEARTH_RETURN_IF_ERROR(MatMul(exec, projection_, in, out));
-  RmsNorm(exec.kernels(), out, nullptr, kEps, out);
+Status MultimodalEmbedder::Project(Exec& exec, ConstMatF in, const float* norm, MatF out) const {
+  // Beyond kAlikeTokens a row gets the same bits among however many.
+  const int64_t tokens = std::max(in.rows, kAlikeTokens + 1);
+  Activations normed;
+  AlignedBuffer<float> projected;
+  HEARTH_RETURN_IF_ERROR(normed.Reserve(tokens, in.cols));
+  HEARTH_RETURN_IF_ERROR(projected.Reset(static_cast<size_t>(tokens * out.cols)));
+  for (int64_t r = 0; r < in.rows; ++r) {
+    RmsNormRow(exec.kernels(), in.row(r), norm, kEps, in.cols, normed.row(r));
+    normed.Quantise(exec.kernels(), r);
+  }
+  const MatF rows(projected.data(), tokens, out.cols);
+  HEARTH_RETURN_IF_ERROR(MatMul(exec, tokens, {{projection_, normed, rows}}));
+  RmsNorm(exec.kernels(), rows.Rows(0, in.rows), nullptr, kEps, out);
   return Status();
 }
 
@@ -32,11 +45,7 @@ Status MultimodalEmbedder::EmbedSoft(Exec& exec, ConstMatF in, MatF out) const {
                  static_cast<long long>(out.cols), static_cast<long long>(hidden()),
                  static_cast<long long>(text_hidden()));
   }
-  AlignedBuffer<float> normed;
-  HEARTH_RETURN_IF_ERROR(normed.Reset(static_cast<size_t>(in.rows * in.cols)));
-  const MatF x(normed.data(), in.rows, in.cols);
-  RmsNorm(exec.kernels(), in, soft_norm_.data(), kEps, x);
-  return Project(exec, x, out);
+  return Project(exec, in, soft_norm_.data(), out);
 }
 
 Status MultimodalEmbedder::EmbedHard(Exec& exec, int64_t index, float* out) const {
@@ -47,8 +56,7 @@ Status MultimodalEmbedder::EmbedHard(Exec& exec, int64_t index, float* out) cons
   AlignedBuffer<float> row;
   HEARTH_RETURN_IF_ERROR(row.Reset(static_cast<size_t>(hidden())));
   DequantizeRow(exec.kernels(), embedding_, index, row.data());
-  RmsNormRow(exec.kernels(), row.data(), hard_norm_.data(), kEps, hidden(), row.data());
-  return Project(exec, MatF(row.data(), 1, hidden()), MatF(out, 1, text_hidden()));
+  return Project(exec, MatF(row.data(), 1, hidden()), hard_norm_.data(), MatF(out, 1, text_hidden()));
 }
 
 }  // namespace hearth

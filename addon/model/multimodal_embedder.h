@@ -16,6 +16,7 @@
 #include "addon/base/mat.h"
 #include "addon/base/status.h"
 #include "addon/model/tensor_loader.h"
+#include "addon/ops/activations.h"
 #include "addon/ops/exec.h"
 #include "addon/ops/matmul.h"
 
@@ -32,7 +33,10 @@ class MultimodalEmbedder {
   // Number of hard tokens.
   int64_t vocab_size() const { return embedding_.rows; }
 
-  // in: [n, hidden()], out: [n, text_hidden()].
+  // The one that may be kept as panels (PanelWeights).
+  Weight* projection() { return &projection_; }
+
+  // in: [n, hidden()], out: [n, text_hidden()]. A row gets the same bits alone and among others.
   Status EmbedSoft(Exec& exec, ConstMatF in, MatF out) const;
 
   // out[text_hidden()] = hard token `index`, counted from the modality's first id. TOKEN_INVALID outside
@@ -40,8 +44,8 @@ class MultimodalEmbedder {
   Status EmbedHard(Exec& exec, int64_t index, float* out) const;
 
  private:
-  // Both kinds of token after their own norm: in [n, hidden()].
-  Status Project(Exec& exec, ConstMatF in, MatF out) const;
+  // Both kinds of token with their own norm. in: [n, hidden()].
+  Status Project(Exec& exec, ConstMatF in, const float* norm, MatF out) const;
 
   Weight projection_;               // [text_hidden, hidden]
   Weight embedding_;                // [vocab_size, hidden]

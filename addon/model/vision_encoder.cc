@@ -12,7 +12,6 @@
 namespace hearth {
 namespace {
 
-constexpr float kEps = 1e-6f;  // timm RmsNorm2d
 constexpr int64_t kColours = 3;
 constexpr int64_t kStemStride = 2;
 // timm stops halving the resolution at 1/32, that is after the stem and four stages; the fusion needs two.
@@ -87,6 +86,32 @@ Status VisionEncoder::LoadStages(VisionTensors& tensors, int64_t channels) {
   return Status();
 }
 
+Status VisionEncoder::Pack(const hearth_kernels& kernels, ThreadPool& pool) {
+  std::vector<Weight*> matrices = {embedder_->projection()};
+  for (const std::unique_ptr<VisionBlock>& block : blocks_) block->AddMatrices(&matrices);
+  fusion_->AddMatrices(&matrices);
+  HEARTH_RETURN_IF_ERROR(panels_.Pack(kernels, *file_, matrices, pool));
+  for (const std::unique_ptr<VisionBlock>& block : blocks_) block->Packed();
+  return Status();
+}
+
+Status VisionEncoder::Fuse(Exec& exec, VisionScratch& scratch, FeatureMap fine, FeatureMap coarse,
+                           FeatureMap out) const {
+  if (fusion_->in_panels() && fine.channels % 32 == 0) {
+    const VisionBlock::PixelSource both = [&](int64_t y, int64_t x, int64_t i, Activations& rows) {
+      rows.Quantise(exec.kernels(), i, 0, fine.channels, fine.pixel(y, x));
+      rows.Quantise(exec.kernels(), i, fine.channels, coarse.channels,
+                    coarse.pixel(y * coarse.height / fine.height, x * coarse.width / fine.width));
+    };
+    return fusion_->RunPixels(exec, scratch, both, out);
+  }
+  HEARTH_ASSIGN_OR_RETURN(const FeatureMap fused,
+                          MakeMap(scratch.mid, fine.height, fine.width, fine.channels + coarse.channels));
+  UpsampleNearestInto(exec, fine, 0, fused);
+  UpsampleNearestInto(exec, coarse, fine.channels, fused);
+  return fusion_->Run(exec, scratch, fused, out);
+}
+
 Status VisionEncoder::EncodePixels(Exec& exec, const float* pixels, int64_t size, MatF out) const {
   HEARTH_RETURN_IF_ERROR(CheckSize(size));
   VisionScratch scratch;  // up to 250 MB at 768 px, given back at the end
@@ -96,28 +121,24 @@ Status VisionEncoder::EncodePixels(Exec& exec, const float* pixels, int64_t size
   const PixelOps after_stem{.bias = stem_bias_.data(), .norm = stem_norm_.data(), .gelu = true};
   HEARTH_RETURN_IF_ERROR(Conv2d(exec, stem_, kStemStride, picture, after_stem, scratch.patches, x));
 
-  FeatureMap fused;
-  AlignedBuffer<float> fused_buffer;
+  FeatureMap fine;
   for (size_t i = 0; i < blocks_.size(); ++i) {
     const VisionBlock& block = *blocks_[i];
-    if (i == fine_end_) {  // x is the finer input of the fusion
-      HEARTH_ASSIGN_OR_RETURN(fused,
-                              MakeMap(fused_buffer, x.height, x.width, x.channels + blocks_.back()->out_channels()));
-      UpsampleNearestInto(exec, x, 0, fused);
-    }
-    HEARTH_ASSIGN_OR_RETURN(const FeatureMap next,
-                            MakeMap(scratch.maps[(i + 1) % 2], SameOutputSize(x.height, block.stride()),
-                                    SameOutputSize(x.width, block.stride()), block.out_channels()));
+    if (i == fine_end_) fine = x;
+    // The finer input of the fusion stays until the end, in a buffer of its own.
+    AlignedBuffer<float>& buffer = i + 1 == fine_end_ ? scratch.fine : scratch.maps[(i + 1) % 2];
+    HEARTH_ASSIGN_OR_RETURN(const FeatureMap next, MakeMap(buffer, SameOutputSize(x.height, block.stride()),
+                                                           SameOutputSize(x.width, block.stride()),
+                                                           block.out_channels()));
     HEARTH_RETURN_IF_ERROR(block.Run(exec, scratch, x, next));
     x = next;
   }
-  UpsampleNearestInto(exec, x, fused.channels - x.channels, fused);
-  // Reserve may move a buffer that holds nothing any more: x has been copied.
-  HEARTH_ASSIGN_OR_RETURN(const FeatureMap mixed,
-                          MakeMap(scratch.maps[0], fused.height, fused.width, fusion_->out_channels()));
-  HEARTH_RETURN_IF_ERROR(fusion_->Run(exec, scratch, fused, mixed));
+  // Reserve may move a buffer: only the one that holds nothing any more.
+  HEARTH_ASSIGN_OR_RETURN(const FeatureMap mixed, MakeMap(scratch.maps[(blocks_.size() + 1) % 2], fine.height,
+                                                          fine.width, fusion_->out_channels()));
+  HEARTH_RETURN_IF_ERROR(Fuse(exec, scratch, fine, x, mixed));
   PoolOrInterpolate(exec, mixed, FeatureMap{out.data, kGrid, kGrid, mixed.channels});
-  RmsNorm(exec.kernels(), out, fusion_norm_.data(), kEps, out);
+  RmsNorm(exec.kernels(), out, fusion_norm_.data(), kVisionEps, out);
   return Status();
 }
 

@@ -26,6 +26,7 @@
 #include "addon/gguf/gguf.h"
 #include "addon/input/image.h"
 #include "addon/model/multimodal_embedder.h"
+#include "addon/model/panel_weights.h"
 #include "addon/model/vision_blocks.h"
 #include "addon/ops/exec.h"
 
@@ -37,6 +38,10 @@ class VisionEncoder {
   static constexpr int64_t kSoftTokens = kGrid * kGrid;
 
   static StatusOr<std::unique_ptr<VisionEncoder>> Load(std::shared_ptr<const GgufFile> file, int64_t text_hidden);
+
+  // Has the matrices multiplied in 8 bits from now on, as far as `kernels` can and their shapes allow; without it
+  // everything is float32, from the weights as they are stored. Once, before the first picture.
+  Status Pack(const hearth_kernels& kernels, ThreadPool& pool);
 
   const MultimodalEmbedder& embedder() const { return *embedder_; }
   // Width of the encoder's own output.
@@ -57,6 +62,7 @@ class VisionEncoder {
   VisionEncoder() = default;
   Status LoadAll(int64_t text_hidden);
   Status LoadStages(class VisionTensors& tensors, int64_t channels);
+  Status Fuse(Exec& exec, VisionScratch& scratch, FeatureMap fine, FeatureMap coarse, FeatureMap out) const;
 
   std::shared_ptr<const GgufFile> file_;  // the weights point into it
   ConvWeight stem_;                       // [stem, 3, 3, 3]
@@ -67,6 +73,7 @@ class VisionEncoder {
   std::unique_ptr<VisionBlock> fusion_;
   AlignedBuffer<float> fusion_norm_;  // [hidden]
   std::unique_ptr<MultimodalEmbedder> embedder_;
+  PanelWeights panels_;
 };
 
 }  // namespace hearth

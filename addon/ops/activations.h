@@ -51,6 +51,27 @@ class Activations {
     std::memcpy(offset_.data(), other.offset_.data(), static_cast<size_t>(rows * blocks_) * sizeof(int32_t));
   }
 
+  // 8-bit blocks of 32 values: takes `count` of another's row, from block `first`, as row t's from block `at` on.
+  void CopyBlocks(int64_t t, int64_t at, const Activations& other, int64_t row, int64_t first, int64_t count) {
+    const int64_t to = t * blocks_ + at, from = row * other.blocks_ + first;
+    std::memcpy(q_.data() + to * 32, other.q_.data() + from * 32, static_cast<size_t>(count * 32));
+    std::memcpy(d_.data() + to, other.d_.data() + from, static_cast<size_t>(count) * sizeof(float));
+    std::memcpy(offset_.data() + to, other.offset_.data() + from, static_cast<size_t>(count) * sizeof(int32_t));
+  }
+  // Zeros instead.
+  void ClearBlocks(int64_t t, int64_t at, int64_t count) {
+    const int64_t to = t * blocks_ + at;
+    std::memset(q_.data() + to * 32, 0, static_cast<size_t>(count * 32));
+    std::memset(d_.data() + to, 0, static_cast<size_t>(count) * sizeof(float));
+    std::memset(offset_.data() + to, 0, static_cast<size_t>(count) * sizeof(int32_t));
+  }
+
+  // Row t's 8-bit form as softmax of `scores` leaves it; the columns that are there are a multiple of 32.
+  float Softmax(const hearth_kernels& kernels, int64_t t, const float* scores, int64_t n, float scale) {
+    return kernels.softmax_q8(scores, n, scale, q_.data() + t * blocks_ * 32, d_.data() + t * blocks_,
+                              offset_.data() + t * blocks_);
+  }
+
   // Makes the 8-bit form of row t, or of its columns [begin, begin + count) from other values; multiples of 32.
   void Quantise(const hearth_kernels& kernels, int64_t t) { Quantise(kernels, t, 0, cols_, row(t)); }
   void Quantise(const hearth_kernels& kernels, int64_t t, int64_t begin, int64_t count, const float* from) {

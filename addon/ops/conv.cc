@@ -1,11 +1,9 @@
 #include "addon/ops/conv.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
-#include "addon/ops/float4.h"
-#include "addon/ops/norm.h"
-#include "addon/ops/vector_math.h"
 
 namespace hearth {
 namespace {
@@ -23,17 +21,9 @@ int64_t BlockPixels(int64_t floats_per_pixel, int64_t min) {
   return std::max(min, kBlockFloats / floats_per_pixel / 16 * 16);
 }
 
-// `first` is the row's place in the whole map (for the skip).
-void ApplyPixelOps(const hearth_kernels& kernels, const PixelOps& ops, int64_t first, MatF pixels) {
-  const int64_t n = pixels.cols;
-  for (int64_t p = 0; p < pixels.rows; ++p) {
-    float* y = pixels.row(p);
-    if (ops.bias != nullptr) kernels.axpy_f32(1.0f, ops.bias, y, n);
-    if (ops.norm != nullptr) RmsNormRow(kernels, y, ops.norm, kEps, n, y);
-    if (ops.gelu) GeluTanhRow(y, n);
-    if (ops.scale != nullptr) kernels.scale_f32(y, 1.0f, ops.scale, y, n);
-    if (ops.skip != nullptr) kernels.axpy_f32(1.0f, ops.skip + (first + p) * n, y, n);
-  }
+// `first` is the row's place in the whole map.
+void ApplyToRows(const hearth_kernels& kernels, const PixelOps& ops, int64_t first, MatF pixels) {
+  for (int64_t p = 0; p < pixels.rows; ++p) ApplyPixelOps(kernels, ops, first + p, pixels.cols, pixels.row(p));
 }
 
 bool Empty(const PixelOps& ops) {
@@ -64,40 +54,56 @@ void GatherPatch(FeatureMap in, const Window& rows, const Window& columns, int64
   }
 }
 
-// One output pixel: `kVectors` x 4 channels at a time stay in registers while the taps pass by.
-template <int kVectors>
-void DepthwiseChannels(const DepthwiseWeight& w, FeatureMap in, const Window& rows, const Window& columns, int64_t c,
-                       float* out) {
-  Float4 sums[kVectors] = {};
-  for (int64_t ky = rows.begin; ky < rows.end; ++ky) {
-    const float* x = in.pixel(rows.start + ky, columns.start + columns.begin) + c;
-    const float* tap = w.values.data() + (ky * w.kernel + columns.begin) * w.channels + c;
-    for (int64_t kx = columns.begin; kx < columns.end; ++kx, x += in.channels, tap += w.channels) {
-      for (int v = 0; v < kVectors; ++v) sums[v] += Load4(x + 4 * v) * Load4(tap + 4 * v);
-    }
-  }
-  for (int v = 0; v < kVectors; ++v) Store4(out + c + 4 * v, sums[v]);
-}
-
-void DepthwisePixel(const DepthwiseWeight& w, FeatureMap in, const Window& rows, const Window& columns, float* out) {
-  int64_t c = 0;
-  for (; c + 16 <= w.channels; c += 16) DepthwiseChannels<4>(w, in, rows, columns, c, out);
-  for (; c + 4 <= w.channels; c += 4) DepthwiseChannels<1>(w, in, rows, columns, c, out);
-  for (; c < w.channels; ++c) {
-    float sum = 0;
-    for (int64_t ky = rows.begin; ky < rows.end; ++ky) {
-      for (int64_t kx = columns.begin; kx < columns.end; ++kx) {
-        sum += in.pixel(rows.start + ky, columns.start + kx)[c] * w.values[(ky * w.kernel + kx) * w.channels + c];
-      }
-    }
-    out[c] = sum;
-  }
-}
-
 }  // namespace
 
 int64_t SamePaddingBefore(int64_t in, int64_t kernel, int64_t stride) {
   return std::max<int64_t>(0, (SameOutputSize(in, stride) - 1) * stride + kernel - in) / 2;
+}
+
+void ApplyPixelOps(const hearth_kernels& kernels, const PixelOps& ops, int64_t pixel, int64_t n, float* y) {
+  if (ops.bias != nullptr) kernels.axpy_f32(1.0f, ops.bias, y, n);
+  float scale = 1.0f;
+  if (ops.norm != nullptr) scale /= std::sqrt(kernels.sum_squares_f32(y, n) / static_cast<float>(n) + kEps);
+  if (ops.gelu) {
+    kernels.gelu_f32(y, scale, ops.norm, y, n);
+  } else if (ops.norm != nullptr) {
+    kernels.scale_f32(y, scale, ops.norm, y, n);
+  }
+  if (ops.scale != nullptr) kernels.scale_f32(y, 1.0f, ops.scale, y, n);
+  if (ops.skip != nullptr) kernels.axpy_f32(1.0f, ops.skip + pixel * n, y, n);
+}
+
+void ConvWeight::SetMatrix() {
+  const int64_t cols = kernel * kernel * in;
+  matrix = Weight{reinterpret_cast<const uint8_t*>(values.data()), HEARTH_F32, out, cols,
+                  cols * static_cast<int64_t>(sizeof(float))};
+}
+
+void GatherPatch(const Activations& in, int64_t height, int64_t width, int64_t kernel, int64_t stride, int64_t y,
+                 int64_t x, int64_t t, Activations* patches) {
+  const Window rows(y, stride, SamePaddingBefore(height, kernel, stride), kernel, height);
+  const Window columns(x, stride, SamePaddingBefore(width, kernel, stride), kernel, width);
+  const int64_t blocks = in.cols() / 32, row_blocks = kernel * blocks;
+  for (int64_t ky = 0, at = 0; ky < kernel; ++ky, at += row_blocks) {
+    if (ky < rows.begin || ky >= rows.end) {
+      patches->ClearBlocks(t, at, row_blocks);
+      continue;
+    }
+    const int64_t first = (rows.start + ky) * width + columns.start + columns.begin;
+    patches->ClearBlocks(t, at, columns.begin * blocks);
+    patches->CopyBlocks(t, at + columns.begin * blocks, in, first, 0, (columns.end - columns.begin) * blocks);
+    patches->ClearBlocks(t, at + columns.end * blocks, (kernel - columns.end) * blocks);
+  }
+}
+
+void DepthwisePixel(const hearth_kernels& kernels, const DepthwiseWeight& w, int64_t stride, const MapRows& in,
+                    int64_t y, int64_t x, float* out) {
+  const Window rows(y, stride, SamePaddingBefore(in.height, w.kernel, stride), w.kernel, in.height);
+  const Window columns(x, stride, SamePaddingBefore(in.rows.width, w.kernel, stride), w.kernel, in.rows.width);
+  kernels.depthwise_f32(in.rows.pixel(rows.start + rows.begin - in.first, columns.start + columns.begin),
+                        in.rows.width * w.channels,
+                        w.values.data() + (rows.begin * w.kernel + columns.begin) * w.channels, w.kernel * w.channels,
+                        rows.end - rows.begin, columns.end - columns.begin, w.channels, out);
 }
 
 Status PointwiseConv(Exec& exec, const Weight& w, ConstMatF in, const PixelOps& after, MatF out) {
@@ -108,7 +114,7 @@ Status PointwiseConv(Exec& exec, const Weight& w, ConstMatF in, const PixelOps& 
     HEARTH_RETURN_IF_ERROR(MatMul(exec, w, in.Rows(first, count), y));
     if (Empty(after)) continue;
     exec.pool().For(count, kPixelGrain, [&](int64_t begin, int64_t end, int) {
-      ApplyPixelOps(exec.kernels(), after, first + begin, y.Rows(begin, end - begin));
+      ApplyToRows(exec.kernels(), after, first + begin, y.Rows(begin, end - begin));
     });
   }
   return Status();
@@ -119,8 +125,6 @@ Status Conv2d(Exec& exec, const ConvWeight& w, int64_t stride, FeatureMap in, co
   const int64_t patch_floats = w.kernel * w.kernel * w.in;
   const int64_t block = BlockPixels(patch_floats, kMinPatchBlock);
   HEARTH_RETURN_IF_ERROR(patches.Reserve(static_cast<size_t>(std::min(block, out.pixel_count()) * patch_floats)));
-  const Weight weight{reinterpret_cast<const uint8_t*>(w.values.data()), HEARTH_F32, w.out, patch_floats,
-                      patch_floats * static_cast<int64_t>(sizeof(float))};
   const int64_t top = SamePaddingBefore(in.height, w.kernel, stride);
   const int64_t left = SamePaddingBefore(in.width, w.kernel, stride);
   for (int64_t first = 0; first < out.pixel_count(); first += block) {
@@ -133,9 +137,9 @@ Status Conv2d(Exec& exec, const ConvWeight& w, int64_t stride, FeatureMap in, co
       }
     });
     const MatF y = out.pixels().Rows(first, count);
-    HEARTH_RETURN_IF_ERROR(MatMul(exec, weight, MatF(patches.data(), count, patch_floats), y));
+    HEARTH_RETURN_IF_ERROR(MatMul(exec, w.matrix, MatF(patches.data(), count, patch_floats), y));
     exec.pool().For(count, kPixelGrain, [&](int64_t begin, int64_t end, int) {
-      ApplyPixelOps(exec.kernels(), after, first + begin, y.Rows(begin, end - begin));
+      ApplyToRows(exec.kernels(), after, first + begin, y.Rows(begin, end - begin));
     });
   }
   return Status();
@@ -143,15 +147,13 @@ Status Conv2d(Exec& exec, const ConvWeight& w, int64_t stride, FeatureMap in, co
 
 void DepthwiseConv(Exec& exec, const DepthwiseWeight& w, int64_t stride, FeatureMap in, const PixelOps& after,
                    FeatureMap out) {
-  const int64_t top = SamePaddingBefore(in.height, w.kernel, stride);
-  const int64_t left = SamePaddingBefore(in.width, w.kernel, stride);
+  const MapRows rows{in, 0, in.height};
   exec.pool().For(out.height, 1, [&](int64_t begin, int64_t end, int) {
     for (int64_t y = begin; y < end; ++y) {
-      const Window rows(y, stride, top, w.kernel, in.height);
       for (int64_t x = 0; x < out.width; ++x) {
-        DepthwisePixel(w, in, rows, Window(x, stride, left, w.kernel, in.width), out.pixel(y, x));
+        DepthwisePixel(exec.kernels(), w, stride, rows, y, x, out.pixel(y, x));
+        ApplyPixelOps(exec.kernels(), after, y * out.width + x, out.channels, out.pixel(y, x));
       }
-      ApplyPixelOps(exec.kernels(), after, y * out.width, out.pixels().Rows(y * out.width, out.width));
     }
   });
 }

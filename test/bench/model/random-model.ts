@@ -1,9 +1,9 @@
 /** Full-size model files with random weights: the shapes are real, the words are not. Made once and kept. */
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, rmSync, statfsSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { GgufWriter } from '../../../daemon/models/convert/gguf-writer';
-import { textMetadata } from '../../../daemon/models/convert/metadata';
+import { type Metadata, textMetadata } from '../../../daemon/models/convert/metadata';
 import type { ModelConfig } from '../../../daemon/models/convert/model-config';
 import { pieceTypes } from '../../../daemon/models/convert/sentencepiece';
 import { buildVocabulary } from '../../../daemon/models/convert/vocabulary';
@@ -31,14 +31,22 @@ export function recipeOf(config: ModelConfig, layout: readonly TensorPlan[]): st
 }
 
 function vocabularyOf(config: ModelConfig): ReturnType<typeof buildVocabulary> {
-  const pieces = gemmaPieces(config.text.vocabSize).map((piece, id) =>
+  const pieces = gemmaPieces(config.text.textVocabSize).map((piece, id) =>
     piece.text === '<unk>' ? { ...piece, type: pieceTypes.unknown } : { ...piece, score: -id },
   );
   return buildVocabulary(pieces, config);
 }
 
 export function writeRandomModel(path: string, name: string, config: ModelConfig, layout: readonly TensorPlan[]): void {
-  const metadata = textMetadata({ name, text: config.text, vocabulary: vocabularyOf(config), prompts: undefined });
+  writeNoise(
+    path,
+    textMetadata({ name, text: config.text, vocabulary: vocabularyOf(config), prompts: undefined }),
+    layout,
+  );
+}
+
+/** A GGUF file of these tensors, all noise. */
+export function writeNoise(path: string, metadata: Metadata, layout: readonly TensorPlan[]): void {
   const writer = new GgufWriter(
     path,
     metadata,
@@ -71,16 +79,27 @@ export function randomModel(
   const textIds = types.flatMap((type, id) =>
     type === pieceTypes.normal && id < config.text.textVocabSize ? [id] : [],
   );
-  if (!existsSync(path)) {
-    mkdirSync(directory, { recursive: true });
-    for (const old of readdirSync(directory)) if (old.startsWith(`random-${name}-`)) rmSync(join(directory, old));
-    const { bavail, bsize } = statfsSync(directory);
-    if (bavail * bsize < bytes * 1.02)
-      throw new Error(
-        `${directory} has ${((bavail * bsize) / 1e9).toFixed(1)} GB left; the ${name} model needs ${(bytes / 1e9).toFixed(1)} GB`,
-      );
-    onProgress(`writing ${path} (${(bytes / 1e9).toFixed(2)} GB)`);
-    writeRandomModel(path, name, config, layout);
-  }
+  keepFile(path, `random-${name}-`, bytes, onProgress, () => writeRandomModel(path, name, config, layout));
   return { path, bytes, config, layout, textIds };
+}
+
+/** Writes a file of about `bytes` if it is not there, in the place of others whose names begin with `stem`. */
+export function keepFile(
+  path: string,
+  stem: string,
+  bytes: number,
+  onProgress: (line: string) => void,
+  write: () => void,
+): void {
+  if (existsSync(path)) return;
+  const directory = dirname(path);
+  mkdirSync(directory, { recursive: true });
+  for (const old of readdirSync(directory)) if (old.startsWith(stem)) rmSync(join(directory, old));
+  const { bavail, bsize } = statfsSync(directory);
+  if (bavail * bsize < bytes * 1.02)
+    throw new Error(
+      `${directory} has ${((bavail * bsize) / 1e9).toFixed(1)} GB left; ${path} needs ${(bytes / 1e9).toFixed(1)} GB`,
+    );
+  onProgress(`writing ${path} (${(bytes / 1e9).toFixed(2)} GB)`);
+  write();
 }
