@@ -3,7 +3,7 @@
 //   encode MODEL.gguf MMPROJ.gguf [--image SIDE] [--audio SECONDS] [--isa NAME] [--threads N] [--runs N]
 //          [--compare yes]
 //
-// A picture or a sound of noise; --image 768 when neither is asked for. Prints the time of each run, the peak of the
+// A picture or a sound of noise; --image 768 when neither is asked for. Prints the time of each run, also as the sum over its threads, the peak of the
 // resident memory above what it was when the model was loaded, and with --compare how close the soft tokens are to
 // those in float32.
 #include <sys/resource.h>
@@ -29,6 +29,16 @@ double SecondsSince(Clock::time_point start) { return std::chrono::duration<doub
 int Fail(const hearth::Status& status) {
   std::fprintf(stderr, "%s: %s\n", hearth::CodeName(status.code()), status.message().c_str());
   return EXIT_FAILURE;
+}
+
+// Of all threads.
+double CpuSeconds() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
 double PeakMegabytes() {
@@ -139,9 +149,10 @@ int main(int argc, char** argv) {
     const double before = PeakMegabytes();
     for (int run = 0; run < runs; ++run) {
       const Clock::time_point start = Clock::now();
+      const double cpu = CpuSeconds();
       hearth::StatusOr<hearth::SoftTokens> soft = Encode(**engine, task);
       if (!soft.ok()) return Fail(soft.status());
-      std::printf("%.3f s\n", SecondsSince(start));
+      std::printf("%.3f s, %.3f s of processors\n", SecondsSince(start), CpuSeconds() - cpu);
       tokens = std::move(*soft);
     }
     std::printf("peak %.0f MB above what loading took\n", PeakMegabytes() - before);
