@@ -262,7 +262,9 @@ static void scale_f32(const float* x, float scale, const float* weight, float* y
 enum { VF = 8 };
 typedef float vf __attribute__((vector_size(32)));
 typedef int32_t vi __attribute__((vector_size(32)));
-static inline __attribute__((always_inline)) vf vf_fma(vf a, vf b, vf c) { return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
+static inline __attribute__((always_inline)) vf vf_fma(vf a, vf b, vf c) {
+  return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
 static inline __attribute__((always_inline)) float vf_max(vf v) {
   __m128 m = _mm_max_ps(_mm256_castps256_ps128((__m256)v), _mm256_extractf128_ps((__m256)v, 1));
   m = _mm_max_ps(m, _mm_movehl_ps(m, m));

@@ -247,7 +247,9 @@ static void scale_f32(const float* x, float scale, const float* weight, float* y
 enum { VF = 16 };
 typedef float vf __attribute__((vector_size(64)));
 typedef int32_t vi __attribute__((vector_size(64)));
-static inline __attribute__((always_inline)) vf vf_fma(vf a, vf b, vf c) { return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
+static inline __attribute__((always_inline)) vf vf_fma(vf a, vf b, vf c) {
+  return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
 static inline __attribute__((always_inline)) float vf_max(vf v) { return _mm512_reduce_max_ps((__m512)v); }
 static inline __attribute__((always_inline)) int32_t vi_sum(vi v) { return _mm512_reduce_add_epi32((__m512i)v); }
 #include "addon/kernels/encoder_f32.inc"

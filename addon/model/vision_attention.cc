@@ -49,8 +49,10 @@ class MobileAttention : public VisionBlock {
       matrices->insert(matrices->end(), {&query_, &key_.project, &value_.project, &output_});
   }
 
+  bool in_panels() const override { return query_.panels != nullptr; }
+
   Status Run(Exec& exec, VisionScratch& scratch, FeatureMap in, FeatureMap out) const override {
-    if (query_.panels != nullptr) return RunPanels(exec, scratch, in, out);
+    if (in_panels()) return RunPanels(exec, scratch, in, out);
     HEARTH_ASSIGN_OR_RETURN(const FeatureMap x, Normed(exec, scratch, in));
     HEARTH_ASSIGN_OR_RETURN(const FeatureMap query, MakeMap(scratch.wide, in.height, in.width, query_.rows));
     HEARTH_RETURN_IF_ERROR(PointwiseConv(exec, query_, x.pixels(), PixelOps{}, query.pixels()));
@@ -104,21 +106,21 @@ class MobileAttention : public VisionBlock {
       HEARTH_ASSIGN_OR_RETURN(const FeatureMap out, MakeMap(out_buffer, SameOutputSize(x.height, stride),
                                                             SameOutputSize(x.width, stride), project.rows));
       const PixelStep steps[] = {{project, {}}};
-      HEARTH_RETURN_IF_ERROR(tiles.Run(
-          exec, steps, out.pixels(), x.channels,
-          [&](int64_t first, int64_t count, PixelTiles::Thread& thread, Activations& rows) {
-            for (int64_t i = 0; i < count; ++i) {
-              const float* from = x.pixels().row(first + i);
-              if (!down.empty()) {
-                float* pixel = thread.pixel.data();
-                DepthwisePixel(kernels, down, stride, {x, 0, x.height}, (first + i) / out.width,
-                               (first + i) % out.width, pixel);
-                RmsNormRow(kernels, pixel, down_norm.data(), kVisionEps, x.channels, pixel);
-                from = pixel;
-              }
-              rows.Quantise(kernels, i, 0, x.channels, from);
-            }
-          }));
+      HEARTH_RETURN_IF_ERROR(
+          tiles.Run(exec, steps, out.pixels(), x.channels,
+                    [&](int64_t first, int64_t count, PixelTiles::Thread& thread, Activations& rows) {
+                      for (int64_t i = 0; i < count; ++i) {
+                        const float* from = x.pixels().row(first + i);
+                        if (!down.empty()) {
+                          float* pixel = thread.pixel.data();
+                          DepthwisePixel(kernels, down, stride, {x, 0, x.height}, (first + i) / out.width,
+                                         (first + i) % out.width, pixel);
+                          RmsNormRow(kernels, pixel, down_norm.data(), kVisionEps, x.channels, pixel);
+                          from = pixel;
+                        }
+                        rows.Quantise(kernels, i, 0, x.channels, from);
+                      }
+                    }));
       return out;
     }
   };
@@ -132,8 +134,7 @@ class MobileAttention : public VisionBlock {
     PanelAttention& attention = scratch.attention;
     HEARTH_RETURN_IF_ERROR(attention.Prepare(exec, key.pixels(), value.pixels()));
 
-    const PixelStep steps[] = {{query_, {}},
-                               {output_, {.scale = scale_.data(), .skip = skip_ ? in.data : nullptr}}};
+    const PixelStep steps[] = {{query_, {}}, {output_, {.scale = scale_.data(), .skip = skip_ ? in.data : nullptr}}};
     const int64_t pixels = in.pixel_count(), query_floats = query_.rows, mixed_floats = output_.cols;
     const int64_t tile = PixelTiles::TilePixels(exec, pixels, query_floats + mixed_floats);
     HEARTH_RETURN_IF_ERROR(tiles.Reserve(exec, steps, tile, query_floats + mixed_floats, 0));
@@ -142,8 +143,7 @@ class MobileAttention : public VisionBlock {
       PixelTiles::Thread& thread = tiles.thread(index);
       for (int64_t first = begin * tile; first < std::min(end * tile, pixels); first += tile) {
         const int64_t count = std::min(tile, pixels - first);
-        for (int64_t i = 0; i < count; ++i)
-          thread.in[0].Quantise(kernels, i, 0, x.channels, x.pixels().row(first + i));
+        for (int64_t i = 0; i < count; ++i) thread.in[0].Quantise(kernels, i, 0, x.channels, x.pixels().row(first + i));
         float* queries = thread.rows.data();
         float* mixed = queries + count * query_floats;
         MultiplyPanels(kernels, query_, 0, query_.rows / HEARTH_PANEL_ROWS, query_.cols, thread.in[0].q8(), count,

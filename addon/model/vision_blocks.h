@@ -95,7 +95,9 @@ StatusOr<std::unique_ptr<VisionBlock>> LoadInvertedResidual(VisionTensors& tenso
 
 // For the kinds: the optional layer scale of a block, and whether a matrix can be cut into panels.
 Status LoadLayerScale(VisionTensors& tensors, const std::string& prefix, int64_t channels, AlignedBuffer<float>* scale);
-inline bool PanelShape(const Weight& w) { return w.rows % HEARTH_PANEL_ROWS == 0 && w.cols % HEARTH_PANEL_COLUMNS == 0; }
+inline bool PanelShape(const Weight& w) {
+  return w.rows % HEARTH_PANEL_ROWS == 0 && w.cols % HEARTH_PANEL_COLUMNS == 0;
+}
 
 }  // namespace hearth
 

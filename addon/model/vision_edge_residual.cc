@@ -2,7 +2,6 @@
 
 #include <utility>
 
-
 namespace hearth {
 namespace {
 
@@ -22,15 +21,18 @@ class EdgeResidual : public VisionBlock {
   int64_t out_channels() const override { return project_.rows; }
 
   void AddMatrices(std::vector<Weight*>* matrices) override {
-    if (PanelShape(expand_.matrix) && PanelShape(project_) && expand_.in % 32 == 0)
-      matrices->insert(matrices->end(), {&expand_.matrix, &project_});
+    // A pixel's channels are cut into blocks of their own.
+    if (!PanelShape(expand_.matrix()) || !PanelShape(project_) || expand_.in % HEARTH_PANEL_COLUMNS != 0) return;
+    expand_.panels = expand_.matrix();
+    matrices->insert(matrices->end(), {&expand_.panels, &project_});
   }
   void Packed() override {
-    if (expand_.matrix.panels != nullptr) expand_.values = {};
+    if (in_panels()) expand_.values = {};
   }
+  bool in_panels() const override { return expand_.panels.panels != nullptr; }
 
   Status Run(Exec& exec, VisionScratch& scratch, FeatureMap in, FeatureMap out) const override {
-    if (expand_.matrix.panels != nullptr) return RunPanels(exec, scratch, in, out);
+    if (in_panels()) return RunPanels(exec, scratch, in, out);
     HEARTH_ASSIGN_OR_RETURN(const FeatureMap wide, MakeMap(scratch.wide, out.height, out.width, expand_.out));
     const PixelOps after_expand{.norm = expand_norm_.data(), .gelu = true};
     HEARTH_RETURN_IF_ERROR(Conv2d(exec, expand_, stride_, in, after_expand, scratch.patches, wide));
@@ -49,7 +51,7 @@ class EdgeResidual : public VisionBlock {
       for (int64_t p = begin; p < end; ++p) pixels.Quantise(exec.kernels(), p, 0, in.channels, in.pixels().row(p));
     });
     const PixelStep steps[] = {
-        {expand_.matrix, {.norm = expand_norm_.data(), .gelu = true}},
+        {expand_.panels, {.norm = expand_norm_.data(), .gelu = true}},
         {project_, {.norm = project_norm_.data(), .skip = skip_ ? in.data : nullptr}},
     };
     return scratch.tiles.Run(exec, steps, out.pixels(), 0,

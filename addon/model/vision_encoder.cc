@@ -127,9 +127,9 @@ Status VisionEncoder::EncodePixels(Exec& exec, const float* pixels, int64_t size
     if (i == fine_end_) fine = x;
     // The finer input of the fusion stays until the end, in a buffer of its own.
     AlignedBuffer<float>& buffer = i + 1 == fine_end_ ? scratch.fine : scratch.maps[(i + 1) % 2];
-    HEARTH_ASSIGN_OR_RETURN(const FeatureMap next, MakeMap(buffer, SameOutputSize(x.height, block.stride()),
-                                                           SameOutputSize(x.width, block.stride()),
-                                                           block.out_channels()));
+    HEARTH_ASSIGN_OR_RETURN(const FeatureMap next,
+                            MakeMap(buffer, SameOutputSize(x.height, block.stride()),
+                                    SameOutputSize(x.width, block.stride()), block.out_channels()));
     HEARTH_RETURN_IF_ERROR(block.Run(exec, scratch, x, next));
     x = next;
   }

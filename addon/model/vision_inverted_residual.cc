@@ -79,9 +79,8 @@ class InvertedResidual : public VisionBlock {
   }
 
   Status RunPixels(Exec& exec, VisionScratch& scratch, const PixelSource& source, FeatureMap out) const override {
-    return RunPanels(exec, scratch, out, nullptr, [&](int64_t p, float*, int64_t i, Activations& x) {
-      source(p / out.width, p % out.width, i, x);
-    });
+    return RunPanels(exec, scratch, out, nullptr,
+                     [&](int64_t p, float*, int64_t i, Activations& x) { source(p / out.width, p % out.width, i, x); });
   }
 
  private:
@@ -128,20 +127,19 @@ class InvertedResidual : public VisionBlock {
       const int64_t until = std::min(in.height, (bottom - 1) * stride_ - padding + mid_.kernel);
       if (needed > first) {
         const int64_t kept = std::max<int64_t>(0, end - needed);
-        std::memmove(wide.data, wide.pixel(needed - first, 0),
-                     static_cast<size_t>(kept * row_floats) * sizeof(float));
+        std::memmove(wide.data, wide.pixel(needed - first, 0), static_cast<size_t>(kept * row_floats) * sizeof(float));
         first = needed;
         end = needed + kept;
       }
       const MatF fresh(wide.pixel(end - first, 0), (until - end) * in.width, expand_.rows);
-      HEARTH_RETURN_IF_ERROR(scratch.tiles.Run(
-          exec, expand, fresh, in.channels,
-          [&, end](int64_t begin, int64_t count, PixelTiles::Thread& thread, Activations& x) {
-            for (int64_t i = 0; i < count; ++i) {
-              const int64_t p = end * in.width + begin + i;
-              Start(kernels, in, 1, p / in.width, p % in.width, thread.pixel.data(), i, x);
-            }
-          }));
+      HEARTH_RETURN_IF_ERROR(
+          scratch.tiles.Run(exec, expand, fresh, in.channels,
+                            [&, end](int64_t begin, int64_t count, PixelTiles::Thread& thread, Activations& x) {
+                              for (int64_t i = 0; i < count; ++i) {
+                                const int64_t p = end * in.width + begin + i;
+                                Start(kernels, in, 1, p / in.width, p % in.width, thread.pixel.data(), i, x);
+                              }
+                            }));
       end = until;
       const MapRows rows{FeatureMap{wide.data, end - first, in.width, expand_.rows}, first, in.height};
       // The skip is found by a pixel's place in the band: only a block that keeps the resolution has one.

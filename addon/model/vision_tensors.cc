@@ -74,7 +74,6 @@ StatusOr<ConvWeight> VisionTensors::Conv(const std::string& name, int64_t out, i
       }
     }
   }
-  w.SetMatrix();
   return w;
 }
 

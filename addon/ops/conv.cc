@@ -4,7 +4,6 @@
 #include <cmath>
 #include <cstring>
 
-
 namespace hearth {
 namespace {
 
@@ -73,10 +72,10 @@ void ApplyPixelOps(const hearth_kernels& kernels, const PixelOps& ops, int64_t p
   if (ops.skip != nullptr) kernels.axpy_f32(1.0f, ops.skip + pixel * n, y, n);
 }
 
-void ConvWeight::SetMatrix() {
+Weight ConvWeight::matrix() const {
   const int64_t cols = kernel * kernel * in;
-  matrix = Weight{reinterpret_cast<const uint8_t*>(values.data()), HEARTH_F32, out, cols,
-                  cols * static_cast<int64_t>(sizeof(float))};
+  return {reinterpret_cast<const uint8_t*>(values.data()), HEARTH_F32, out, cols,
+          cols * static_cast<int64_t>(sizeof(float))};
 }
 
 void GatherPatch(const Activations& in, int64_t height, int64_t width, int64_t kernel, int64_t stride, int64_t y,
@@ -137,7 +136,7 @@ Status Conv2d(Exec& exec, const ConvWeight& w, int64_t stride, FeatureMap in, co
       }
     });
     const MatF y = out.pixels().Rows(first, count);
-    HEARTH_RETURN_IF_ERROR(MatMul(exec, w.matrix, MatF(patches.data(), count, patch_floats), y));
+    HEARTH_RETURN_IF_ERROR(MatMul(exec, w.matrix(), MatF(patches.data(), count, patch_floats), y));
     exec.pool().For(count, kPixelGrain, [&](int64_t begin, int64_t end, int) {
       ApplyToRows(exec.kernels(), after, first + begin, y.Rows(begin, end - begin));
     });

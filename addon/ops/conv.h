@@ -38,23 +38,23 @@ int64_t SamePaddingBefore(int64_t in, int64_t kernel, int64_t stride);
 Status PointwiseConv(Exec& exec, const Weight& w, ConstMatF in, const PixelOps& after, MatF out);
 
 struct ConvWeight {
-  AlignedBuffer<float> values;  // [out, kernel, kernel, in]; empty once it is in panels
-  Weight matrix;                // [out, kernel * kernel * in]: the values, or panels
+  AlignedBuffer<float> values;  // [out, kernel, kernel, in]; empty once they are in panels
   int64_t out = 0;
   int64_t in = 0;
   int64_t kernel = 0;
+  Weight panels = {};  // [out, kernel * kernel * in]; empty as long as the values are there
 
-  // Sets `matrix` to the values.
-  void SetMatrix();
-  bool empty() const { return matrix.empty(); }
+  // The values as a matrix of that shape.
+  Weight matrix() const;
 };
 
-// Full k x k. `out` has the "same" size for the stride; `patches` is scratch that grows to at most a megabyte or so.
+// Full k x k, of the values. `out` has the "same" size for the stride; `patches` is scratch that grows to at most a
+// megabyte or so.
 Status Conv2d(Exec& exec, const ConvWeight& w, int64_t stride, FeatureMap in, const PixelOps& after,
               AlignedBuffer<float>& patches, FeatureMap out);
 
-// The window around output pixel (y, x) of a k x k convolution, as row t of `patches`; `in`: the map's pixels in 8 bits,
-// [height * width, multiple of 32].
+// The window around output pixel (y, x) of a k x k convolution, as row t of `patches`; `in`: the map's pixels in 8
+// bits, [height * width, multiple of 32].
 void GatherPatch(const Activations& in, int64_t height, int64_t width, int64_t kernel, int64_t stride, int64_t y,
                  int64_t x, int64_t t, Activations* patches);
 

@@ -3,9 +3,9 @@
 //   encode MODEL.gguf MMPROJ.gguf [--image SIDE] [--audio SECONDS] [--isa NAME] [--threads N] [--runs N]
 //          [--compare yes]
 //
-// A picture or a sound of noise; --image 768 when neither is asked for. Prints the time of each run, also as the sum over its threads, the peak of the
-// resident memory above what it was when the model was loaded, and with --compare how close the soft tokens are to
-// those in float32.
+// A picture or a sound of noise; --image 768 when neither is asked for. Prints the time of each run, also as the sum
+// over its threads, the peak of the resident memory above what it was when the model was loaded, and with --compare how
+// close the soft tokens are to those in float32.
 #include <sys/resource.h>
 
 #include <algorithm>

@@ -11,6 +11,8 @@
 #include "addon/ops/activation.h"
 #include "addon/ops/conv.h"
 #include "addon/ops/multi_query_attention.h"
+#include "addon/ops/panel_attention.h"
+#include "addon/ops/pixel_tiles.h"
 #include "addon/ops/resample2d.h"
 #include "addon/ops/vector_math.h"
 
@@ -175,6 +177,68 @@ TEST_CASE("attention weighs the values by the softmax of the scores") {
         }
         for (int64_t d = 0; d < value_dim; ++d)
           REQUIRE(std::fabs(out[static_cast<size_t>(i * value_dim + d)] - sums[static_cast<size_t>(d)]) < 1e-5);
+      }
+    }
+  }
+}
+
+TEST_CASE("attention in panels is attention, within the steps of 8 bits") {
+  for (const hearth_kernels* const* kernels = AvailableKernels(); *kernels != nullptr; ++kernels) {
+    CAPTURE((*kernels)->isa);
+    ThreadPool pool(2);
+    Exec exec(**kernels, pool);
+    for (const auto& [queries, positions, key_dim, value_dim] :
+         {std::tuple<int64_t, int64_t, int64_t, int64_t>{1, 1, 32, 32}, {70, 9, 64, 32}, {33, 100, 96, 64}}) {
+      CAPTURE(positions);
+      std::vector<float> q = Random(queries * key_dim), k = Random(positions * key_dim, 2),
+                         v = Random(positions * value_dim, 3);
+      const MatF rows(q.data(), queries, key_dim), keys(k.data(), positions, key_dim),
+          values(v.data(), positions, value_dim);
+      std::vector<float> expected(static_cast<size_t>(queries * value_dim)), out(expected.size(), NAN);
+      REQUIRE(MultiQueryAttention(exec, rows, keys, values, MatF(expected.data(), queries, value_dim)).ok());
+      PixelTiles tiles;
+      PanelAttention attention;
+      REQUIRE(tiles.Reserve(exec, {}, 1, 1, 0).ok());
+      REQUIRE(attention.Prepare(exec, keys, values).ok());
+      REQUIRE(attention.Reserve(exec, tiles).ok());
+      attention.Run(**kernels, tiles.thread(0), rows, MatF(out.data(), queries, value_dim));
+      for (size_t i = 0; i < out.size(); ++i) REQUIRE(std::fabs(out[i] - expected[i]) < 0.04f);
+      double squares = 0;
+      for (size_t i = 0; i < out.size(); ++i) squares += (out[i] - expected[i]) * (out[i] - expected[i]);
+      CHECK(std::sqrt(squares / static_cast<double>(out.size())) < 0.01);
+    }
+  }
+}
+
+TEST_CASE("a patch in 8 bits is the window's pixels, zeros outside the picture") {
+  ThreadPool pool(1);
+  for (const Shape& s : kShapes) {
+    CAPTURE(s.height);
+    CAPTURE(s.kernel);
+    constexpr int64_t kChannels = 64;
+    const std::vector<float> pixels = Random(s.height * s.width * kChannels);
+    Activations map, patches;
+    REQUIRE(map.Reserve(s.height * s.width, kChannels, false).ok());
+    for (int64_t p = 0; p < s.height * s.width; ++p)
+      map.Quantise(hearth_kernels_scalar, p, 0, kChannels, pixels.data() + p * kChannels);
+    REQUIRE(patches.Reserve(2, s.kernel * s.kernel * kChannels, false).ok());
+    const int64_t height = SameOutputSize(s.height, s.stride), width = SameOutputSize(s.width, s.stride);
+    for (int64_t p = 0; p < height * width; ++p) {
+      std::vector<float> before(static_cast<size_t>(patches.cols()), 3.0f);  // what was there is gone
+      patches.Quantise(hearth_kernels_scalar, 1, 0, patches.cols(), before.data());
+      GatherPatch(map, s.height, s.width, s.kernel, s.stride, p / width, p % width, 1, &patches);
+      const hearth_q8_rows rows = patches.q8(), from = map.q8();
+      for (int64_t tap = 0; tap < s.kernel * s.kernel; ++tap) {
+        const int64_t y = p / width * s.stride + tap / s.kernel - SamePaddingBefore(s.height, s.kernel, s.stride);
+        const int64_t x = p % width * s.stride + tap % s.kernel - SamePaddingBefore(s.width, s.kernel, s.stride);
+        const bool inside = y >= 0 && y < s.height && x >= 0 && x < s.width;
+        for (int64_t c = 0; c < kChannels; ++c) {
+          const int64_t at = rows.ldq + tap * kChannels + c, block = rows.ldd + (tap * kChannels + c) / 32;
+          const int64_t source = (y * s.width + x) * kChannels + c;
+          REQUIRE(rows.q[at] == (inside ? from.q[source] : 0));
+          REQUIRE(rows.d[block] == (inside ? from.d[source / 32] : 0.0f));
+          REQUIRE(rows.offset[block] == (inside ? from.offset[source / 32] : 0));
+        }
       }
     }
   }

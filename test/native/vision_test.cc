@@ -165,12 +165,14 @@ ModelFile Small(int64_t w = 32) {
 const char* const kOptional[] = {"v.conv_stem.conv.bias", "v.blk.1.0.layer_scale.gamma", "v.blk.1.2.layer_scale.gamma"};
 
 // The embedded tokens of a made-up picture.
-std::vector<float> TokensOf(const ModelFile& model, int64_t size = 64) {
+std::vector<float> TokensOf(const ModelFile& model, int64_t size = 64, bool packed = false,
+                            const hearth_kernels& kernels = hearth_kernels_scalar) {
   std::unique_ptr<VisionEncoder> encoder;
   const Status loaded = model.Load(&encoder);
   REQUIRE_MESSAGE(loaded.ok(), loaded.message());
   ThreadPool pool(2);
-  Exec exec(hearth_kernels_scalar, pool);
+  if (packed) REQUIRE(encoder->Pack(kernels, pool).ok());
+  Exec exec(kernels, pool);
   std::vector<uint8_t> rgb(50 * 40 * 3);
   std::mt19937 random(3);
   for (uint8_t& byte : rgb) byte = static_cast<uint8_t>(random());
@@ -229,6 +231,79 @@ TEST_CASE("features and soft tokens are the reference's, on every ISA, whatever 
     }
   }
   CHECK(pictures > 0);
+}
+
+TEST_CASE("in 8 bits: close to the reference on every ISA, the same bits whatever the number of threads") {
+  const auto golden = OpenGguf("test/fixtures/models/nano.golden.gguf");
+  for (int i = 0; i < 10; ++i) {
+    const std::string name = "image" + std::to_string(i);
+    if (golden->Find(name + ".pixels") == nullptr) continue;
+    int64_t size = 0;
+    const std::vector<float> pixels = GoldenPixels(*golden, name + ".pixels", &size);
+    const float* truth = Golden<float>(*golden, name + ".tokens");
+    for (const hearth_kernels* const* kernels = AvailableKernels(); *kernels != nullptr; ++kernels) {
+      std::vector<float> of_one_thread;
+      for (int threads : {1, 2, 3}) {
+        CAPTURE(name);
+        CAPTURE((*kernels)->isa);
+        CAPTURE(threads);
+        ThreadPool pool(threads);
+        Exec exec(**kernels, pool);
+        const auto encoder = Nano();
+        REQUIRE(encoder->Pack(**kernels, pool).ok());
+        const int64_t hidden = encoder->hidden(), text_hidden = encoder->embedder().text_hidden();
+        std::vector<float> features(static_cast<size_t>(kTokens * hidden)),
+            tokens(static_cast<size_t>(kTokens * text_hidden));
+        const MatF rows(features.data(), kTokens, hidden);
+        REQUIRE(encoder->EncodePixels(exec, pixels.data(), size, rows).ok());
+        REQUIRE(encoder->EmbedFeatures(exec, rows, MatF(tokens.data(), kTokens, text_hidden)).ok());
+        CHECK(MinCosine(tokens.data(), truth, kTokens, text_hidden) >= 0.995);
+        // Something was rounded at all.
+        CHECK(MaxDifference(tokens.data(), truth, kTokens * text_hidden) >
+              1e-4f * LargestOf(truth, kTokens * text_hidden));
+        if (of_one_thread.empty()) of_one_thread = tokens;
+        CHECK(tokens == of_one_thread);
+      }
+    }
+  }
+}
+
+TEST_CASE("in 8 bits: every kind of block, every element type, every size; odd widths stay float32") {
+  for (const hearth_kernels* const* kernels = AvailableKernels(); *kernels != nullptr; ++kernels) {
+    CAPTURE((*kernels)->isa);
+    for (const int64_t size : {32, 64, 160}) {
+      CAPTURE(size);
+      const std::vector<float> exact = TokensOf(Small(), size), packed = TokensOf(Small(), size, true, **kernels);
+      CHECK(exact != packed);
+      CHECK(MinCosine(exact.data(), packed.data(), kTokens, 6) >= 0.98);  // six values a token average little out
+    }
+    for (const int64_t width : {1, 17}) {
+      CAPTURE(width);
+      CHECK(TokensOf(Small(width), 64, true, **kernels) == TokensOf(Small(width), 64, false, **kernels));
+    }
+  }
+  for (const uint32_t type : {HEARTH_F16, HEARTH_BF16, HEARTH_Q8_0}) {
+    CAPTURE(BlockTypeName(type));
+    ModelFile stored = Small();
+    for (auto& [name, entry] : stored.tensors) {
+      if (!IsPointwise(name, entry)) continue;
+      std::vector<float> values(entry.bytes.size() / 4);
+      std::memcpy(values.data(), entry.bytes.data(), entry.bytes.size());
+      const BlockShape block = BlockShapeOf(type);
+      const int64_t count = static_cast<int64_t>(values.size());
+      entry.bytes.assign(static_cast<size_t>(count / block.values * block.bytes), 0);
+      if (type == HEARTH_BF16) {
+        for (size_t i = 0; i < values.size(); ++i)
+          std::memcpy(&entry.bytes[2 * i], reinterpret_cast<const uint8_t*>(&values[i]) + 2, 2);
+      } else {
+        (type == HEARTH_F16 ? hearth_kernels_scalar.store_f16 : hearth_kernels_scalar.store_q8_0)(values.data(), count,
+                                                                                                  entry.bytes.data());
+      }
+      entry.type = type;
+    }
+    const std::vector<float> exact = TokensOf(stored), packed = TokensOf(stored, 64, true);
+    CHECK(MinCosine(exact.data(), packed.data(), kTokens, 6) >= 0.98);
+  }
 }
 
 TEST_CASE("a picture that needs no resize gives the same tokens by way of Encode") {
