@@ -10,7 +10,7 @@ namespace hearth {
 namespace {
 
 // Values of an expanded map that are there at a time.
-constexpr int64_t kBandFloats = 1 << 22;
+constexpr int64_t kBandFloats = 1 << 21;
 
 class InvertedResidual : public VisionBlock {
  public:

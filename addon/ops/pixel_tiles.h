@@ -39,6 +39,7 @@ class PixelTiles {
   // pixels [first, first + count) as rows 0.. of `x`; for each it may use thread.pixel, `pixel_floats` long.
   template <typename Fill>
   Status Run(Exec& exec, std::span<const PixelStep> steps, MatF out, int64_t pixel_floats, Fill fill) {
+    if (out.rows == 0) return Status();
     int64_t widest = 0;
     for (const PixelStep& step : steps) widest = std::max(widest, step.w.rows);
     const int64_t tile = TilePixels(exec, out.rows, widest);
@@ -54,7 +55,7 @@ class PixelTiles {
     return Status();
   }
 
-  // Pixels a thread takes at a time, out of `pixels`; `widest`: values each has at most on its way.
+  // Pixels a thread takes at a time, out of `pixels` > 0; `widest`: values each has at most on its way.
   static int64_t TilePixels(const Exec& exec, int64_t pixels, int64_t widest);
 
   // The threads' buffers, for loops of other shapes.

@@ -1,8 +1,9 @@
 /** `npm run bench -- <what>`: measurements of a checkout. Every subcommand is a line of the table below. */
 import { Command, CommanderError } from 'commander';
+import { encodersCommand } from './encoders/command';
 import { textCommand } from './text/command';
 
-const commands: readonly (() => Command)[] = [textCommand];
+const commands: readonly (() => Command)[] = [textCommand, encodersCommand];
 
 async function main(args: readonly string[]): Promise<number> {
   const program = new Command('bench')

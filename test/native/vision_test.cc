@@ -268,6 +268,24 @@ TEST_CASE("in 8 bits: close to the reference on every ISA, the same bits whateve
   }
 }
 
+TEST_CASE("in 8 bits: maps that are computed a band at a time") {
+  ThreadPool pool(2);
+  Exec exec(*ChooseKernels(""), pool);
+  const auto exact = Nano(), packed = Nano();
+  REQUIRE(packed->Pack(exec.kernels(), pool).ok());
+  const int64_t text_hidden = exact->embedder().text_hidden();
+  std::vector<uint8_t> rgb(90 * 70 * 3);
+  std::mt19937 random(3);
+  for (uint8_t& byte : rgb) byte = static_cast<uint8_t>(random());
+  for (const int64_t size : {512, 544, 768, 1024}) {
+    CAPTURE(size);
+    std::vector<float> a(static_cast<size_t>(kTokens * text_hidden)), b(a.size());
+    REQUIRE(exact->Encode(exec, RgbView{rgb.data(), 90, 70}, size, MatF(a.data(), kTokens, text_hidden)).ok());
+    REQUIRE(packed->Encode(exec, RgbView{rgb.data(), 90, 70}, size, MatF(b.data(), kTokens, text_hidden)).ok());
+    CHECK(MinCosine(a.data(), b.data(), kTokens, text_hidden) >= 0.995);
+  }
+}
+
 TEST_CASE("in 8 bits: every kind of block, every element type, every size; odd widths stay float32") {
   for (const hearth_kernels* const* kernels = AvailableKernels(); *kernels != nullptr; ++kernels) {
     CAPTURE((*kernels)->isa);

@@ -23,19 +23,19 @@ export function shown(value: number): string {
   return digits > 6 ? value.toExponential(1) : value.toFixed(digits);
 }
 
-function inUnit(value: number, unit: Unit): string {
+export function inUnit(value: number, unit: Unit): string {
   if (unit === 'bytes') return `${shown(value / 1e9)} GB`;
   return `${shown(value)} ${unit}`;
 }
 
 /** The median, and what the others were between. */
-function sample({ summary }: Side, unit: Unit): string {
+export function sample({ summary }: Side, unit: Unit): string {
   const { median, min, max, runs } = summary;
   const scale = unit === 'bytes' ? 1e9 : 1;
   return runs > 1 ? `${inUnit(median, unit)} (${shown(min / scale)}–${shown(max / scale)})` : inUnit(median, unit);
 }
 
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
   const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
   return [line(head), line(head.map(() => '---')), ...rows.map(line)];
 }
@@ -47,7 +47,7 @@ function settings(facts: Facts): string {
     .join(', ');
 }
 
-function targetTable(targets: readonly TargetResult[]): string[] {
+export function targetTable(targets: readonly TargetResult[]): string[] {
   const value = (number: number | string | undefined, unit: string): string =>
     number === undefined
       ? '–'

@@ -121,3 +121,37 @@ export interface TextResult {
   /** What speaks against taking the figures at their word. */
   readonly warnings: readonly string[];
 }
+
+/** How close rows are to those in float32. */
+export interface Cosine {
+  readonly least: number;
+  readonly mean: number;
+  readonly rows: number;
+}
+
+/** One size of picture or length of sound. */
+export interface EncoderRow {
+  readonly figure: Figure;
+  readonly cosine: Cosine | undefined;
+  /** Sound: the time it takes by the time it lasts. */
+  readonly realTimeFactor: number | undefined;
+  /** Why there is no second side. */
+  readonly peerMissing: string | undefined;
+}
+
+export interface EncodersResult {
+  readonly bench: 'encoders';
+  readonly date: string;
+  readonly commit: string;
+  readonly machine: Machine;
+  readonly options: Readonly<Record<string, unknown>>;
+  readonly hearth: Facts;
+  readonly peer: Facts | undefined;
+  /** Of the encoders. */
+  readonly file: { readonly path: string; readonly bytes: number };
+  readonly rows: readonly EncoderRow[];
+  /** What the largest picture takes above the memory of the loaded model. */
+  readonly scratchBytes: number | undefined;
+  readonly targets: readonly TargetResult[];
+  readonly warnings: readonly string[];
+}

@@ -2,6 +2,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { PeerSettings } from '../engine/engine';
 import { type ModelName, modelNames } from '../model/shapes';
+import { count, listOf } from '../options';
 
 export const figureGroups = ['load', 'prefill', 'decode', 'first-token', 'slice', 'threads'] as const;
 export type FigureGroup = (typeof figureGroups)[number];
@@ -23,19 +24,6 @@ export interface TextOptions {
   readonly reference: string | undefined;
   readonly cache: string;
   readonly json: string | undefined;
-}
-
-function count(min: number, max: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (!/^\d+$/.test(text) || value < min || value > max)
-      throw new InvalidArgumentError(`Expected a whole number from ${min} to ${max}.`);
-    return value;
-  };
-}
-
-function listOf<T>(parse: (text: string) => T): (text: string) => T[] {
-  return (text) => text.split(',').map((part) => parse(part.trim()));
 }
 
 /** `none` leaves the parity part. */

@@ -68,7 +68,7 @@ export const textTargets: readonly Target[] = [
   ratio('e4b', 'threads-decode', 'decode with twice the threads / with one a core, E4B', 0.8, 0.95),
 ];
 
-export function verdictOf(target: Target, measured: number | undefined): Verdict {
+export function verdictOf(target: Pick<Target, 'better' | 'aim' | 'must'>, measured: number | undefined): Verdict {
   if (measured === undefined || Number.isNaN(measured)) return 'not measured';
   const reaches = (bound: number): boolean => (target.better === 'more' ? measured >= bound : measured <= bound);
   if (reaches(target.aim)) return 'aim met';
