@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { EngineChild } from '../bench/engine/child';
-import type { TextResult } from '../bench/report/result';
+import type { EncodersResult, TextResult } from '../bench/report/result';
 
 function bench(...args: string[]): { status: number | null; stdout: string; stderr: string } {
   return spawnSync(process.execPath, ['dist/test/bench/main.js', ...args], { encoding: 'utf8' });
@@ -63,6 +63,38 @@ describe('a run', () => {
     expect([result.parity, result.targets, model?.failures]).toEqual([undefined, [], []]);
     expect(result.warnings).toContainEqual(expect.stringContaining('Only 2 runs'));
   }, 120_000);
+
+  test('measures the encoders, on pictures and sounds, against float32', () => {
+    const json = join(directory, 'encoders.json');
+    const what = ['--model', 'tiny', '--runs', '2', '--images', '256,768', '--clips', '5'];
+    const python = ['--python', join(directory, 'no-python')];
+    const { status, stdout } = bench('encoders', ...what, ...python, '--cache', directory, '--json', json);
+    expect(status).toBe(0);
+    expect(stdout).toContain('| vision, 768 px |');
+    expect(stdout).toContain('PyTorch was not measured');
+    const result = JSON.parse(readFileSync(json, 'utf8')) as EncodersResult;
+    expect(result.rows.map(({ figure }) => figure.id)).toEqual(['vision-256', 'vision-768', 'audio-5']);
+    for (const { figure, cosine, peerMissing } of result.rows) {
+      expect(figure.sides.map(({ name, samples }) => [name, samples.length])).toEqual([['hearth', 2]]);
+      expect(cosine?.least).toBeGreaterThan(0.99);
+      expect(cosine?.least).toBeLessThanOrEqual(1 + 1e-9);
+      expect(peerMissing).toContain('no-python');
+    }
+    // All of it is bounded: a picture's maps, however wide the encoder.
+    expect(result.scratchBytes).toBeLessThan(300e6);
+  }, 120_000);
+
+  test.each([
+    [['--images', '300'], 'Expected one of 256, 512, 768'],
+    [['--clips', '31'], 'Expected a whole number from 1 to 30'],
+    [['--model', 'half'], 'Allowed choices are full, tiny'],
+  ])('encoders: %j is refused: %s', (args, message) => {
+    expect(bench('encoders', ...args)).toMatchObject({
+      status: 1,
+      stdout: '',
+      stderr: expect.stringContaining(message),
+    });
+  });
 
   test('an engine that cannot load says why', async () => {
     const options = {
