@@ -142,6 +142,7 @@ int main(int argc, char** argv) {
 
   hearth::SoftTokens tokens;
   {
+    options.prefix_cache_bytes = 0;  // what was encoded before is encoded again
     const Clock::time_point loading = Clock::now();
     hearth::StatusOr<std::shared_ptr<hearth::Engine>> engine = hearth::Engine::Open(options);
     if (!engine.ok()) return Fail(engine.status());
