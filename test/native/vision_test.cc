@@ -277,7 +277,7 @@ TEST_CASE("in 8 bits: maps that are computed a band at a time") {
   std::vector<uint8_t> rgb(90 * 70 * 3);
   std::mt19937 random(3);
   for (uint8_t& byte : rgb) byte = static_cast<uint8_t>(random());
-  for (const int64_t size : {512, 544, 768, 1024}) {
+  for (const int64_t size : {544, 768}) {  // two bands and three
     CAPTURE(size);
     std::vector<float> a(static_cast<size_t>(kTokens * text_hidden)), b(a.size());
     REQUIRE(exact->Encode(exec, RgbView{rgb.data(), 90, 70}, size, MatF(a.data(), kTokens, text_hidden)).ok());
