@@ -5,6 +5,7 @@ why} first, then {"ms": milliseconds} to {"image": side} and {"audio": frames of
 Usage: pytorch.py THREADS
 """
 
+import importlib.util
 import json
 import sys
 import time
@@ -30,6 +31,10 @@ def build(threads):
 
 
 def main():
+    missing = [name for name in ("torch", "timm", "transformers") if importlib.util.find_spec(name) is None]
+    if missing:
+        answer(missing=f"it has no {', '.join(missing)}")
+        return
     try:
         torch, vision, audio, versions = build(int(sys.argv[1]))
     except Exception as error:  # whatever keeps a package from being used is the reason
