@@ -70,7 +70,15 @@ async function runEncoders(options: EncoderOptions): Promise<void> {
 async function openEngine(files: RandomEncoders, options: EncoderOptions, exact: boolean): Promise<NativeEngine> {
   const { modelPath, multimodalPath } = files;
   const { threads, isa } = options;
-  return await NativeEngine.open({ modelPath, multimodalPath, threads, isa, contextLength: 512, exact, prefixCacheBytes: 0 });
+  return await NativeEngine.open({
+    modelPath,
+    multimodalPath,
+    threads,
+    isa,
+    contextLength: 512,
+    exact,
+    prefixCacheBytes: 0,
+  });
 }
 
 /** The reason where there is none: it is part of the report. */
