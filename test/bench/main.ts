@@ -1,9 +1,10 @@
 /** `npm run bench -- <what>`: measurements of a checkout. Every subcommand is a line of the table below. */
 import { Command, CommanderError } from 'commander';
+import { camerasCommand } from './cameras/command';
 import { encodersCommand } from './encoders/command';
 import { textCommand } from './text/command';
 
-const commands: readonly (() => Command)[] = [textCommand, encodersCommand];
+const commands: readonly (() => Command)[] = [textCommand, encodersCommand, camerasCommand];
 
 async function main(args: readonly string[]): Promise<number> {
   const program = new Command('bench')
