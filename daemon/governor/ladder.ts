@@ -6,7 +6,7 @@ import { HearthError } from '../errors';
 import type { ModelInfo, SliceInfo } from '../inference/types';
 
 export interface Bounds {
-  /** The only slices to choose from; null: those the model's family was trained at. */
+  /** The only slices to choose from; null: those the model's family was trained at, and the one that was loaded alone. */
   readonly slices: readonly string[] | null;
   readonly largestSlice: string | null;
   readonly smallestSlice: string | null;
@@ -51,7 +51,7 @@ export function ladderOf(info: ModelInfo, bounds: Bounds): Ladder {
   const least = bounds.smallestSlice === null ? undefined : named('governor.smallestSlice', bounds.smallestSlice);
   const listed =
     bounds.slices === null
-      ? info.sliceInfos.filter(({ published }) => published)
+      ? info.sliceInfos.filter(({ name, published }) => published || name === info.loadedSlice)
       : bounds.slices.map((name) => named('governor.slices', name));
   const allowed = listed
     .filter(({ decodeMacs }) => decodeMacs <= (most?.decodeMacs ?? Number.POSITIVE_INFINITY))
