@@ -17,8 +17,9 @@ namespace {
 constexpr int kMaxThreads = 256;
 constexpr int kMaxSessions = 64;
 constexpr int64_t kDefaultContext = 4096;
-// The vocabulary and its trie, threads, scratch: what is there besides weights, keys and values, and the workspace.
-constexpr uint64_t kProcessBytes = 60'000'000;
+// Node, the vocabulary and its trie, threads, scratch: what is there besides weights, keys and values, and the workspace.
+// Measured: 91 MB with E2B.
+constexpr uint64_t kProcessBytes = 100'000'000;
 
 // FNV-1a over the names, shapes and first bytes of the tensors: enough to tell one model file from another.
 uint64_t Fingerprint(const GgufFile& file) {
@@ -82,8 +83,9 @@ std::vector<SliceInfo> DescribeSlices(const Config& config) {
 
 // What a model takes, whatever is loaded of it and for how many sessions.
 uint64_t MemoryBytes(const ModelInfo& info, const EngineOptions& options, uint64_t weights, uint64_t workspace) {
-  return weights + workspace + info.multimodal_bytes + info.kv_bytes * static_cast<uint64_t>(options.sessions) +
-         options.prefix_cache_bytes + kProcessBytes;
+  const int64_t buffers = (TextDecoder::kMaxChunk * info.hidden + info.vocab) * static_cast<int64_t>(sizeof(float));
+  return weights + workspace + info.multimodal_bytes + options.prefix_cache_bytes + kProcessBytes +
+         (info.kv_bytes + static_cast<uint64_t>(buffers)) * static_cast<uint64_t>(options.sessions);
 }
 
 // What the limit refuses, and what would help.
