@@ -158,7 +158,8 @@ class FewTokens {
     partials_ = exec_.scratch(0, Exec::kOuter);
     exec_.pool().For(splits_ * shape_.kv_heads, 1, [&](int64_t begin, int64_t end, int thread) {
       TileTask task(exec_.kernels(), shape_, kv_, q_.rows, exec_.scratch(thread));
-      for (int64_t i = begin; i < end; ++i) Attend(task, i / splits_, i % splits_);
+      // The heads of a position lie side by side: what is fetched along with one is used by the next.
+      for (int64_t i = begin; i < end; ++i) Attend(task, i % shape_.kv_heads, i / shape_.kv_heads);
     });
     for (int64_t t = 0; t < q_.rows; ++t) {
       for (int64_t head = 0; head < shape_.heads; ++head) Merge(t, head);
