@@ -17,8 +17,8 @@ namespace {
 constexpr int kMaxThreads = 256;
 constexpr int kMaxSessions = 64;
 constexpr int64_t kDefaultContext = 4096;
-// Node, the vocabulary and its trie, threads, scratch: what is there besides weights, keys and values, and the workspace.
-// Measured: 91 MB with E2B.
+// Node, the vocabulary and its trie, threads, scratch: what is there besides weights, keys and values, and the
+// workspace. Measured: 91 MB with E2B.
 constexpr uint64_t kProcessBytes = 100'000'000;
 
 // FNV-1a over the names, shapes and first bytes of the tensors: enough to tell one model file from another.
@@ -113,8 +113,8 @@ Status TooLarge(const ModelInfo& info, const EngineOptions& options, const TextD
     if (best == nullptr || rank(slice) > rank(*best)) best = &slice, best_bytes = bytes;
   }
   if (best != nullptr) {
-    help += "; slice " + best->name + " would fit, loaded alone (loadSlice): " +
-            std::to_string(megabytes(best_bytes)) + " MB";
+    help += "; slice " + best->name + " would fit, loaded alone (loadSlice): " + std::to_string(megabytes(best_bytes)) +
+            " MB";
   }
   return Error(
       Code::MODEL_TOO_LARGE,
@@ -227,8 +227,7 @@ Status Engine::Impl::Load(const EngineOptions& options) {
   info.kv_type = kv_type == HEARTH_F16 ? "f16" : kv_type == HEARTH_Q8_0 ? "q8_0" : "f32";
   info.kv_bytes = KvCache::BytesFor(config, kv_type, info.context_length);
   info.kv_bytes_f16 = KvCache::BytesFor(config, HEARTH_F16, info.context_length);
-  if (config.head_dim % 32 == 0)
-    info.kv_bytes_q8_0 = KvCache::BytesFor(config, HEARTH_Q8_0, info.context_length);
+  if (config.head_dim % 32 == 0) info.kv_bytes_q8_0 = KvCache::BytesFor(config, HEARTH_Q8_0, info.context_length);
   HEARTH_ASSIGN_OR_RETURN(info.prompts, file->StringOr("hearth.prompts", ""));
   info.weight_bytes = decoder->weights().ResidentBytes(kernels, config);
   info.memory_bytes = MemoryBytes(info, options, info.weight_bytes, TextDecoder::Workspace::Bytes(config));

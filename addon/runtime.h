@@ -38,14 +38,15 @@ struct EngineOptions {
   std::string isa;              // a kernel file's name, such as "scalar"; empty: the best this CPU has
   int64_t context_length = 0;   // most positions of a session; 0: 4096 or the model's own, if that is less
   std::string kv_type;          // what keys and values are kept in: "f16", "q8_0" or "f32"; empty: f16, or f32 if exact
-  // The largest slice there is to be, a name from ModelInfo::slices; empty: the whole file. Weights that it does not need
-  // are neither read nor kept, and slices that need them are SLICE_INVALID.
+  // The largest slice there is to be, a name from ModelInfo::slices; empty: the whole file. Weights that it does not
+  // need are neither read nor kept, and slices that need them are SLICE_INVALID.
   std::string load_slice;
   // Everything in float32, straight from the stored weights: what quantised arithmetic is compared with.
   bool exact = false;
   // Most bytes of memory the model may take: the weights that are read for every token, the KV caches of `sessions`
   // sessions, the prefix cache and the buffers; rows that are looked up one a token (the per-layer embeddings) stay on
-  // disk and do not count. 0: no limit. MODEL_TOO_LARGE says what would be needed, and which slice or context would fit.
+  // disk and do not count. 0: no limit. MODEL_TOO_LARGE says what would be needed, and which slice or context would
+  // fit.
   uint64_t memory_limit = 0;
   int sessions = 1;  // 1..64: how many there may be at the same time, for `memory_limit`; no bound on NewSession
   // Most memory for what was computed before and may be needed again: keys and values (seven eighths of it), pictures

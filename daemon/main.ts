@@ -184,6 +184,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     engineState = state;
     if (state.phase === 'loading') loadProgress.note(state.fraction);
     if (goesOn) return;
+    notifier.changed();
     log.info({ ns: 'engine', ...(state.phase === 'ready' ? { phase: state.phase } : state) }, `engine: ${state.phase}`);
     publishInfo();
   });

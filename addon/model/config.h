@@ -36,8 +36,8 @@ struct Config {
   int64_t vocab;           // rows of the embedding: text, then vision, then audio ids
   int64_t text_vocab;      // ids below this are text; they alone have per-layer embeddings
   int64_t context_length;  // positions the model was trained for
-  // What is in memory where only a slice was loaded (LoadOnly in slice.h): FFN neurons of every layer, 0 where the layer
-  // is left out. Empty: the whole file.
+  // What is in memory where only a slice was loaded (LoadOnly in slice.h): FFN neurons of every layer, 0 where the
+  // layer is left out. Empty: the whole file.
   std::vector<int64_t> loaded_width;
   std::string loaded_slice = "full";
 

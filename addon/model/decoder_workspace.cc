@@ -32,8 +32,8 @@ int64_t TextDecoder::Workspace::StreamColumns(const Config& c) {
 }
 
 uint64_t TextDecoder::Workspace::Bytes(const Config& c) {
-  const int64_t floats = StreamColumns(c) + (kStreams + 5) * c.hidden + 3 * c.q_dim() + 2 * c.kv_dim() +
-                         (c.layers + 2) * c.ple_dim;
+  const int64_t floats =
+      StreamColumns(c) + (kStreams + 5) * c.hidden + 3 * c.q_dim() + 2 * c.kv_dim() + (c.layers + 2) * c.ple_dim;
   int64_t widest = 0;  // in 8 bits, with a scale and an offset for every 32
   for (int i = 0; i < c.layers; ++i) widest = std::max(widest, c.loaded(i));
   return static_cast<uint64_t>(kMaxChunk) *

@@ -9,7 +9,8 @@
 namespace hearth {
 namespace {
 
-// From this many bytes of keys on, a layer is given huge pages: attention over that many positions reads them in one go.
+// From this many bytes of keys on, a layer is given huge pages: attention over that many positions reads them in one
+// go.
 constexpr int64_t kHugeFrom = 16 << 20;
 
 int64_t RowBytes(const Config& config, uint32_t type) {

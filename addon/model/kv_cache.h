@@ -1,8 +1,8 @@
 // Keys and values of the layers that write them, in F16 (or Q8_0, or F32 for comparisons).
 //
 // Layers that see everything keep every position; address space for all of them is there from the start, memory as they
-// come. Layers with a sliding window keep a ring: the window, and enough before it that a chunk can be computed and a few hundred positions taken
-// back. So a context of 32,768 positions of Gemma 3n E2B takes 300 MB in F16, not 1.3 GB.
+// come. Layers with a sliding window keep a ring: the window, and enough before it that a chunk can be computed and a
+// few hundred positions taken back. So a context of 32,768 positions of Gemma 3n E2B takes 300 MB in F16, not 1.3 GB.
 #ifndef HEARTH_MODEL_KV_CACHE_H_
 #define HEARTH_MODEL_KV_CACHE_H_
 

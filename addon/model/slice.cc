@@ -72,10 +72,11 @@ bool SameLayers(const Slice& a, const Slice& b) { return a.ffn_width == b.ffn_wi
 Status CheckLoaded(const Config& c, const Slice& slice) {
   for (int i = 0; i < c.layers; ++i) {
     if (slice.skipped[i] || slice.ffn_width[i] <= c.loaded(i)) continue;
-    return Error(Code::SLICE_INVALID,
-                 "slice %s needs %lld neurons of layer %d; of this file only what slice %s needs was loaded, %lld there",
-                 slice.name.c_str(), static_cast<long long>(slice.ffn_width[i]), i, c.loaded_slice.c_str(),
-                 static_cast<long long>(c.loaded(i)));
+    return Error(
+        Code::SLICE_INVALID,
+        "slice %s needs %lld neurons of layer %d; of this file only what slice %s needs was loaded, %lld there",
+        slice.name.c_str(), static_cast<long long>(slice.ffn_width[i]), i, c.loaded_slice.c_str(),
+        static_cast<long long>(c.loaded(i)));
   }
   return Status();
 }

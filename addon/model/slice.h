@@ -37,8 +37,8 @@ struct Slice {
 };
 
 // The names that fit this model: "full", "half" and "full-tail" always, the published ones when it has E4B's shape, and
-// the tails that are slices of their own ("e2b-tail" is e2b itself: taken, not listed); none that would cut a block, and
-// none that needs more than what is loaded.
+// the tails that are slices of their own ("e2b-tail" is e2b itself: taken, not listed); none that would cut a block,
+// and none that needs more than what is loaded.
 std::vector<std::string> NamedSlices(const Config& config);
 
 // From now on only what the slice of this name needs is the model's: weights beyond it are not to be loaded, and slices

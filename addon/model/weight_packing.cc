@@ -153,8 +153,9 @@ Status TextWeights::Pack(const hearth_kernels& kernels, const Config& config, Th
     for (int64_t first = 0; first < from.rows; first += rows) {
       const int64_t count = std::min(rows, from.rows - first), panel = first / HEARTH_PANEL_ROWS;
       begin(from, first, count);
-      pool.For(count / HEARTH_PANEL_ROWS, 1,
-               [&, &weight = from](int64_t one, int64_t end, int) { PackPanels(weight, panel + one, panel + end, out); });
+      pool.For(count / HEARTH_PANEL_ROWS, 1, [&, &weight = from](int64_t one, int64_t end, int) {
+        PackPanels(weight, panel + one, panel + end, out);
+      });
       finish(from, first, count);
     }
     *to = from;

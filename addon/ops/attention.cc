@@ -11,9 +11,10 @@
 namespace hearth {
 namespace {
 
-// Positions taken at a time; a tile of keys (or values) of one head as float32 is 64 KiB at a head of 256.
-constexpr int64_t kTile = 64;
-// Tokens that share the float32 copy of a tile, where many attend. 32 tokens of four heads are 320 KiB beside it.
+// Positions taken at a time; a tile of keys (or values) of one head as float32 is 32 KiB at a head of 256, which a
+// first level cache holds.
+constexpr int64_t kTile = 32;
+// Tokens that share the float32 copy of a tile, where many attend. 32 tokens of four heads are 272 KiB beside it.
 constexpr int64_t kLeastTokens = 8, kMostTokens = 32;
 // Positions one task sees when few tokens attend, so that more threads than key heads have work.
 constexpr int64_t kSplit = 256;
@@ -96,8 +97,7 @@ class TileTask {
     constexpr int64_t kAhead = 8;
     const uint8_t* at = rows + p % kv_.capacity * kv_.row_bytes + head * kv_.head_bytes;
     for (int64_t i = 0; i < count; ++i, at += kv_.row_bytes) {
-      for (int64_t line = 0; line < kv_.head_bytes; line += 64)
-        __builtin_prefetch(at + kAhead * kv_.row_bytes + line);
+      for (int64_t line = 0; line < kv_.head_bytes; line += 64) __builtin_prefetch(at + kAhead * kv_.row_bytes + line);
       dequantize_(at, d_, tile_ + i * d_);
     }
   }
@@ -221,7 +221,8 @@ class FewTokens {
 
 Status Attention(Exec& exec, const AttentionShape& shape, ConstMatF q, int64_t first, const KvRows& kv, MatF out) {
   if (q.rows <= kAlikeTokens) return FewTokens(exec, shape, q, first, kv, out).Run();
-  // Each block goes over all positions before it: the larger the blocks, the less often that is; at least eight of them.
+  // Each block goes over all positions before it: the larger the blocks, the less often that is; at least eight of
+  // them.
   const int64_t size = std::clamp<int64_t>(q.rows / 64 * 8, kLeastTokens, kMostTokens);
   HEARTH_RETURN_IF_ERROR(exec.ReserveScratch(TileTask::ScratchFloats(shape, size)));
   const int64_t blocks = (q.rows + size - 1) / size;

@@ -269,9 +269,7 @@ size_t Tokenizer::SlotOf(std::string_view text) const {
   return slot;
 }
 
-int32_t Tokenizer::Find(std::string_view text) const {
-  return ids_[SlotOf(text)];
-}
+int32_t Tokenizer::Find(std::string_view text) const { return ids_[SlotOf(text)]; }
 
 std::string Detokenizer::Feed(int32_t id) {
   held_ += tokenizer_->Bytes(id);

@@ -32,6 +32,11 @@ export class ServiceNotifier {
     this.#timer.unref();
   }
 
+  /** The engine is in another phase: said at once until `ready`. */
+  changed(): void {
+    if (!this.#ready) this.#beat();
+  }
+
   ready(status: string): void {
     this.#ready = true;
     this.#options.notify(`READY=1\nSTATUS=${line(status)}`);

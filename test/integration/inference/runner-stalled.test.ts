@@ -54,4 +54,4 @@ test('a load tells how far it is; one that goes no further is ended and begun ag
   } finally {
     await engine.close();
   }
-}, 30_000);
+}, 60_000);

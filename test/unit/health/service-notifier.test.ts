@@ -43,6 +43,17 @@ test('a load may take as long as it likes while it goes on, and is given no more
   expect(said).toHaveLength(before);
 });
 
+test('says at once what it does now, until it is ready', () => {
+  const { said, state, notifier } = setUp();
+  state.engine = { phase: 'loading', fraction: 0.999 };
+  notifier.changed();
+  expect(said).toEqual(['EXTEND_TIMEOUT_USEC=25000000\nSTATUS=model: loading, 99 %']);
+  state.engine = ready;
+  notifier.ready('x');
+  notifier.changed();
+  expect(said).toHaveLength(3);
+});
+
 test('asks for no more time for a model that will never load', () => {
   const { said, state, notifier } = setUp();
   state.engine = { phase: 'failed', code: 'GGUF_MALFORMED', reason: 'no' };
