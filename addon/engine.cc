@@ -1,8 +1,14 @@
 #include <algorithm>
 #include <thread>
+#include <utility>
+
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include "addon/engine_impl.h"
 #include "addon/kernels/dispatch.h"
+#include "addon/model/slice.h"
 #include "addon/text/grammar.h"
 
 namespace hearth {
@@ -11,8 +17,9 @@ namespace {
 constexpr int kMaxThreads = 256;
 constexpr int kMaxSessions = 64;
 constexpr int64_t kDefaultContext = 4096;
-// The vocabulary and its trie, threads, scratch: what is there besides weights, keys and values, and the workspace.
-constexpr uint64_t kProcessBytes = 60'000'000;
+// Node, the vocabulary and its trie, threads, scratch: what is there besides weights, keys and values, and the
+// workspace. Measured: 91 MB with E2B.
+constexpr uint64_t kProcessBytes = 100'000'000;
 
 // FNV-1a over the names, shapes and first bytes of the tensors: enough to tell one model file from another.
 uint64_t Fingerprint(const GgufFile& file) {
@@ -74,8 +81,16 @@ std::vector<SliceInfo> DescribeSlices(const Config& config) {
   return infos;
 }
 
+// What a model takes, whatever is loaded of it and for how many sessions.
+uint64_t MemoryBytes(const ModelInfo& info, const EngineOptions& options, uint64_t weights, uint64_t workspace) {
+  const int64_t buffers = (TextDecoder::kMaxChunk * info.hidden + info.vocab) * static_cast<int64_t>(sizeof(float));
+  return weights + workspace + info.multimodal_bytes + options.prefix_cache_bytes + kProcessBytes +
+         (info.kv_bytes + static_cast<uint64_t>(buffers)) * static_cast<uint64_t>(options.sessions);
+}
+
 // What the limit refuses, and what would help.
-Status TooLarge(const ModelInfo& info, const EngineOptions& options) {
+Status TooLarge(const ModelInfo& info, const EngineOptions& options, const TextDecoder& decoder,
+                const hearth_kernels& kernels) {
   const auto megabytes = [](uint64_t bytes) { return static_cast<unsigned long long>((bytes + 999999) / 1000000); };
   std::string help;
   const uint64_t kv_bytes = info.kv_bytes * static_cast<uint64_t>(options.sessions);
@@ -85,6 +100,22 @@ Status TooLarge(const ModelInfo& info, const EngineOptions& options) {
                                               static_cast<double>(kv_bytes) * static_cast<double>(info.context_length));
     help += "; a contextLength of about " + std::to_string(fits / 64 * 64) + " would fit";
   }
+  // The most that fits: of the slices the family was trained at, else of the others.
+  const SliceInfo* best = nullptr;
+  uint64_t best_bytes = 0;
+  for (const SliceInfo& slice : info.slices) {
+    Config config = decoder.config();
+    if (!LoadOnly(config, slice.name).ok()) continue;
+    const uint64_t bytes = MemoryBytes(info, options, decoder.weights().ResidentBytes(kernels, config),
+                                       TextDecoder::Workspace::Bytes(config));
+    if (bytes > options.memory_limit) continue;
+    const auto rank = [](const SliceInfo& s) { return std::pair(s.published, s.decode_macs); };
+    if (best == nullptr || rank(slice) > rank(*best)) best = &slice, best_bytes = bytes;
+  }
+  if (best != nullptr) {
+    help += "; slice " + best->name + " would fit, loaded alone (loadSlice): " + std::to_string(megabytes(best_bytes)) +
+            " MB";
+  }
   return Error(
       Code::MODEL_TOO_LARGE,
       "the model needs %llu MB (weights %llu, encoders %llu, keys and values of %d sessions of %lld positions %llu, "
@@ -92,6 +123,13 @@ Status TooLarge(const ModelInfo& info, const EngineOptions& options) {
       megabytes(info.memory_bytes), megabytes(info.weight_bytes), megabytes(info.multimodal_bytes), options.sessions,
       static_cast<long long>(info.context_length), megabytes(kv_bytes), megabytes(options.prefix_cache_bytes),
       megabytes(options.memory_limit), help.c_str());
+}
+
+// What loading has allocated and given back stays with the allocator otherwise.
+void TrimHeap() {
+#ifdef __GLIBC__
+  ::malloc_trim(0);
+#endif
 }
 
 }  // namespace
@@ -125,7 +163,7 @@ Status Engine::Impl::Load(const EngineOptions& options) {
   HEARTH_ASSIGN_OR_RETURN(std::shared_ptr<const GgufFile> file, GgufFile::Open(options.model_path));
   HEARTH_ASSIGN_OR_RETURN(Tokenizer loaded, Tokenizer::Load(*file));
   tokenizer = std::make_unique<Tokenizer>(std::move(loaded));
-  HEARTH_ASSIGN_OR_RETURN(decoder, TextDecoder::Load(file));
+  HEARTH_ASSIGN_OR_RETURN(decoder, TextDecoder::Load(file, options.load_slice));
   const Config& config = decoder->config();
   if (tokenizer->size() > config.vocab) {
     return Error(Code::MODEL_MISMATCH, "the vocabulary has %lld pieces, the embedding %lld rows",
@@ -174,7 +212,6 @@ Status Engine::Impl::Load(const EngineOptions& options) {
     return Error(Code::OPTION_INVALID, "kvType q8_0 needs heads of a multiple of 32 values; this model's have %lld",
                  static_cast<long long>(config.head_dim));
   }
-  HEARTH_RETURN_IF_ERROR(workspace.Allocate(config));
   info.name = config.name;
   info.parameters = parameters;
   info.layers = config.layers;
@@ -183,21 +220,35 @@ Status Engine::Impl::Load(const EngineOptions& options) {
   info.vision = vision != nullptr;
   info.audio = audio != nullptr;
   info.slices = DescribeSlices(config);
+  info.loaded_slice = config.loaded_slice;
   info.ffn_widths = config.ffn_width;
   info.isa = kernels.isa;
   info.threads = pool.size();
   info.kv_type = kv_type == HEARTH_F16 ? "f16" : kv_type == HEARTH_Q8_0 ? "q8_0" : "f32";
   info.kv_bytes = KvCache::BytesFor(config, kv_type, info.context_length);
+  info.kv_bytes_f16 = KvCache::BytesFor(config, HEARTH_F16, info.context_length);
+  if (config.head_dim % 32 == 0) info.kv_bytes_q8_0 = KvCache::BytesFor(config, HEARTH_Q8_0, info.context_length);
   HEARTH_ASSIGN_OR_RETURN(info.prompts, file->StringOr("hearth.prompts", ""));
   info.weight_bytes = decoder->weights().ResidentBytes(kernels, config);
-  info.memory_bytes = info.weight_bytes + info.multimodal_bytes +
-                      info.kv_bytes * static_cast<uint64_t>(options.sessions) + options.prefix_cache_bytes +
-                      TextDecoder::Workspace::Bytes(config) + kProcessBytes;
-  if (options.memory_limit > 0 && info.memory_bytes > options.memory_limit) return TooLarge(info, options);
+  info.memory_bytes = MemoryBytes(info, options, info.weight_bytes, TextDecoder::Workspace::Bytes(config));
+  if (options.memory_limit > 0 && info.memory_bytes > options.memory_limit)
+    return TooLarge(info, options, *decoder, kernels);
   fingerprint = Fingerprint(*file) * 31 + kv_type * 2 + options.exact;
-  if (options.exact) return Status();
-  if (vision) HEARTH_RETURN_IF_ERROR(vision->Pack(kernels, pool));
-  return decoder->Pack(kernels, pool);
+  const auto report = [&](double fraction) {
+    if (options.on_progress) options.on_progress(fraction);
+  };
+  report(0);
+  if (!options.exact) {
+    if (vision) HEARTH_RETURN_IF_ERROR(vision->Pack(kernels, pool));
+    HEARTH_RETURN_IF_ERROR(decoder->Pack(kernels, pool, [&](uint64_t done, uint64_t total) {
+      report(static_cast<double>(done) / static_cast<double>(total));
+    }));
+  }
+  HEARTH_RETURN_IF_ERROR(workspace.Allocate(config));
+  file->DropHeader();
+  TrimHeap();
+  report(1);
+  return Status();
 }
 
 Engine::Impl::IdKind Engine::Impl::KindOf(int32_t id) const {

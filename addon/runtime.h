@@ -16,6 +16,7 @@
 #define HEARTH_RUNTIME_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -37,16 +38,22 @@ struct EngineOptions {
   std::string isa;              // a kernel file's name, such as "scalar"; empty: the best this CPU has
   int64_t context_length = 0;   // most positions of a session; 0: 4096 or the model's own, if that is less
   std::string kv_type;          // what keys and values are kept in: "f16", "q8_0" or "f32"; empty: f16, or f32 if exact
+  // The largest slice there is to be, a name from ModelInfo::slices; empty: the whole file. Weights that it does not
+  // need are neither read nor kept, and slices that need them are SLICE_INVALID.
+  std::string load_slice;
   // Everything in float32, straight from the stored weights: what quantised arithmetic is compared with.
   bool exact = false;
   // Most bytes of memory the model may take: the weights that are read for every token, the KV caches of `sessions`
   // sessions, the prefix cache and the buffers; rows that are looked up one a token (the per-layer embeddings) stay on
-  // disk and do not count. 0: no limit. MODEL_TOO_LARGE says what would be needed, and what would fit.
+  // disk and do not count. 0: no limit. MODEL_TOO_LARGE says what would be needed, and which slice or context would
+  // fit.
   uint64_t memory_limit = 0;
   int sessions = 1;  // 1..64: how many there may be at the same time, for `memory_limit`; no bound on NewSession
   // Most memory for what was computed before and may be needed again: keys and values (seven eighths of it), pictures
   // and sounds (one eighth). 0 keeps nothing beyond each session's own timeline.
   uint64_t prefix_cache_bytes = uint64_t{256} << 20;
+  // Hears from Open, on its thread, how much of the weights is in memory: from 0 to 1, every few megabytes.
+  std::function<void(double fraction)> on_progress;
 };
 
 // Ids that structure a prompt; -1 where the model has none.
@@ -76,6 +83,7 @@ struct ModelInfo {
   int64_t image_soft_tokens = 0, audio_soft_tokens = 0;
   int64_t image_size = 0;           // the side the model was trained with
   std::vector<SliceInfo> slices;    // what Session::SetSlice takes by name
+  std::string loaded_slice;         // the largest of them, which a session begins with: "full" or what was asked for
   std::vector<int64_t> ffn_widths;  // per layer, in the file
   std::string isa;
   int threads = 0;
@@ -83,6 +91,8 @@ struct ModelInfo {
   uint64_t weight_bytes = 0;      // weights that stay in memory; the per-layer embeddings stay on disk
   uint64_t multimodal_bytes = 0;  // the encoders' file
   uint64_t kv_bytes = 0;          // keys and values of a session whose context is full
+  uint64_t kv_bytes_f16 = 0;      // the same, were they kept so
+  uint64_t kv_bytes_q8_0 = 0;     // the same; 0 where heads cannot be
   uint64_t memory_bytes = 0;      // all of it, with full sessions and prefix cache, and the buffers
   std::string prompts;            // JSON, as the model file has it; may be empty
   SpecialTokens special;
@@ -140,7 +150,7 @@ struct Decoded {
 
 class Engine {
  public:
-  // Maps and checks the files; weights are read when they are first used.
+  // Maps and checks the files, and brings the weights into memory.
   static StatusOr<std::shared_ptr<Engine>> Open(const EngineOptions& options);
   ~Engine();
 

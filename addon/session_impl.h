@@ -22,7 +22,7 @@ struct Session::Impl {
   explicit Impl(std::shared_ptr<Engine::Impl> engine_in)
       : engine(std::move(engine_in)),
         kv(engine->decoder->config(), engine->kv_type, engine->info.context_length),
-        slice(Slice::Full(engine->decoder->config())),
+        slice(Slice::Loaded(engine->decoder->config())),
         text(*engine->tokenizer),
         drafter(*engine->tokenizer, sampled_ids()) {}
 

@@ -75,9 +75,9 @@ void Session::Impl::TakeFromCache() {
   const PrefixCache::Match match = engine->prefix_cache.Find(kv_widths(), chain, limit);
   if (match.positions < position + kWorthwhile) return;
   const PrefixCache::Entry& entry = *match.entry;
-  // Where there is no memory for it, it has to be computed. Making room first leaves what is there as it is.
+  // Where there is no memory for it, it has to be computed; Load makes room before it changes anything.
   const int64_t length = static_cast<int64_t>(entry.chain.size());
-  if (!kv.Reserve(length, position).ok() || !kv.Load(length, entry.kv.data()).ok()) return;
+  if (!kv.Load(length, entry.kv.data()).ok()) return;
   engine->prefix_cache.Used(match.entry);
   const int64_t gained = match.positions - position;
   soft_index.erase(soft_index.begin(), soft_index.begin() + gained);

@@ -12,6 +12,7 @@ import { GovernedEngine } from './governor/governed-engine';
 import { Governor } from './governor/governor';
 import { governorSettings } from './governor/settings';
 import { HealthReporter } from './health/health';
+import { LoadProgress } from './health/load-progress';
 import { createSdNotify } from './health/sd-notify';
 import { ServiceNotifier } from './health/service-notifier';
 import type { Engine } from './inference/engine';
@@ -156,7 +157,11 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
   const health = new HealthReporter({
     sources: {
       queue: () => ({ depth: queue.state.waiting, running: queue.state.running }),
-      runner: () => ({ phase: engineState.phase, ...runner.health() }),
+      runner: () => ({
+        phase: engineState.phase,
+        fraction: engineState.phase === 'loading' ? engineState.fraction : undefined,
+        ...runner.health(),
+      }),
       board: async () => await readBoard(board),
       governor: () => governor.status(),
       mqtt: () => ({ ...running.counters }),
@@ -170,8 +175,16 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
   governor.change$.subscribe(() => void health.reportNow());
 
   const publishInfo = (): void => running.publishInfo(describeDaemon(config, engineState, host.status()));
+  const loadProgress = new LoadProgress({
+    report: () => void health.reportNow(),
+    log: log.child({ ns: 'engine' }),
+  });
   engine.state$.subscribe((state) => {
+    const goesOn = state.phase === 'loading' && engineState.phase === 'loading';
     engineState = state;
+    if (state.phase === 'loading') loadProgress.note(state.fraction);
+    if (goesOn) return;
+    notifier.changed();
     log.info({ ns: 'engine', ...(state.phase === 'ready' ? { phase: state.phase } : state) }, `engine: ${state.phase}`);
     publishInfo();
   });
@@ -278,6 +291,8 @@ function createEngine({ model, queue }: Config, files = locateModel({ model })):
     threads: model.threads,
     isa: model.isa ?? undefined,
     contextLength: model.contextLength,
+    kvType: model.kvType,
+    loadSlice: model.loadSlice ?? undefined,
     memoryLimit: model.memoryLimit ?? undefined,
     prefixCacheBytes: model.prefixCacheBytes,
     concurrency: queue.concurrency,

@@ -1,5 +1,5 @@
 // One large block of memory that is handed out in pieces and given back as a whole: weights, made when a model is
-// loaded. Asks for huge pages, which a decode step that reads every byte of it is glad of.
+// loaded; keys and values, whose end a conversation may never reach.
 #ifndef HEARTH_BASE_ARENA_H_
 #define HEARTH_BASE_ARENA_H_
 
@@ -25,8 +25,11 @@ class Arena {
   }
   ~Arena();
 
+  // Huge pages are what a decode step that reads every byte is glad of; small ones take no more memory than is written.
+  enum class Pages { kHuge, kSmall };
+
   // Reserves `size` bytes of zeroed address space; memory is taken when it is first written.
-  Status Reserve(size_t size);
+  Status Reserve(size_t size, Pages pages = Pages::kHuge);
 
   // `bytes` bytes at a multiple of kAlignment. The sum of all (each rounded up) is at most what was reserved.
   uint8_t* Take(size_t bytes);

@@ -1,5 +1,6 @@
 #include "addon/gguf/gguf.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -427,6 +428,17 @@ StatusOr<std::vector<double>> GgufFile::Floats(std::string_view key) const {
 
 void GgufFile::Drop(const uint8_t* begin, uint64_t bytes) const {
   if (map_ != nullptr) map_->Drop(begin, bytes);
+}
+
+void GgufFile::WillNeed(const uint8_t* begin, uint64_t bytes) const {
+  if (map_ != nullptr) map_->WillNeed(begin, bytes);
+}
+
+void GgufFile::DropHeader() const {
+  if (tensors_.empty()) return;
+  const auto first = std::min_element(tensors_.begin(), tensors_.end(),
+                                      [](const GgufTensor& a, const GgufTensor& b) { return a.data < b.data; });
+  Drop(data_, static_cast<uint64_t>(first->data - data_));
 }
 
 Status GgufFile::Read(const uint8_t* from, uint64_t bytes, void* out) const {

@@ -93,6 +93,9 @@ class GgufFile {
 
   // As MappedFile's, for bytes of tensors; a file that was parsed from memory just copies.
   void Drop(const uint8_t* begin, uint64_t bytes) const;
+  void WillNeed(const uint8_t* begin, uint64_t bytes) const;
+  // Drops keys and tensor descriptions: whoever needed them has made copies.
+  void DropHeader() const;
   Status Read(const uint8_t* from, uint64_t bytes, void* out) const;
 
  private:

@@ -41,6 +41,13 @@ void MappedFile::Drop(const uint8_t* begin, uint64_t bytes) const {
   if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
 }
 
+void MappedFile::WillNeed(const uint8_t* begin, uint64_t bytes) const {
+  if (bytes == 0) return;
+  const uintptr_t page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const uintptr_t first = reinterpret_cast<uintptr_t>(begin) / page * page;
+  ::madvise(reinterpret_cast<void*>(first), reinterpret_cast<uintptr_t>(begin) + bytes - first, MADV_WILLNEED);
+}
+
 Status MappedFile::Read(uint64_t offset, uint64_t bytes, void* out) const {
   uint8_t* to = static_cast<uint8_t*>(out);
   while (bytes > 0) {

@@ -23,6 +23,8 @@ class MappedFile {
 
   // Takes the pages of a range out of this process's memory; they are read again when touched.
   void Drop(const uint8_t* begin, uint64_t bytes) const;
+  // Has the system begin to read a range that will be touched soon; it does not count as the process's memory yet.
+  void WillNeed(const uint8_t* begin, uint64_t bytes) const;
 
   // Copies bytes [offset, offset + bytes) without mapping them in: what is read so never counts as the process's
   // memory. GGUF_TRUNCATED when the file has become shorter, or the medium is gone.

@@ -36,9 +36,14 @@ struct Config {
   int64_t vocab;           // rows of the embedding: text, then vision, then audio ids
   int64_t text_vocab;      // ids below this are text; they alone have per-layer embeddings
   int64_t context_length;  // positions the model was trained for
+  // What is in memory where only a slice was loaded (LoadOnly in slice.h): FFN neurons of every layer, 0 where the
+  // layer is left out. Empty: the whole file.
+  std::vector<int64_t> loaded_width;
+  std::string loaded_slice = "full";
 
   int64_t q_dim() const { return heads * head_dim; }
   int64_t kv_dim() const { return kv_heads * head_dim; }
+  int64_t loaded(int layer) const { return loaded_width.empty() ? ffn_width[layer] : loaded_width[layer]; }
 
   // Reads and checks the keys and the shapes they must agree with.
   static StatusOr<Config> Load(const GgufFile& file);

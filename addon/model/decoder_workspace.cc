@@ -1,6 +1,7 @@
 #include "addon/model/decoder_workspace.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 namespace hearth {
@@ -11,7 +12,7 @@ Status TextDecoder::Workspace::Allocate(const Config& c) {
   const auto reset = [](Buffer& buffer, int64_t columns) {
     return buffer.Reset(static_cast<size_t>(kMaxChunk * columns));
   };
-  HEARTH_RETURN_IF_ERROR(reset(streams_, kStreams * c.hidden));
+  HEARTH_RETURN_IF_ERROR(reset(streams_, StreamColumns(c)));
   HEARTH_RETURN_IF_ERROR(reset(predictions_, kStreams * c.hidden));
   HEARTH_RETURN_IF_ERROR(reset(ple_, ple_row_));
   for (Buffer* buffer : {&laurel_, &attention_, &residual_}) HEARTH_RETURN_IF_ERROR(reset(*buffer, c.hidden));
@@ -22,11 +23,21 @@ Status TextDecoder::Workspace::Allocate(const Config& c) {
   return gated_.Reserve(kMaxChunk, c.ple_dim);
 }
 
+int64_t TextDecoder::Workspace::StreamColumns(const Config& c) {
+  int64_t columns = kStreams * c.hidden;
+  for (int i = 0; i < c.layers; ++i) {
+    if (std::isfinite(c.sparsity_z[i])) columns = std::max(columns, c.loaded(i));
+  }
+  return columns;
+}
+
 uint64_t TextDecoder::Workspace::Bytes(const Config& c) {
-  const int64_t floats = (2 * kStreams + 5) * c.hidden + 3 * c.q_dim() + 2 * c.kv_dim() + (c.layers + 2) * c.ple_dim;
-  const int64_t widest = *std::max_element(c.ffn_width.begin(), c.ffn_width.end());
+  const int64_t floats =
+      StreamColumns(c) + (kStreams + 5) * c.hidden + 3 * c.q_dim() + 2 * c.kv_dim() + (c.layers + 2) * c.ple_dim;
+  int64_t widest = 0;  // in 8 bits, with a scale and an offset for every 32
+  for (int i = 0; i < c.layers; ++i) widest = std::max(widest, c.loaded(i));
   return static_cast<uint64_t>(kMaxChunk) *
-         (static_cast<uint64_t>(floats) * sizeof(float) + 6 * static_cast<uint64_t>(widest));
+         (static_cast<uint64_t>(floats) * sizeof(float) + static_cast<uint64_t>(widest) * 5 / 4);
 }
 
 void TextDecoder::Workspace::KeepLast(int64_t tokens, int64_t keep) {

@@ -9,7 +9,9 @@
 namespace hearth {
 namespace {
 
-constexpr int64_t kFirstCapacity = 256;
+// From this many bytes of keys on, a layer is given huge pages: attention over that many positions reads them in one
+// go.
+constexpr int64_t kHugeFrom = 16 << 20;
 
 int64_t RowBytes(const Config& config, uint32_t type) {
   const BlockShape shape = BlockShapeOf(type);
@@ -31,40 +33,34 @@ KvCache::KvCache(const Config& config, uint32_t type, int64_t max_positions)
   for (int i = 0; i < config.kv_layers; ++i) {
     layers_.emplace_back();
     layers_.back().local = config.local[i];
+    layers_.back().capacity = config.local[i] ? ring() : max_positions_;
   }
 }
 
 int64_t KvCache::ring() const { return Ring(window_, max_positions_); }
 
-Status KvCache::Reserve(int64_t positions, int64_t used) {
+Status KvCache::Reserve(int64_t positions) {
   if (positions > max_positions_) {
     return Error(Code::CONTEXT_FULL, "%lld positions do not fit a context of %lld", static_cast<long long>(positions),
                  static_cast<long long>(max_positions_));
   }
   for (Layer& layer : layers_) {
-    const int64_t most = layer.local ? ring() : max_positions_;
-    const int64_t wanted = std::min(positions, most);
-    if (wanted <= layer.capacity) continue;
-    // Growing by half keeps the copying linear in the length of the conversation. A ring that is not full yet has not
-    // wrapped, so its rows move as they are.
-    const int64_t capacity = std::min(most, std::max({wanted, layer.capacity + layer.capacity / 2, kFirstCapacity}));
-    for (AlignedBuffer<uint8_t>* buffer : {&layer.keys, &layer.values}) {
-      AlignedBuffer<uint8_t> grown;
-      HEARTH_RETURN_IF_ERROR(grown.Reset(static_cast<size_t>(capacity * row_bytes_)));
-      const size_t kept = static_cast<size_t>(std::min(used, layer.capacity) * row_bytes_);
-      if (kept > 0) std::memcpy(grown.data(), buffer->data(), kept);
-      *buffer = std::move(grown);
-    }
-    layer.capacity = capacity;
+    if (layer.keys != nullptr) continue;
+    const int64_t bytes = layer.capacity * row_bytes_;
+    HEARTH_RETURN_IF_ERROR(layer.memory.Reserve(2 * Arena::Rounded(static_cast<size_t>(bytes)),
+                                                bytes >= kHugeFrom ? Arena::Pages::kHuge : Arena::Pages::kSmall));
+    layer.keys = layer.memory.Take(static_cast<size_t>(bytes));
+    layer.values = layer.memory.Take(static_cast<size_t>(bytes));
   }
+  reserved_ = std::max(reserved_, positions);
   return Status();
 }
 
 void KvCache::Store(const hearth_kernels& kernels, int index, int64_t position, const float* key, const float* value) {
   Layer& layer = layers_[index];
   const hearth_store_fn store = StoreOf(kernels, type_);
-  uint8_t* key_row = layer.keys.data() + position % layer.capacity * row_bytes_;
-  uint8_t* value_row = layer.values.data() + position % layer.capacity * row_bytes_;
+  uint8_t* key_row = layer.keys + position % layer.capacity * row_bytes_;
+  uint8_t* value_row = layer.values + position % layer.capacity * row_bytes_;
   for (int64_t head = 0; head < kv_heads_; ++head) {
     store(key + head * head_dim_, head_dim_, key_row + head * head_bytes_);
     store(value + head * head_dim_, head_dim_, value_row + head * head_bytes_);
@@ -75,7 +71,7 @@ void KvCache::Advance(int64_t positions) { first_kept_ = std::max(first_kept_, p
 
 KvRows KvCache::rows(int index) const {
   const Layer& layer = layers_[index];
-  return {type_, layer.keys.data(), layer.values.data(), head_bytes_, row_bytes_, layer.capacity};
+  return {type_, layer.keys, layer.values, head_bytes_, row_bytes_, layer.capacity};
 }
 
 int64_t KvCache::LowestRewind() const { return first_kept_ == 0 ? 0 : first_kept_ + window_ - 1; }
@@ -102,11 +98,11 @@ void KvCache::Save(int64_t position, uint8_t* out) const {
   std::memcpy(out, &first, sizeof first);
   out += sizeof first;
   for (const Layer& layer : layers_) {
-    for (const AlignedBuffer<uint8_t>* buffer : {&layer.keys, &layer.values}) {
+    for (const uint8_t* rows : {layer.keys, layer.values}) {
       for (int64_t p = layer.local ? SavedFrom(position) : 0; p < position;) {
         const int64_t count = std::min(position - p, layer.capacity - p % layer.capacity);
         const size_t bytes = static_cast<size_t>(count * row_bytes_);
-        std::memcpy(out, buffer->data() + p % layer.capacity * row_bytes_, bytes);
+        std::memcpy(out, rows + p % layer.capacity * row_bytes_, bytes);
         out += bytes;
         p += count;
       }
@@ -115,16 +111,16 @@ void KvCache::Save(int64_t position, uint8_t* out) const {
 }
 
 Status KvCache::Load(int64_t position, const uint8_t* saved) {
-  HEARTH_RETURN_IF_ERROR(Reserve(position, 0));
+  HEARTH_RETURN_IF_ERROR(Reserve(position));
   int64_t first;
   std::memcpy(&first, saved, sizeof first);
   saved += sizeof first;
   for (Layer& layer : layers_) {
-    for (AlignedBuffer<uint8_t>* buffer : {&layer.keys, &layer.values}) {
+    for (uint8_t* rows : {layer.keys, layer.values}) {
       for (int64_t p = layer.local ? SavedFrom(position) : 0; p < position;) {
         const int64_t count = std::min(position - p, layer.capacity - p % layer.capacity);
         const size_t bytes = static_cast<size_t>(count * row_bytes_);
-        std::memcpy(buffer->data() + p % layer.capacity * row_bytes_, saved, bytes);
+        std::memcpy(rows + p % layer.capacity * row_bytes_, saved, bytes);
         saved += bytes;
         p += count;
       }
@@ -136,9 +132,9 @@ Status KvCache::Load(int64_t position, const uint8_t* saved) {
 }
 
 uint64_t KvCache::bytes() const {
-  uint64_t total = 0;
-  for (const Layer& layer : layers_) total += layer.keys.size() + layer.values.size();
-  return total;
+  int64_t rows = 0;
+  for (const Layer& layer : layers_) rows += 2 * std::min(reserved_, layer.capacity);
+  return static_cast<uint64_t>(rows * row_bytes_);
 }
 
 uint64_t KvCache::BytesFor(const Config& config, uint32_t type, int64_t positions) {

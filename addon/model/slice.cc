@@ -68,9 +68,55 @@ void CutTail(const Config& c, std::vector<int64_t>& widths, std::vector<int>& sk
 
 bool SameLayers(const Slice& a, const Slice& b) { return a.ffn_width == b.ffn_width && a.skipped == b.skipped; }
 
+// SLICE_INVALID when it needs what is not in memory.
+Status CheckLoaded(const Config& c, const Slice& slice) {
+  for (int i = 0; i < c.layers; ++i) {
+    if (slice.skipped[i] || slice.ffn_width[i] <= c.loaded(i)) continue;
+    return Error(
+        Code::SLICE_INVALID,
+        "slice %s needs %lld neurons of layer %d; of this file only what slice %s needs was loaded, %lld there",
+        slice.name.c_str(), static_cast<long long>(slice.ffn_width[i]), i, c.loaded_slice.c_str(),
+        static_cast<long long>(c.loaded(i)));
+  }
+  return Status();
+}
+
+StatusOr<Slice> Checked(const Config& c, std::string_view name, const std::vector<int64_t>& widths,
+                        const std::vector<int>& skipped) {
+  if (widths.size() != static_cast<size_t>(c.layers)) {
+    return Error(Code::SLICE_INVALID, "%zu FFN widths for the %d layers of the file", widths.size(), c.layers);
+  }
+  Slice slice = Slice::Full(c);
+  slice.name = std::string(name);
+  for (int i = 0; i < c.layers; ++i) {
+    const int64_t multiple = std::max(Slice::kWidthMultiple, c.ffn_block[i]);  // both are powers of two
+    if (widths[i] < multiple || widths[i] > c.ffn_width[i] || widths[i] % multiple != 0) {
+      return Error(Code::SLICE_INVALID, "layer %d: width %lld; multiples of %lld%s up to the file's %lld are allowed",
+                   i, static_cast<long long>(widths[i]), static_cast<long long>(multiple),
+                   multiple > Slice::kWidthMultiple ? " (the values in a block of its down projection)" : "",
+                   static_cast<long long>(c.ffn_width[i]));
+    }
+    slice.ffn_width[i] = widths[i];
+  }
+  for (int layer : skipped) {
+    if (layer < c.kv_layers || layer >= c.layers) {
+      return Error(Code::SLICE_INVALID, "layer %d cannot be left out; only layers %d to %d share a KV cache", layer,
+                   c.kv_layers, c.layers - 1);
+    }
+    slice.skipped[layer] = true;
+  }
+  HEARTH_RETURN_IF_ERROR(CheckLoaded(c, slice));
+  return slice;
+}
+
 }  // namespace
 
 Slice Slice::Full(const Config& c) { return {"full", c.ffn_width, std::vector<bool>(c.layers, false)}; }
+
+Slice Slice::Loaded(const Config& c) {
+  // LoadOnly has seen that there is a slice of that name.
+  return c.loaded_width.empty() ? Full(c) : Named(c, c.loaded_slice).value();
+}
 
 StatusOr<Slice> Slice::Named(const Config& c, std::string_view name) {
   std::vector<int64_t> widths;
@@ -83,35 +129,11 @@ StatusOr<Slice> Slice::Named(const Config& c, std::string_view name) {
                  std::string(name.substr(0, 64)).c_str(), names.c_str());
   }
   if (tail) CutTail(c, widths, skipped);
-  HEARTH_ASSIGN_OR_RETURN(Slice slice, Custom(c, widths, skipped));
-  slice.name = std::string(name);
-  return slice;
+  return Checked(c, name, widths, skipped);
 }
 
 StatusOr<Slice> Slice::Custom(const Config& c, const std::vector<int64_t>& widths, const std::vector<int>& skipped) {
-  if (widths.size() != static_cast<size_t>(c.layers)) {
-    return Error(Code::SLICE_INVALID, "%zu FFN widths for the %d layers of the file", widths.size(), c.layers);
-  }
-  Slice slice = Full(c);
-  slice.name = "custom";
-  for (int i = 0; i < c.layers; ++i) {
-    const int64_t multiple = std::max(kWidthMultiple, c.ffn_block[i]);  // both are powers of two
-    if (widths[i] < multiple || widths[i] > c.ffn_width[i] || widths[i] % multiple != 0) {
-      return Error(Code::SLICE_INVALID, "layer %d: width %lld; multiples of %lld%s up to the file's %lld are allowed",
-                   i, static_cast<long long>(widths[i]), static_cast<long long>(multiple),
-                   multiple > kWidthMultiple ? " (the values in a block of its down projection)" : "",
-                   static_cast<long long>(c.ffn_width[i]));
-    }
-    slice.ffn_width[i] = widths[i];
-  }
-  for (int layer : skipped) {
-    if (layer < c.kv_layers || layer >= c.layers) {
-      return Error(Code::SLICE_INVALID, "layer %d cannot be left out; only layers %d to %d share a KV cache", layer,
-                   c.kv_layers, c.layers - 1);
-    }
-    slice.skipped[layer] = true;
-  }
-  return slice;
+  return Checked(c, "custom", widths, skipped);
 }
 
 bool Slice::SameKv(const Slice& other, const Config& c) const {
@@ -130,7 +152,7 @@ std::vector<std::string> NamedSlices(const Config& c) {
   std::erase_if(names, [&](const std::string& name) {
     StatusOr<Slice> slice = Slice::Named(c, name);
     if (slice.ok()) known.push_back(std::move(*slice));
-    return !slice.ok();  // its widths cut a block of a down projection
+    return !slice.ok();  // its widths cut a block of a down projection, or are more than what is loaded
   });
   for (size_t i = 0, heads = names.size(); i < heads; ++i) {
     StatusOr<Slice> tail = Slice::Named(c, names[i] + std::string(kTail));
@@ -140,6 +162,16 @@ std::vector<std::string> NamedSlices(const Config& c) {
     known.push_back(std::move(*tail));
   }
   return names;
+}
+
+Status LoadOnly(Config& c, std::string_view name) {
+  HEARTH_ASSIGN_OR_RETURN(const Slice slice, Slice::Named(c, name));
+  c.loaded_width = slice.ffn_width;
+  for (int i = 0; i < c.layers; ++i) {
+    if (slice.skipped[i]) c.loaded_width[i] = 0;
+  }
+  c.loaded_slice = slice.name;
+  return Status();
 }
 
 SliceCost CostOf(const Config& c, const Slice& slice) {

@@ -22,7 +22,9 @@ struct Slice {
 
   // The whole file.
   static Slice Full(const Config& config);
-  // A name from NamedSlices; SLICE_INVALID lists what there is.
+  // What was loaded of it: the whole file, or the slice of LoadOnly.
+  static Slice Loaded(const Config& config);
+  // A name from NamedSlices; SLICE_INVALID lists what there is, or says what was loaded.
   static StatusOr<Slice> Named(const Config& config, std::string_view name);
   // Explicit widths (one a layer of the file) and skipped layers, checked.
   static StatusOr<Slice> Custom(const Config& config, const std::vector<int64_t>& widths,
@@ -35,8 +37,14 @@ struct Slice {
 };
 
 // The names that fit this model: "full", "half" and "full-tail" always, the published ones when it has E4B's shape, and
-// the tails that are slices of their own ("e2b-tail" is e2b itself: taken, not listed); none that would cut a block.
+// the tails that are slices of their own ("e2b-tail" is e2b itself: taken, not listed); none that would cut a block,
+// and none that needs more than what is loaded.
 std::vector<std::string> NamedSlices(const Config& config);
+
+// From now on only what the slice of this name needs is the model's: weights beyond it are not to be loaded, and slices
+// that need them are SLICE_INVALID. The published slices are not nested in one another layer by layer (e2.98b is full
+// where e3.79b is, and half where e2.69b is full), so what a slice needs decides, not its size.
+Status LoadOnly(Config& config, std::string_view name);
 
 // What a token takes, in multiply-adds: every matrix product of attention, FFN, per-layer embeddings, AltUp's ends and
 // the head. Attention over the context, LAuReL and AltUp's small matrices (1 % together at no context) are left out,

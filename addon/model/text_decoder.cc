@@ -29,8 +29,10 @@ void Route(const hearth_kernels& kernels, const LayerWeights& w, const float* x,
 TextDecoder::TextDecoder(Config config, TextWeights weights)
     : config_(std::move(config)), weights_(std::move(weights)), head_(weights_.token_embd, config_.logit_soft_cap) {}
 
-StatusOr<std::unique_ptr<TextDecoder>> TextDecoder::Load(std::shared_ptr<const GgufFile> file) {
+StatusOr<std::unique_ptr<TextDecoder>> TextDecoder::Load(std::shared_ptr<const GgufFile> file,
+                                                         std::string_view load_slice) {
   HEARTH_ASSIGN_OR_RETURN(Config config, Config::Load(*file));
+  if (!load_slice.empty()) HEARTH_RETURN_IF_ERROR(LoadOnly(config, load_slice));
   HEARTH_ASSIGN_OR_RETURN(TextWeights weights, TextWeights::Load(std::move(file), config));
   return std::unique_ptr<TextDecoder>(new TextDecoder(std::move(config), std::move(weights)));
 }
@@ -49,7 +51,7 @@ Status TextDecoder::Forward(Exec& exec, const Slice& slice, const Chunk& chunk, 
     return Error(Code::INTERNAL, "a chunk of %lld tokens with logits of %lld", static_cast<long long>(tokens),
                  static_cast<long long>(chunk.logits_wanted));
   }
-  HEARTH_RETURN_IF_ERROR(cache.Reserve(chunk.first_position + tokens, chunk.first_position));
+  HEARTH_RETURN_IF_ERROR(cache.Reserve(chunk.first_position + tokens));
   HEARTH_RETURN_IF_ERROR(ws.rope_local_.Fill(c.rope_base_local, c.head_dim, chunk.first_position, tokens));
   HEARTH_RETURN_IF_ERROR(ws.rope_global_.Fill(c.rope_base_global, c.head_dim, chunk.first_position, tokens));
   HEARTH_RETURN_IF_ERROR(PerLayerInputs(exec, chunk, ws));

@@ -56,13 +56,14 @@ class TextDecoder {
   // Called after each layer with the state of stream 0, [tokens still computed, H]. For tests and traces.
   using Observer = std::function<void(int layer, ConstMatF stream0)>;
 
-  // Checks the file; weights stay in its map.
-  static StatusOr<std::unique_ptr<TextDecoder>> Load(std::shared_ptr<const GgufFile> file);
+  // Checks the file; weights stay in its map. `load_slice`: the largest slice there is to be; empty for the whole file.
+  static StatusOr<std::unique_ptr<TextDecoder>> Load(std::shared_ptr<const GgufFile> file,
+                                                     std::string_view load_slice = {});
 
   // Rearranges the weights for `kernels` (TextWeights::Pack), which every later Forward must be run with. Without it
   // everything is computed in float32 from the weights as they are stored.
-  Status Pack(const hearth_kernels& kernels, ThreadPool& pool) {
-    HEARTH_RETURN_IF_ERROR(weights_.Pack(kernels, config_, pool));
+  Status Pack(const hearth_kernels& kernels, ThreadPool& pool, const TextWeights::Progress& progress = nullptr) {
+    HEARTH_RETURN_IF_ERROR(weights_.Pack(kernels, config_, pool, progress));
     return head_.Prepare(kernels, weights_.token_embd);
   }
   const TextWeights& weights() const { return weights_; }

@@ -79,9 +79,8 @@ Status TextDecoder::DenseNeurons(Exec& exec, const LayerPass& pass, Workspace& w
   HEARTH_RETURN_IF_ERROR(ReserveRows(exec, w.ffn_up));
   if (std::isfinite(z)) {
     // The cut-off needs the whole row first.
-    HEARTH_RETURN_IF_ERROR(ws.gate_.Reserve(static_cast<size_t>(kMaxChunk * width)));
     HEARTH_RETURN_IF_ERROR(ws.up_.Reserve(static_cast<size_t>(kMaxChunk * width)));
-    const MatF gate(ws.gate_.data(), tokens, width), up(ws.up_.data(), tokens, width);
+    const MatF gate = ws.gate(tokens, width), up(ws.up_.data(), tokens, width);
     HEARTH_RETURN_IF_ERROR(MatMul(
         exec, tokens, {{w.ffn_gate.Rows(0, width), ws.normed_, gate}, {w.ffn_up.Rows(0, width), ws.normed_, up}}));
     ForRows(exec, tokens, [&](int64_t t, int) {
@@ -117,8 +116,7 @@ Status TextDecoder::SparseNeurons(Exec& exec, const LayerPass& pass, Workspace& 
   const LayerWeights& w = pass.weights;
   const hearth_kernels& kernels = exec.kernels();
   const int64_t width = pass.slice.ffn_width[pass.index], tokens = pass.keep, h = config_.hidden;
-  HEARTH_RETURN_IF_ERROR(ws.gate_.Reserve(static_cast<size_t>(kMaxChunk * width)));
-  const MatF gate(ws.gate_.data(), tokens, width);
+  const MatF gate = ws.gate(tokens, width);
   HEARTH_RETURN_IF_ERROR(MatMul(exec, tokens, {{w.ffn_gate.Rows(0, width), ws.normed_, gate}}));
   ForRows(exec, tokens, [&](int64_t t, int) {
     float* g = gate.row(t);
@@ -180,7 +178,7 @@ Status TextDecoder::SparseToken(Exec& exec, const LayerPass& pass, Workspace& ws
   HEARTH_RETURN_IF_ERROR(ws.live_.Reserve(static_cast<size_t>(width)));
   HEARTH_RETURN_IF_ERROR(ws.up_.Reserve(static_cast<size_t>(width)));
   HEARTH_RETURN_IF_ERROR(exec.ReserveScratch(static_cast<size_t>(h)));
-  const float* gate = ws.gate_.data();
+  const float* gate = ws.gate(1, width).row(0);
   float* hidden = ws.up_.data();  // of the neurons in the list
   int32_t* live = ws.live_.data();
   int64_t count = 0;

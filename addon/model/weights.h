@@ -4,6 +4,7 @@
 #ifndef HEARTH_MODEL_WEIGHTS_H_
 #define HEARTH_MODEL_WEIGHTS_H_
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -72,10 +73,13 @@ struct TextWeights {
   Arena arena;  // panels and columns
 
   // Bytes of weights that are in memory after Pack, which a decoded token reads: rearranged or in the map. The
-  // per-layer embeddings are not among them.
+  // per-layer embeddings are not among them, nor what Config::loaded leaves out.
   uint64_t ResidentBytes(const hearth_kernels& kernels, const Config& config) const;
-  // Rearranges matrices for `kernels`, straight from the map, whose pages are given back as it goes.
-  Status Pack(const hearth_kernels& kernels, const Config& config, ThreadPool& pool);
+  // Hears how many bytes of the file are rearranged, of how many, a few megabytes at a time.
+  using Progress = std::function<void(uint64_t done, uint64_t total)>;
+  // Rearranges matrices for `kernels`, as far as Config::loaded has them, straight from the map, whose pages are given
+  // back as it goes.
+  Status Pack(const hearth_kernels& kernels, const Config& config, ThreadPool& pool, const Progress& progress);
 
   static StatusOr<TextWeights> Load(std::shared_ptr<const GgufFile> file, const Config& config);
 };

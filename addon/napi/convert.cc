@@ -75,11 +75,17 @@ Napi::Object ToObject(Napi::Env env, const ModelInfo& info) {
     slices.Set(static_cast<uint32_t>(i), entry);
   }
   object.Set("slices", slices);
+  object.Set("loadedSlice", info.loaded_slice);
   object.Set("ffnWidths", ToArray(env, info.ffn_widths));
   object.Set("isa", info.isa);
   object.Set("threads", info.threads);
   object.Set("kvType", info.kv_type);
   object.Set("kvBytes", static_cast<double>(info.kv_bytes));
+  object.Set("kvBytesF16", static_cast<double>(info.kv_bytes_f16));
+  object.Set("kvBytesQ8", static_cast<double>(info.kv_bytes_q8_0));
+  object.Set("weightBytes", static_cast<double>(info.weight_bytes));
+  object.Set("multimodalBytes", static_cast<double>(info.multimodal_bytes));
+  object.Set("memoryBytes", static_cast<double>(info.memory_bytes));
   object.Set("prompts", info.prompts);
   Napi::Object special = Napi::Object::New(env);
   special.Set("bos", info.special.bos);
@@ -176,6 +182,8 @@ EngineOptions EngineOptionsFrom(const Napi::Object& object) {
   options.multimodal_path = StringFrom(object, "multimodalPath");
   options.threads = static_cast<int>(NumberFrom(object, "threads", 0));
   options.isa = StringFrom(object, "isa");
+  options.kv_type = StringFrom(object, "kvType");
+  options.load_slice = StringFrom(object, "loadSlice");
   options.exact = object.Get("exact").ToBoolean();
   options.context_length = static_cast<int64_t>(NumberFrom(object, "contextLength", 0));
   options.sessions = static_cast<int>(NumberFrom(object, "sessions", 1));

@@ -1,5 +1,6 @@
 #include "addon/napi/engine_wrap.h"
 
+#include <chrono>
 #include <cstring>
 
 #include "addon/napi/convert.h"
@@ -20,10 +21,46 @@ Napi::Function EngineWrap::Define(Napi::Env env) {
                      });
 }
 
+namespace {
+
+// Shortest time between two calls of onProgress, but for the last.
+constexpr auto kProgressInterval = std::chrono::milliseconds(100);
+
+// A JavaScript function that another thread calls with a number now and then. What is still on its way when this is
+// destroyed arrives all the same.
+class ProgressCallback {
+ public:
+  ProgressCallback(Napi::Env env, Napi::Function function)
+      : call_(Napi::ThreadSafeFunction::New(env, function, "hearth load", 0, 1)) {}
+  ~ProgressCallback() { call_.Release(); }
+  ProgressCallback(const ProgressCallback&) = delete;
+  ProgressCallback& operator=(const ProgressCallback&) = delete;
+
+  void Tell(double fraction) {
+    const auto now = std::chrono::steady_clock::now();
+    if (fraction < 1 && now - last_ < kProgressInterval) return;
+    last_ = now;
+    call_.NonBlockingCall([fraction](Napi::Env env, Napi::Function function) {
+      if (env != nullptr && function != nullptr) function.Call({Napi::Number::New(env, fraction)});
+    });
+  }
+
+ private:
+  Napi::ThreadSafeFunction call_;
+  std::chrono::steady_clock::time_point last_;
+};
+
+}  // namespace
+
 Napi::Value EngineWrap::Open(const Napi::CallbackInfo& info) {
-  const EngineOptions options = EngineOptionsFrom(info[0].As<Napi::Object>());
+  const Napi::Object object = info[0].As<Napi::Object>();
+  EngineOptions options = EngineOptionsFrom(object);
+  if (const Napi::Value listener = object.Get("onProgress"); listener.IsFunction()) {
+    const auto callback = std::make_shared<ProgressCallback>(info.Env(), listener.As<Napi::Function>());
+    options.on_progress = [callback](double fraction) { callback->Tell(fraction); };
+  }
   return AsyncCall<std::shared_ptr<Engine>>::Run(
-      info.Env(), [options] { return Engine::Open(options); },
+      info.Env(), [options = std::move(options)] { return Engine::Open(options); },
       [](Napi::Env env, std::shared_ptr<Engine>& engine) {
         const Napi::Object object = env.GetInstanceData<AddonData>()->engine_class.New({});
         Unwrap(object)->engine_ = std::move(engine);

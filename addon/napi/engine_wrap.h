@@ -15,7 +15,7 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
   explicit EngineWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<EngineWrap>(info) {}
 
   static Napi::Function Define(Napi::Env env);
-  // openEngine(options): Promise<Engine>
+  // openEngine(options): Promise<Engine>; options.onProgress(fraction) is called meanwhile, ten times a second at most.
   static Napi::Value Open(const Napi::CallbackInfo& info);
 
  private:

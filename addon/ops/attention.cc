@@ -11,10 +11,11 @@
 namespace hearth {
 namespace {
 
-// Positions taken at a time; a tile of keys (or values) of one head as float32 is 64 KiB at a head of 256.
-constexpr int64_t kTile = 64;
-// Tokens that share the float32 copy of a tile.
-constexpr int64_t kTokens = 8;
+// Positions taken at a time; a tile of keys (or values) of one head as float32 is 32 KiB at a head of 256, which a
+// first level cache holds.
+constexpr int64_t kTile = 32;
+// Tokens that share the float32 copy of a tile, where many attend. 32 tokens of four heads are 272 KiB beside it.
+constexpr int64_t kLeastTokens = 8, kMostTokens = 32;
 // Positions one task sees when few tokens attend, so that more threads than key heads have work.
 constexpr int64_t kSplit = 256;
 
@@ -42,119 +43,35 @@ int64_t Contiguous(const KvRows& kv, int64_t begin, int64_t end) {
   return std::min(end - begin, kv.capacity - begin % kv.capacity);
 }
 
-// A few tokens: a task is one key head and kSplit positions, which every token meets while they are in the cache; a
-// token's partial results are merged in order of position. What a token gets does not depend on the others.
-class FewTokens {
+// What one thread needs to have some tokens attend with the query heads that share a key head. A tile of keys, and then
+// of values, becomes float32 once for all of them.
+//
+// What a token gets depends on the positions that are taken together (tiles end at multiples of kTile), not on the
+// other tokens: a position that a token does not see adds zero to its sums.
+class TileTask {
  public:
-  FewTokens(Exec& exec, const AttentionShape& shape, ConstMatF q, int64_t first, const KvRows& kv, MatF out)
-      : exec_(exec),
+  // `scratch`: ScratchFloats(shape, tokens) floats, for at most `tokens` tokens at a time.
+  TileTask(const hearth_kernels& kernels, const AttentionShape& shape, const KvRows& kv, int64_t tokens, float* scratch)
+      : kernels_(kernels),
         shape_(shape),
         kv_(kv),
-        q_(q),
-        out_(out),
-        first_(first),
+        dequantize_(DequantizeOf(kernels, kv.type)),
         d_(shape.head_dim),
-        group_(shape.heads / shape.kv_heads),
-        first_split_(FirstSeen(shape, first) / kSplit),
-        splits_((first + q.rows - 1) / kSplit + 1 - first_split_) {}
-
-  Status Run() {
-    HEARTH_RETURN_IF_ERROR(exec_.ReserveScratch(kSplit));
-    // The partials of every task, in the first thread's memory.
-    HEARTH_RETURN_IF_ERROR(
-        exec_.ReserveScratch(static_cast<size_t>(q_.rows * shape_.heads * splits_ * stride()), Exec::kOuter));
-    partials_ = exec_.scratch(0, Exec::kOuter);
-    exec_.pool().For(splits_ * shape_.kv_heads, 1, [&](int64_t begin, int64_t end, int thread) {
-      for (int64_t task = begin; task < end; ++task) {
-        for (int64_t t = 0; t < q_.rows; ++t) Attend(t, task / splits_, task % splits_, exec_.scratch(thread));
-      }
-    });
-    for (int64_t t = 0; t < q_.rows; ++t) {
-      for (int64_t head = 0; head < shape_.heads; ++head) Merge(t, head);
-    }
-    return Status();
-  }
-
- private:
-  // A partial of a query head is its weighted values [d], then the maximum and the sum.
-  int64_t stride() const { return d_ + 16; }
-  float* partial(int64_t t, int64_t head, int64_t split) const {
-    return partials_ + ((t * shape_.heads + head) * splits_ + split) * stride();
-  }
-  // The positions of a split, which lies at a multiple of kSplit, that a token sees; none where begin >= end.
-  int64_t Begin(int64_t t, int64_t split) const {
-    return std::max((first_split_ + split) * kSplit, FirstSeen(shape_, first_ + t));
-  }
-  int64_t End(int64_t t, int64_t split) const { return std::min((first_split_ + split + 1) * kSplit, first_ + t + 1); }
-
-  void Attend(int64_t t, int64_t kv_head, int64_t split, float* scores) const {
-    const hearth_kernels& kernels = exec_.kernels();
-    const hearth_gemv_fn dot = GemvOf(kernels, kv_.type);
-    const hearth_mix_fn mix = MixOf(kernels, kv_.type);
-    const int64_t from = Begin(t, split), to = End(t, split);
-    for (int64_t head = kv_head * group_; head < (kv_head + 1) * group_ && from < to; ++head) {
-      float* sums = partial(t, head, split);
-      std::fill(sums, sums + d_, 0.0f);
-      Running running;
-      for (int64_t p = from; p < to;) {
-        const int64_t count = Contiguous(kv_, p, to);
-        const int64_t at = p % kv_.capacity * kv_.row_bytes + kv_head * kv_.head_bytes;
-        dot(kv_.keys + at, kv_.row_bytes, d_, q_.row(t) + head * d_, count, scores);
-        const float scale = running.Add(scores, count);
-        if (p > from) kernels.scale_f32(sums, scale, nullptr, sums, d_);
-        mix(kv_.values + at, kv_.row_bytes, count, d_, scores, sums);
-        p += count;
-      }
-      sums[d_] = running.max;
-      sums[d_ + 1] = running.sum;
-    }
-  }
-
-  void Merge(int64_t t, int64_t head) const {
-    const hearth_kernels& kernels = exec_.kernels();
-    const auto seen = [&](int64_t split) { return Begin(t, split) < End(t, split); };
-    float max = -std::numeric_limits<float>::infinity(), sum = 0;
-    for (int64_t s = 0; s < splits_; ++s) {
-      if (seen(s)) max = std::max(max, partial(t, head, s)[d_]);
-    }
-    float* out = out_.row(t) + head * d_;
-    std::fill(out, out + d_, 0.0f);
-    for (int64_t s = 0; s < splits_; ++s) {
-      if (!seen(s)) continue;
-      const float weight = std::exp(partial(t, head, s)[d_] - max);
-      sum += weight * partial(t, head, s)[d_ + 1];
-      kernels.axpy_f32(weight, partial(t, head, s), out, d_);
-    }
-    kernels.scale_f32(out, 1.0f / sum, nullptr, out, d_);
-  }
-
-  Exec& exec_;
-  const AttentionShape& shape_;
-  const KvRows& kv_;
-  const ConstMatF q_;
-  const MatF out_;
-  const int64_t first_, d_, group_, first_split_, splits_;
-  float* partials_ = nullptr;
-};
-
-// Several tokens: a task is one key head and kTokens tokens, whose query heads meet a tile of keys and values together.
-class BlockTask {
- public:
-  BlockTask(const hearth_kernels& kernels, const AttentionShape& shape, const KvRows& kv, float* scratch)
-      : kernels_(kernels), shape_(shape), kv_(kv), d_(shape.head_dim), group_(shape.heads / shape.kv_heads) {
-    const int64_t rows = kTokens * group_;
+        group_(shape.heads / shape.kv_heads) {
+    const int64_t rows = tokens * group_;
     query_ = scratch;
     mixed_ = query_ + rows * d_;
     tile_ = mixed_ + rows * d_;
     scores_ = tile_ + kTile * d_;
     running_ = reinterpret_cast<Running*>(scores_ + rows * kTile);
   }
-  static size_t ScratchFloats(const AttentionShape& shape) {
-    const int64_t rows = kTokens * (shape.heads / shape.kv_heads);
+  static size_t ScratchFloats(const AttentionShape& shape, int64_t tokens) {
+    const int64_t rows = tokens * (shape.heads / shape.kv_heads);
     return static_cast<size_t>(2 * rows * shape.head_dim + kTile * shape.head_dim + rows * kTile + rows * 2);
   }
 
-  void Run(ConstMatF q, int64_t head, int64_t token, int64_t tokens, int64_t first, MatF out) {
+  // Tokens [token, token + tokens) of q, of which the first is at position `first`, over positions [begin, end).
+  void Run(ConstMatF q, int64_t head, int64_t token, int64_t tokens, int64_t first, int64_t begin, int64_t end) {
     const int64_t rows = tokens * group_;
     for (int64_t r = 0; r < rows; ++r) {
       std::memcpy(query_ + r * d_, q.row(token + r / group_) + (head * group_ + r % group_) * d_,
@@ -162,24 +79,27 @@ class BlockTask {
       running_[r] = Running();
     }
     std::fill(mixed_, mixed_ + rows * d_, 0.0f);
-    const int64_t begin = FirstSeen(shape_, first + token), end = first + token + tokens;
     for (int64_t p = begin; p < end;) {
-      // Tiles end at multiples of kTile: what is summed together depends on positions alone.
       const int64_t count = Contiguous(kv_, p, std::min(end, (p / kTile + 1) * kTile));
-      Tile(head, first + token, rows, p, count);
+      Tile(head, first, rows, p, count);
       p += count;
-    }
-    for (int64_t r = 0; r < rows; ++r) {
-      kernels_.scale_f32(mixed_ + r * d_, 1.0f / running_[r].sum, nullptr,
-                         out.row(token + r / group_) + (head * group_ + r % group_) * d_, d_);
     }
   }
 
+  // What Run has summed for query head `member` of the group and the `t`th of its tokens: [d], relative to the maximum.
+  const float* mixed(int64_t t, int64_t member) const { return mixed_ + (t * group_ + member) * d_; }
+  const Running& running(int64_t t, int64_t member) const { return running_[t * group_ + member]; }
+  int64_t group() const { return group_; }
+
  private:
+  // Rows of keys or values as float32. Those of other heads lie between them, and no hardware looks ahead across pages.
   void Load(const uint8_t* rows, int64_t p, int64_t head, int64_t count) {
-    const hearth_dequantize_fn dequantize = DequantizeOf(kernels_, kv_.type);
+    constexpr int64_t kAhead = 8;
     const uint8_t* at = rows + p % kv_.capacity * kv_.row_bytes + head * kv_.head_bytes;
-    for (int64_t i = 0; i < count; ++i) dequantize(at + i * kv_.row_bytes, d_, tile_ + i * d_);
+    for (int64_t i = 0; i < count; ++i, at += kv_.row_bytes) {
+      for (int64_t line = 0; line < kv_.head_bytes; line += 64) __builtin_prefetch(at + kAhead * kv_.row_bytes + line);
+      dequantize_(at, d_, tile_ + i * d_);
+    }
   }
 
   void Tile(int64_t head, int64_t first, int64_t rows, int64_t p, int64_t count) {
@@ -206,6 +126,7 @@ class BlockTask {
   const hearth_kernels& kernels_;
   const AttentionShape& shape_;
   const KvRows& kv_;
+  const hearth_dequantize_fn dequantize_;
   const int64_t d_, group_;
   float* query_;      // [rows, d]
   float* mixed_;      // [rows, d]
@@ -214,19 +135,112 @@ class BlockTask {
   Running* running_;  // [rows]
 };
 
+// A few tokens: a task is one key head and kSplit positions, which all tokens meet together; a token's partial results
+// are merged in order of position.
+class FewTokens {
+ public:
+  FewTokens(Exec& exec, const AttentionShape& shape, ConstMatF q, int64_t first, const KvRows& kv, MatF out)
+      : exec_(exec),
+        shape_(shape),
+        kv_(kv),
+        q_(q),
+        out_(out),
+        first_(first),
+        d_(shape.head_dim),
+        first_split_(FirstSeen(shape, first) / kSplit),
+        splits_((first + q.rows - 1) / kSplit + 1 - first_split_) {}
+
+  Status Run() {
+    HEARTH_RETURN_IF_ERROR(exec_.ReserveScratch(TileTask::ScratchFloats(shape_, q_.rows)));
+    // The partials of every task, in the first thread's memory.
+    HEARTH_RETURN_IF_ERROR(
+        exec_.ReserveScratch(static_cast<size_t>(q_.rows * shape_.heads * splits_ * stride()), Exec::kOuter));
+    partials_ = exec_.scratch(0, Exec::kOuter);
+    exec_.pool().For(splits_ * shape_.kv_heads, 1, [&](int64_t begin, int64_t end, int thread) {
+      TileTask task(exec_.kernels(), shape_, kv_, q_.rows, exec_.scratch(thread));
+      // The heads of a position lie side by side: what is fetched along with one is used by the next.
+      for (int64_t i = begin; i < end; ++i) Attend(task, i % shape_.kv_heads, i / shape_.kv_heads);
+    });
+    for (int64_t t = 0; t < q_.rows; ++t) {
+      for (int64_t head = 0; head < shape_.heads; ++head) Merge(t, head);
+    }
+    return Status();
+  }
+
+ private:
+  // A partial of a query head is its weighted values [d], then the maximum and the sum.
+  int64_t stride() const { return d_ + 16; }
+  float* partial(int64_t t, int64_t head, int64_t split) const {
+    return partials_ + ((t * shape_.heads + head) * splits_ + split) * stride();
+  }
+
+  void Attend(TileTask& task, int64_t kv_head, int64_t split) const {
+    // A split lies at a multiple of kSplit; tokens see it up to where they are, and from where their window begins.
+    const int64_t from = std::max((first_split_ + split) * kSplit, FirstSeen(shape_, first_));
+    const int64_t to = std::min((first_split_ + split + 1) * kSplit, first_ + q_.rows);
+    task.Run(q_, kv_head, 0, q_.rows, first_, from, to);
+    for (int64_t t = 0; t < q_.rows; ++t) {
+      for (int64_t member = 0; member < task.group(); ++member) {
+        float* sums = partial(t, kv_head * task.group() + member, split);
+        std::memcpy(sums, task.mixed(t, member), static_cast<size_t>(d_) * sizeof(float));
+        sums[d_] = task.running(t, member).max;
+        sums[d_ + 1] = task.running(t, member).sum;
+      }
+    }
+  }
+
+  void Merge(int64_t t, int64_t head) const {
+    const hearth_kernels& kernels = exec_.kernels();
+    // A token sees nothing of a split that lies after it, or before its window.
+    const auto seen = [&](int64_t split) { return partial(t, head, split)[d_ + 1] > 0; };
+    float max = -std::numeric_limits<float>::infinity(), sum = 0;
+    for (int64_t s = 0; s < splits_; ++s) {
+      if (seen(s)) max = std::max(max, partial(t, head, s)[d_]);
+    }
+    float* out = out_.row(t) + head * d_;
+    std::fill(out, out + d_, 0.0f);
+    for (int64_t s = 0; s < splits_; ++s) {
+      if (!seen(s)) continue;
+      const float weight = std::exp(partial(t, head, s)[d_] - max);
+      sum += weight * partial(t, head, s)[d_ + 1];
+      kernels.axpy_f32(weight, partial(t, head, s), out, d_);
+    }
+    kernels.scale_f32(out, 1.0f / sum, nullptr, out, d_);
+  }
+
+  Exec& exec_;
+  const AttentionShape& shape_;
+  const KvRows& kv_;
+  const ConstMatF q_;
+  const MatF out_;
+  const int64_t first_, d_, first_split_, splits_;
+  float* partials_ = nullptr;
+};
+
 }  // namespace
 
 Status Attention(Exec& exec, const AttentionShape& shape, ConstMatF q, int64_t first, const KvRows& kv, MatF out) {
   if (q.rows <= kAlikeTokens) return FewTokens(exec, shape, q, first, kv, out).Run();
-  HEARTH_RETURN_IF_ERROR(exec.ReserveScratch(BlockTask::ScratchFloats(shape)));
-  const int64_t blocks = (q.rows + kTokens - 1) / kTokens;
+  // Each block goes over all positions before it: the larger the blocks, the less often that is; at least eight of
+  // them.
+  const int64_t size = std::clamp<int64_t>(q.rows / 64 * 8, kLeastTokens, kMostTokens);
+  HEARTH_RETURN_IF_ERROR(exec.ReserveScratch(TileTask::ScratchFloats(shape, size)));
+  const int64_t blocks = (q.rows + size - 1) / size;
   exec.pool().For(blocks * shape.kv_heads, 1, [&](int64_t begin, int64_t end, int thread) {
-    BlockTask task(exec.kernels(), shape, kv, exec.scratch(thread));
+    TileTask task(exec.kernels(), shape, kv, size, exec.scratch(thread));
     for (int64_t i = begin; i < end; ++i) {
       // Later tokens see more: one from the front, one from the back, so that the threads' shares are alike.
-      const int64_t block = i / shape.kv_heads;
-      const int64_t token = (block % 2 == 0 ? block / 2 : blocks - 1 - block / 2) * kTokens;
-      task.Run(q, i % shape.kv_heads, token, std::min(kTokens, q.rows - token), first, out);
+      const int64_t block = i / shape.kv_heads, head = i % shape.kv_heads;
+      const int64_t token = (block % 2 == 0 ? block / 2 : blocks - 1 - block / 2) * size;
+      const int64_t tokens = std::min(size, q.rows - token);
+      task.Run(q, head, token, tokens, first + token, FirstSeen(shape, first + token), first + token + tokens);
+      for (int64_t t = 0; t < tokens; ++t) {
+        for (int64_t member = 0; member < task.group(); ++member) {
+          exec.kernels().scale_f32(task.mixed(t, member), 1.0f / task.running(t, member).sum, nullptr,
+                                   out.row(token + t) + (head * task.group() + member) * shape.head_dim,
+                                   shape.head_dim);
+        }
+      }
     }
   });
   return Status();

@@ -93,6 +93,10 @@ StatusOr<Tokenizer> Tokenizer::FromPieces(std::vector<Piece> pieces) {
   }
   Tokenizer t;
   t.pieces_ = std::move(pieces);
+  t.decoded_ends_.reserve(t.pieces_.size());
+  size_t slots = 4;
+  while (slots < 2 * t.pieces_.size()) slots *= 2;
+  t.ids_.assign(slots, -1);
   std::vector<int32_t> bytes(256, -1);
   for (int32_t id = 0; id < static_cast<int32_t>(t.pieces_.size()); ++id) {
     Piece& piece = t.pieces_[static_cast<size_t>(id)];
@@ -103,16 +107,20 @@ StatusOr<Tokenizer> Tokenizer::FromPieces(std::vector<Piece> pieces) {
     }
     if (piece.type == Type::kUnknown) t.unknown_ = id;
     if (piece.text.empty()) return Error(Code::MODEL_MISMATCH, "piece %d of the vocabulary is empty", id);
-    if (const auto [it, fresh] = t.ids_.emplace(piece.text, id); !fresh) {
-      return Error(Code::MODEL_MISMATCH, "pieces %d and %d of the vocabulary are the same", it->second, id);
-    }
+    int32_t& slot = t.ids_[t.SlotOf(piece.text)];
+    if (slot >= 0) return Error(Code::MODEL_MISMATCH, "pieces %d and %d of the vocabulary are the same", slot, id);
+    slot = id;
     t.longest_ = std::max(t.longest_, piece.text.size());
     for (Matcher* matcher : {&t.user_defined_, &t.control_}) {
       if (piece.type != matcher->type) continue;
       matcher->lengths[static_cast<unsigned char>(piece.text[0])].push_back(static_cast<uint32_t>(piece.text.size()));
     }
-    t.decoded_.push_back(DecodedText(piece));
+    const std::string decoded = DecodedText(piece);
+    t.decoded_.insert(t.decoded_.end(), decoded.begin(), decoded.end());
+    if (t.decoded_.size() > UINT32_MAX) return Error(Code::MODEL_MISMATCH, "a vocabulary of more than 4 GB of text");
+    t.decoded_ends_.push_back(static_cast<uint32_t>(t.decoded_.size()));
   }
+  t.decoded_.shrink_to_fit();
   for (Matcher* matcher : {&t.user_defined_, &t.control_}) {
     for (std::vector<uint32_t>& lengths : matcher->lengths) {
       std::sort(lengths.begin(), lengths.end(), std::greater<>());
@@ -199,9 +207,9 @@ void Tokenizer::EncodePlain(std::string_view raw, std::vector<int32_t>& ids) con
     const Symbol& a = symbols[static_cast<size_t>(left)];
     const Symbol& b = symbols[static_cast<size_t>(right)];
     if (a.size + b.size > longest_) return;
-    const auto it = ids_.find(text.substr(a.begin, a.size + b.size));
-    if (it == ids_.end() || !merges_to(it->second)) return;
-    merges.push({merge_score(it->second), left, right, a.size + b.size});
+    const int32_t id = Find(text.substr(a.begin, a.size + b.size));
+    if (id < 0 || !merges_to(id)) return;
+    merges.push({merge_score(id), left, right, a.size + b.size});
   };
   for (size_t i = 1; i < symbols.size(); ++i) consider(static_cast<int32_t>(i) - 1, static_cast<int32_t>(i));
   while (!merges.empty()) {
@@ -220,9 +228,9 @@ void Tokenizer::EncodePlain(std::string_view raw, std::vector<int32_t>& ids) con
   for (int32_t i = 0; i >= 0; i = symbols[static_cast<size_t>(i)].next) {
     const std::string_view symbol =
         text.substr(symbols[static_cast<size_t>(i)].begin, symbols[static_cast<size_t>(i)].size);
-    const auto it = ids_.find(symbol);
-    if (it != ids_.end() && merges_to(it->second)) {
-      ids.push_back(it->second);
+    const int32_t id = Find(symbol);
+    if (id >= 0 && merges_to(id)) {
+      ids.push_back(id);
     } else {
       AppendBytes(symbol, ids);
     }
@@ -239,19 +247,29 @@ StatusOr<std::string> Tokenizer::Decode(std::span<const int32_t> ids, bool show_
     if (id < 0 || id >= size())
       return Error(Code::TOKEN_INVALID, "token %d of a vocabulary of %lld", id, static_cast<long long>(size()));
     const bool control = piece(id).type == Type::kControl;
-    text += control && show_control ? piece(id).text : decoded_[static_cast<size_t>(id)];
+    text += control && show_control ? std::string_view(piece(id).text) : Decoded(id);
   }
   return text;
 }
 
 std::string_view Tokenizer::Bytes(int32_t id) const {
-  return id < 0 || id >= size() ? std::string_view() : std::string_view(decoded_[static_cast<size_t>(id)]);
+  return id < 0 || id >= size() ? std::string_view() : Decoded(id);
 }
 
-int32_t Tokenizer::Find(std::string_view text) const {
-  const auto it = ids_.find(text);
-  return it == ids_.end() ? -1 : it->second;
+std::string_view Tokenizer::Decoded(int32_t id) const {
+  const size_t begin = id == 0 ? 0 : decoded_ends_[static_cast<size_t>(id) - 1];
+  return {decoded_.data() + begin, decoded_ends_[static_cast<size_t>(id)] - begin};
 }
+
+size_t Tokenizer::SlotOf(std::string_view text) const {
+  // At most half of the slots are taken, so the search ends.
+  size_t slot = std::hash<std::string_view>()(text);
+  for (slot &= ids_.size() - 1; ids_[slot] >= 0 && piece(ids_[slot]).text != text;)
+    slot = (slot + 1) & (ids_.size() - 1);
+  return slot;
+}
+
+int32_t Tokenizer::Find(std::string_view text) const { return ids_[SlotOf(text)]; }
 
 std::string Detokenizer::Feed(int32_t id) {
   held_ += tokenizer_->Bytes(id);

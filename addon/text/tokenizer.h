@@ -15,7 +15,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "addon/base/status.h"
@@ -73,14 +72,16 @@ class Tokenizer {
   void EncodePlain(std::string_view raw, std::vector<int32_t>& ids) const;
   void AppendBytes(std::string_view text, std::vector<int32_t>& ids) const;
 
-  struct Hash {
-    using is_transparent = void;
-    size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
-  };
+  // Where `text` is in ids_, or where it would go.
+  size_t SlotOf(std::string_view text) const;
+  // What an id in range decodes to by itself.
+  std::string_view Decoded(int32_t id) const;
 
+  // Of 262,144 pieces, and so with as little as possible beside their texts.
   std::vector<Piece> pieces_;
-  std::vector<std::string> decoded_;  // per id
-  std::unordered_map<std::string, int32_t, Hash, std::equal_to<>> ids_;
+  std::vector<char> decoded_;           // what all ids decode to, one after the other
+  std::vector<uint32_t> decoded_ends_;  // per id
+  std::vector<int32_t> ids_;            // an open hash table by text, of a power of two of slots; -1 where one is free
   Matcher user_defined_{Type::kUserDefined, {}}, control_{Type::kControl, {}};
   size_t longest_ = 0;             // bytes of the longest piece
   std::vector<int32_t> byte_ids_;  // per byte value; the unknown id where there is no piece

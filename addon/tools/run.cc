@@ -1,6 +1,7 @@
 // Runs a prompt through a model without Node, for profilers and debuggers:
 //
 //   run MODEL.gguf PROMPT [--slice NAME] [--isa NAME] [--threads N] [--tokens N] [--schema JSON] [--draft N]
+//       [--load-slice NAME] [--kv-type f16|q8_0|f32] [--context N]
 //
 // Prints the greedy reply, and on stderr what it took. --draft: most tokens drafted at a time, 0 to 8.
 #include <chrono>
@@ -29,13 +30,12 @@ int main(int argc, char** argv) {
   if (argc < 3 || argc % 2 == 0) {
     std::fprintf(stderr,
                  "usage: %s MODEL.gguf PROMPT [--slice NAME] [--isa NAME] [--threads N] [--tokens N] [--schema JSON]"
-                 " [--draft N]\n",
+                 " [--draft N] [--load-slice NAME] [--kv-type f16|q8_0|f32] [--context N]\n",
                  argv[0]);
     return EXIT_FAILURE;
   }
   hearth::EngineOptions options;
   hearth::SliceOptions slice;
-  slice.name = "full";
   int64_t limit = 128;
   std::string schema;
   hearth::DraftOptions draft;
@@ -47,6 +47,9 @@ int main(int argc, char** argv) {
     if (flag == "--threads") options.threads = std::atoi(argv[i + 1]);
     if (flag == "--tokens") limit = std::atoll(argv[i + 1]);
     if (flag == "--schema") schema = argv[i + 1];
+    if (flag == "--load-slice") options.load_slice = argv[i + 1];
+    if (flag == "--kv-type") options.kv_type = argv[i + 1];
+    if (flag == "--context") options.context_length = std::atoll(argv[i + 1]);
     if (flag == "--draft") draft.max_tokens = std::atoi(argv[i + 1]);
   }
 
@@ -69,7 +72,9 @@ int main(int argc, char** argv) {
   auto created = engine.NewSession();
   if (!created.ok()) return Fail(created.status());
   hearth::Session& session = **created;
-  if (const hearth::Status status = session.SetSlice(slice); !status.ok()) return Fail(status);
+  if (!slice.name.empty()) {
+    if (const hearth::Status status = session.SetSlice(slice); !status.ok()) return Fail(status);
+  }
   if (!schema.empty()) {
     const auto grammar = engine.CompileGrammar(schema);
     if (!grammar.ok()) return Fail(grammar.status());

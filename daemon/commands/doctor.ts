@@ -93,11 +93,16 @@ async function model(config: Config, tryModel: TryModel): Promise<Finding[]> {
   }
   const state = await tryModel(config);
   if (state.phase === 'ready') {
-    const { name, isa, threads, modalities } = state.info;
+    const { name, isa, threads, modalities, loadedSlice, memory: takes } = state.info;
     findings.push({
       level: 'ok',
       what: 'model',
-      detail: `${name}: ${modalities.join(', ')}; ${isa} kernels, ${threads} threads`,
+      detail: `${name}: ${modalities.join(', ')}; ${isa} kernels, ${threads} threads; slice ${loadedSlice} and what is smaller`,
+    });
+    findings.push({
+      level: 'ok',
+      what: 'model memory',
+      detail: `${megabytes(takes.totalBytes)} at most: weights ${megabytes(takes.weightBytes)}, keys and values ${takes.sessions} times ${megabytes(takes.kvBytes)} as ${takes.kvType}`,
     });
   } else {
     findings.push({
@@ -106,7 +111,7 @@ async function model(config: Config, tryModel: TryModel): Promise<Finding[]> {
       detail:
         [state.phase, 'code' in state && state.code, 'reason' in state && state.reason].filter(Boolean).join(': ') +
         ('code' in state && state.code === 'MODEL_TOO_LARGE'
-          ? '; raise model.memoryLimit, set a smaller model.slice or take a smaller file'
+          ? '; raise model.memoryLimit, set a smaller model.loadSlice or take a smaller file'
           : ''),
     });
   }

@@ -245,6 +245,12 @@ export const schema = {
       { defaultDoc: 'the governor’s choice' },
       64,
     ),
+    loadSlice: optionalText(
+      'Largest slice to have in memory, such as `e2b` of an E4B file: what only larger ones need is not loaded.',
+      { defaultDoc: 'the whole file' },
+      64,
+    ),
+    kvType: choice('What keys and values are kept in; `q8_0` takes 0.53 of the memory.', 'f16', ['f16', 'q8_0']),
     imageSize: optionalChoice(
       'Side of the square a picture is resized to, for all jobs that name none.',
       [256, 512, 768],

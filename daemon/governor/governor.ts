@@ -126,7 +126,7 @@ export class Governor {
   status(): GovernorStatus {
     const { enabled, bounds } = this.#options.settings;
     const fallback = {
-      slice: bounds.slice ?? 'full',
+      slice: bounds.slice ?? this.#model?.loadedSlice ?? 'full',
       imageSize: bounds.imageSize ?? (this.#model?.imageSize || null),
     };
     if (!enabled || this.#ladder === undefined) {

@@ -6,7 +6,7 @@ import { HearthError } from '../errors';
 import type { ModelInfo, SliceInfo } from '../inference/types';
 
 export interface Bounds {
-  /** The only slices to choose from; null: those the model's family was trained at. */
+  /** The only slices to choose from; null: those the model's family was trained at, and the one that was loaded alone. */
   readonly slices: readonly string[] | null;
   readonly largestSlice: string | null;
   readonly smallestSlice: string | null;
@@ -51,21 +51,23 @@ export function ladderOf(info: ModelInfo, bounds: Bounds): Ladder {
   const least = bounds.smallestSlice === null ? undefined : named('governor.smallestSlice', bounds.smallestSlice);
   const listed =
     bounds.slices === null
-      ? info.sliceInfos.filter(({ published }) => published)
+      ? info.sliceInfos.filter(({ name, published }) => published || name === info.loadedSlice)
       : bounds.slices.map((name) => named('governor.slices', name));
   const allowed = listed
     .filter(({ decodeMacs }) => decodeMacs <= (most?.decodeMacs ?? Number.POSITIVE_INFINITY))
     .filter(({ decodeMacs }) => decodeMacs >= (least?.decodeMacs ?? 0))
     .filter((slice, index, all) => all.findIndex((other) => same(slice, other)) === index)
     .sort((a, b) => b.decodeMacs - a.decodeMacs || b.prefillMacs - a.prefillMacs);
-  const slices = allowed.filter((slice) => !isTail(slice));
+  // A tail that was loaded alone is all there is to begin with.
+  const isBeginning = (slice: SliceInfo): boolean => !isTail(slice) || slice.name === info.loadedSlice;
+  const slices = allowed.filter(isBeginning);
   if (slices.length === 0) {
     throw new HearthError(
       'CONFIG_INVALID',
       `governor: expected slices, largestSlice and smallestSlice to leave a slice that is no tail, received ${listed.map(({ name }) => name).join(', ') || 'none'} between ${most?.name ?? 'any'} and ${least?.name ?? 'any'}`,
     );
   }
-  return { slices, tails: allowed.filter(isTail), imageSizes, pinned };
+  return { slices, tails: allowed.filter((slice) => !isBeginning(slice)), imageSizes, pinned };
 }
 
 /** The same layers by two names: `full` is `e4b` of an E4B file. */

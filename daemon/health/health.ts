@@ -41,7 +41,12 @@ export interface Health {
     readonly reasons: readonly string[];
     readonly why: string;
   };
-  readonly runner: { readonly phase: string; readonly restarts: number };
+  readonly runner: {
+    readonly phase: string;
+    /** While the phase is `loading`: how much of the weights is in memory, from 0 to 1. */
+    readonly loaded?: number;
+    readonly restarts: number;
+  };
   readonly mqtt: Readonly<Record<string, number>>;
   readonly streams: Readonly<Record<string, unknown>>;
   /** State by name. */
@@ -68,6 +73,7 @@ export interface HealthSources {
   queue(): Health['queue'];
   runner(): {
     readonly phase: string;
+    readonly fraction?: number | undefined;
     readonly restarts: number;
     readonly rssBytes: number;
     readonly kvBytes: number;
@@ -130,7 +136,7 @@ export class HealthReporter {
     const { sources } = this.#options;
     const { temperatureC, throttled, memory } = await sources.board();
     const { slice, imageSize, enabled, level, reasons, why } = sources.governor();
-    const { phase, restarts, rssBytes, kvBytes, reuse, tokensPerSecond } = sources.runner();
+    const { phase, fraction, restarts, rssBytes, kvBytes, reuse, tokensPerSecond } = sources.runner();
     return {
       ts: Date.now() / 1000,
       uptime_s: Math.round(process.uptime()),
@@ -151,7 +157,7 @@ export class HealthReporter {
       slice,
       image_size: imageSize,
       governor: { enabled, level, reasons, why },
-      runner: { phase, restarts },
+      runner: { phase, ...(fraction !== undefined && { loaded: Math.round(fraction * 100) / 100 }), restarts },
       mqtt: sources.mqtt(),
       streams: sources.streams(),
       plugins: sources.plugins(),

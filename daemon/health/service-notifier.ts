@@ -6,7 +6,7 @@ export interface ServiceNotifierOptions {
   readonly notify: (state: string) => void;
   readonly engine: () => EngineState;
   readonly runner: () => { readonly lastProgressMs: number };
-  /** A ready runner without a sign of life for longer counts as stuck: the daemon itself should have restarted it by then. */
+  /** A runner without a sign of life for longer counts as stuck: the daemon itself should have restarted it by then. */
   readonly stallTimeoutMs: number;
   /** Half of the shortest `WatchdogSec` it is meant for, or less. Default 10 s. */
   readonly intervalMs?: number;
@@ -32,6 +32,11 @@ export class ServiceNotifier {
     this.#timer.unref();
   }
 
+  /** The engine is in another phase: said at once until `ready`. */
+  changed(): void {
+    if (!this.#ready) this.#beat();
+  }
+
   ready(status: string): void {
     this.#ready = true;
     this.#options.notify(`READY=1\nSTATUS=${line(status)}`);
@@ -46,9 +51,10 @@ export class ServiceNotifier {
   #beat(): void {
     if (!this.#ready) {
       const state = this.#options.engine();
-      if (state.phase === 'failed') return;
+      // While nothing comes from the disk any more, no more time is asked for.
+      if (state.phase === 'failed' || (state.phase === 'loading' && !this.#makesProgress())) return;
       const allowedUs = (this.#intervalMs() + graceMs) * 1000;
-      this.#options.notify(`EXTEND_TIMEOUT_USEC=${allowedUs}\nSTATUS=${line(`model: ${state.phase}`)}`);
+      this.#options.notify(`EXTEND_TIMEOUT_USEC=${allowedUs}\nSTATUS=${line(`model: ${describe(state)}`)}`);
     } else if (this.#makesProgress()) {
       this.#options.notify('WATCHDOG=1');
     }
@@ -66,6 +72,10 @@ export class ServiceNotifier {
   #intervalMs(): number {
     return this.#options.intervalMs ?? 10_000;
   }
+}
+
+function describe(state: EngineState): string {
+  return state.phase === 'loading' ? `loading, ${Math.floor(state.fraction * 100)} %` : state.phase;
 }
 
 /** One line, as the protocol wants it. */

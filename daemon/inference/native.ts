@@ -25,12 +25,23 @@ export interface NativeModelInfo {
   readonly audioSoftTokens: number;
   readonly imageSize: number;
   readonly slices: readonly SliceInfo[];
+  /** The largest slice that is in memory, which a session begins with: `full`, or `EngineOptions.loadSlice`. */
+  readonly loadedSlice: string;
   readonly ffnWidths: readonly number[];
   readonly isa: string;
   readonly threads: number;
   /** What keys and values are kept in: f16, q8_0 or f32. */
   readonly kvType: string;
+  /** Bytes of the keys and values of a session whose context is full: as they are kept, and as they would be as f16 or q8_0. */
   readonly kvBytes: number;
+  readonly kvBytesF16: number;
+  /** 0 for a model whose heads cannot be kept so. */
+  readonly kvBytesQ8: number;
+  /** Bytes of weights that stay in memory, and of the encoders' file. */
+  readonly weightBytes: number;
+  readonly multimodalBytes: number;
+  /** All of it, with full sessions and prefix cache: what `EngineOptions.memoryLimit` is compared with. */
+  readonly memoryBytes: number;
   /** JSON text of the model's own prompts, or empty. */
   readonly prompts: string;
   readonly special: {
@@ -57,12 +68,18 @@ export interface EngineOptions {
   readonly exact?: boolean | undefined;
   /** 0: 4096 positions, or the model's own if that is less. */
   readonly contextLength?: number | undefined;
+  /** What keys and values are kept in: `f16` (when left out), `q8_0` or `f32`. */
+  readonly kvType?: string | undefined;
+  /** The largest slice to have in memory; weights that only larger ones need are not loaded. The whole file when left out. */
+  readonly loadSlice?: string | undefined;
   /** Bytes the model may take in memory, see `EngineOptions` in `addon/runtime.h`; 0: no limit. */
   readonly memoryLimit?: number | undefined;
   /** How many sessions there may be at the same time, for `memoryLimit`; 1 when left out. */
   readonly sessions?: number | undefined;
   /** Memory for what was computed of earlier prompts, pictures and sounds; 256 MiB when left out, 0 for none. */
   readonly prefixCacheBytes?: number | undefined;
+  /** Hears how much of the weights is loaded, from 0 to 1: ten times a second at most. */
+  readonly onProgress?: ((fraction: number) => void) | undefined;
 }
 
 export interface ResumeOptions {

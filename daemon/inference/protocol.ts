@@ -3,7 +3,7 @@ import type { ErrorCode } from '../errors';
 import type { EngineOptions } from './native';
 import type { GenerateRequest, GenerateResult, ModelInfo, ReuseStats, Speculation } from './types';
 
-export interface RunnerOptions extends EngineOptions {
+export interface RunnerOptions extends Omit<EngineOptions, 'onProgress'> {
   /** The slice of jobs that name none. */
   readonly defaultSlice?: string | undefined;
   /** The picture size of jobs that name none; the model's own when absent. */
@@ -44,6 +44,8 @@ export interface RemoteError {
 
 export type FromRunner =
   | { readonly type: 'ready'; readonly info: ModelInfo }
+  /** While a model is loaded: how much of the weights is in memory, from 0 to 1. */
+  | { readonly type: 'loading'; readonly fraction: number }
   | { readonly type: 'load-failed'; readonly error: RemoteError }
   /** Every second, from the runner's main thread: proof that it is alive, and what it does. `steps` only ever grows. */
   | ({ readonly type: 'alive'; readonly busy: boolean; readonly steps: number } & RunnerMemory)

@@ -8,7 +8,7 @@ import type { FromRunner, RunnerMemory, RunnerOptions, ToRunner } from './protoc
 import type { EngineState, GenerateOptions, GenerateRequest, GenerateResult } from './types';
 
 export interface RunnerEngineOptions extends RunnerOptions {
-  /** A busy runner that completes no step for this long is ended. Default 180 s: one picture at 768 px on a slow board. */
+  /** A busy runner that completes no step for this long is ended, and one that loads no part of the model. Default 180 s: one picture at 768 px on a slow board. */
   readonly stallTimeoutMs?: number;
   /** First delay before a restart; doubles up to 30 s, and starts over once a job has succeeded. */
   readonly restartDelayMs?: number;
@@ -16,7 +16,7 @@ export interface RunnerEngineOptions extends RunnerOptions {
 
 export interface RunnerHealth extends RunnerMemory {
   readonly pid: number | null;
-  /** Unix time in milliseconds of the last sign of life: a step while busy, a heartbeat while idle. */
+  /** Unix time in milliseconds of the last sign of life: a step while busy, a part of the model while loading, a heartbeat while idle. */
   readonly lastProgressMs: number;
   readonly busy: boolean;
   readonly restarts: number;
@@ -132,7 +132,7 @@ export class RunnerEngine implements Engine {
     child.once('exit', (code, signal) => this.ended(child, signal ?? `exit code ${code}`));
     this.stallTimer = setInterval(() => this.checkProgress(), 1000);
     this.stallTimer.unref();
-    this.state.next({ phase: 'loading' });
+    this.state.next({ phase: 'loading', fraction: 0 });
     const { stallTimeoutMs: _stall, restartDelayMs: _delay, ...options } = this.options;
     this.tell({ type: 'load', options });
   }
@@ -144,6 +144,13 @@ export class RunnerEngine implements Engine {
 
   private receive(message: FromRunner): void {
     switch (message.type) {
+      case 'loading': {
+        const state = this.state.value;
+        if (state.phase !== 'loading' || message.fraction < state.fraction) break;
+        this.lastProgressMs = Date.now();
+        this.state.next({ phase: 'loading', fraction: message.fraction });
+        break;
+      }
       case 'ready':
         this.lastProgressMs = Date.now();
         this.state.next({ phase: 'ready', info: message.info });
@@ -156,7 +163,9 @@ export class RunnerEngine implements Engine {
         break;
       }
       case 'alive':
-        if (!message.busy || message.steps !== this.steps) this.lastProgressMs = Date.now();
+        // A runner that waits for a disk for good is alive, too.
+        if (this.state.value.phase === 'ready' && (!message.busy || message.steps !== this.steps))
+          this.lastProgressMs = Date.now();
         this.busy = message.busy;
         this.steps = message.steps;
         this.memory = { rssBytes: message.rssBytes, kvBytes: message.kvBytes, reuse: message.reuse };

@@ -25,7 +25,7 @@ function toRemote(error: unknown): RemoteError {
   return { code: 'INTERNAL', message: error instanceof Error ? error.message : String(error) };
 }
 
-function modelInfo({ engine }: Loaded): ModelInfo {
+function modelInfo({ engine, options }: Loaded): ModelInfo {
   const { info } = engine;
   return {
     name: info.name,
@@ -36,11 +36,22 @@ function modelInfo({ engine }: Loaded): ModelInfo {
     modalities: ['text', ...(info.vision ? (['image'] as const) : []), ...(info.audio ? (['audio'] as const) : [])],
     slices: info.slices.map(({ name }) => name),
     sliceInfos: info.slices,
+    loadedSlice: info.loadedSlice,
     imageSizes: info.vision ? [256, 512, 768] : [],
     imageSize: info.vision ? info.imageSize : 0,
     maxAudioSeconds: info.audio ? maxAudioSeconds : 0,
     isa: info.isa,
     threads: info.threads,
+    memory: {
+      kvType: info.kvType,
+      kvBytes: info.kvBytes,
+      kvBytesF16: info.kvBytesF16,
+      kvBytesQ8: info.kvBytesQ8,
+      sessions: options.concurrency ?? 1,
+      weightBytes: info.weightBytes,
+      encoderBytes: info.multimodalBytes,
+      totalBytes: info.memoryBytes,
+    },
     prompts: parsePrompts(info.prompts),
   };
 }
@@ -98,7 +109,11 @@ class Runner {
   private async load(options: RunnerOptions): Promise<void> {
     try {
       const { concurrency = 1 } = options;
-      const engine = await NativeEngine.open({ ...options, sessions: concurrency });
+      const engine = await NativeEngine.open({
+        ...options,
+        sessions: concurrency,
+        onProgress: (fraction) => this.send({ type: 'loading', fraction }),
+      });
       const sessions = new SessionPool(() => engine.newSession(), concurrency);
       // A slice the model does not have is found out now, not by the first job.
       const first = sessions.take();
@@ -141,7 +156,7 @@ class Runner {
           session,
           request,
           {
-            slice: options.defaultSlice ?? 'full',
+            slice: options.defaultSlice ?? engine.info.loadedSlice,
             imageSize: options.defaultImageSize ?? 0,
             speculation: options.defaultSpeculation ?? 'auto',
           },

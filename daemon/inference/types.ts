@@ -187,6 +187,8 @@ export interface ModelInfo {
   readonly slices: readonly string[];
   /** The same slices, with what they cost. */
   readonly sliceInfos: readonly SliceInfo[];
+  /** The largest of them, which jobs run on unless something else is said: `full`, or the one that was loaded alone. */
+  readonly loadedSlice: string;
   readonly imageSizes: readonly number[];
   /** The one it was trained with; 0 without a vision encoder. */
   readonly imageSize: number;
@@ -194,7 +196,25 @@ export interface ModelInfo {
   readonly maxAudioSeconds: number;
   readonly isa: string;
   readonly threads: number;
+  readonly memory: ModelMemory;
   readonly prompts: ModelPrompts;
+}
+
+/** What a model takes when everything is full, in bytes; known before the first job. */
+export interface ModelMemory {
+  /** What keys and values are kept in. */
+  readonly kvType: string;
+  /** Keys and values of one session with a full context: as `kvType`, and as either would be (0 where it cannot be). */
+  readonly kvBytes: number;
+  readonly kvBytesF16: number;
+  readonly kvBytesQ8: number;
+  /** Sessions, each with keys and values of its own. */
+  readonly sessions: number;
+  /** Weights that stay in memory, and the encoders' file. */
+  readonly weightBytes: number;
+  readonly encoderBytes: number;
+  /** All of it, the prefix cache and the buffers as well: what `model.memoryLimit` is compared with. */
+  readonly totalBytes: number;
 }
 
 /** What of computing was saved since the model was loaded, and the memory that takes. */
@@ -217,7 +237,8 @@ export interface ReuseStats {
 /** Lifecycle of the engine as the daemon sees it; `restarting` carries why the runner ended. */
 export type EngineState =
   | { readonly phase: 'starting' }
-  | { readonly phase: 'loading' }
+  /** How much of the weights is in memory, from 0 to 1. */
+  | { readonly phase: 'loading'; readonly fraction: number }
   | { readonly phase: 'ready'; readonly info: ModelInfo }
   | { readonly phase: 'restarting'; readonly reason: string; readonly attempt: number; readonly delayMs: number }
   | { readonly phase: 'failed'; readonly code: string; readonly reason: string }

@@ -71,6 +71,18 @@ describe('quantised weights', () => {
       const expected = await logitsOfEach(exact.newSession(), ids);
       const mean = expected.reduce((sum, row, i) => sum + klDivergence(row, actual[i] as Float32Array), 0) / ids.length;
       expect(mean).toBeLessThanOrEqual(2e-3);
+      // Half of the file, loaded alone, computes what half of the whole does, in less memory.
+      for (const isa of await availableIsas(quantisedPath)) {
+        const whole = (await NativeEngine.open({ modelPath: quantisedPath, threads: 2, isa })).newSession();
+        whole.setSlice('half');
+        const alone = await NativeEngine.open({ modelPath: quantisedPath, threads: 2, isa, loadSlice: 'half' });
+        expect(alone.info).toMatchObject({ loadedSlice: 'half', slices: [{ name: 'half', published: false }] });
+        expect(alone.info.weightBytes).toBeLessThan(quantised.info.weightBytes);
+        expect(await logitsOfEach(alone.newSession(), ids)).toEqual(await logitsOfEach(whole, ids));
+        expect(() => alone.newSession().setSlice('full')).toThrow(
+          /slice full needs \d+ neurons of layer 0; of this file only what slice half needs was loaded/,
+        );
+      }
       // The quantised file is not the original in disguise.
       const spread = Math.max(...(expected[49] as Float32Array)) - Math.min(...(expected[49] as Float32Array));
       expect(spread).toBeGreaterThan(1);

@@ -1,6 +1,7 @@
 // Engine and Session through the boundary that Node uses.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <random>
 #include <string>
@@ -254,9 +255,86 @@ TEST_CASE("a model over the memory limit is refused with what it needs; just und
   options.prefix_cache_bytes = 0;
   options.memory_limit = 0;
   const ModelInfo three = (*Engine::Open(options))->info();
-  CHECK(three.memory_bytes == needed + 2 * three.kv_bytes - (uint64_t{256} << 20));
+  const uint64_t buffers = static_cast<uint64_t>((256 * three.hidden + three.vocab) * 4);
+  CHECK(three.memory_bytes == needed + 2 * (three.kv_bytes + buffers) - (uint64_t{256} << 20));
   options.sessions = 0;
   CHECK(Engine::Open(options).status().code() == Code::OPTION_INVALID);
+}
+
+TEST_CASE("a slice loaded alone is what sessions run on, with the logits of that slice of the whole file") {
+  const Prompt prompt("e4b-narrow");
+  const auto logits = [&](Engine& engine, const std::string& slice) {
+    const auto session = NewSession(engine);
+    if (!slice.empty()) REQUIRE(session->SetSlice({slice, {}, {}}).ok());
+    REQUIRE(session->Append(prompt.ids, {}).ok());
+    REQUIRE(session->Advance(kPositions).ok());
+    return std::pair(session->slice_name(), std::vector<float>(session->logits().begin(), session->logits().end()));
+  };
+  const auto whole = OpenEngine("e4b-narrow");
+  EngineOptions options;
+  options.load_slice = "e2b";
+  std::vector<double> heard;
+  options.on_progress = [&](double fraction) { heard.push_back(fraction); };
+  const auto part = OpenEngine("e4b-narrow", options);
+  CHECK(part->info().loaded_slice == "e2b");
+  CHECK(whole->info().loaded_slice == "full");
+  REQUIRE(part->info().slices.size() == 1);
+  CHECK(part->info().slices[0].name == "e2b");
+  CHECK(part->info().slices[0].published);
+  CHECK(part->info().weight_bytes < whole->info().weight_bytes);
+  CHECK(logits(*part, "") == logits(*whole, "e2b"));
+  const Status refused = NewSession(*part)->SetSlice({"full", {}, {}});
+  CHECK(refused.code() == Code::SLICE_INVALID);
+  CHECK(refused.message().find("only what slice e2b needs was loaded") != std::string::npos);
+  REQUIRE(heard.size() >= 2);
+  CHECK(heard.front() == 0);
+  CHECK(heard.back() == 1);
+  CHECK(std::is_sorted(heard.begin(), heard.end()));
+
+  options.load_slice = "e9b";
+  options.model_path = "test/fixtures/models/e4b-narrow.gguf";
+  CHECK(Engine::Open(options).status().code() == Code::SLICE_INVALID);
+}
+
+TEST_CASE("over the memory limit, the largest slice that would fit is named, and fits") {
+  EngineOptions options;
+  options.model_path = "test/fixtures/models/e4b-narrow.gguf";
+  options.prefix_cache_bytes = 0;
+  const auto needs = [&](const std::string& slice) {
+    EngineOptions other = options;
+    other.load_slice = slice;
+    return (*Engine::Open(other))->info().memory_bytes;
+  };
+  REQUIRE(needs("e2b") < needs("e2.54b"));
+  options.memory_limit = needs("e2.54b");
+  const Status status = Engine::Open(options).status();
+  CHECK(status.code() == Code::MODEL_TOO_LARGE);
+  CHECK_MESSAGE(status.message().find("slice e2.54b would fit, loaded alone") != std::string::npos, status.message());
+  options.load_slice = "e2.54b";
+  CHECK(Engine::Open(options).ok());
+  options.memory_limit = needs("e2b") - 1;
+  const Status none = Engine::Open(options).status();
+  CHECK(none.code() == Code::MODEL_TOO_LARGE);
+  CHECK_MESSAGE(none.message().find("slice ") == std::string::npos, none.message());
+}
+
+TEST_CASE("what keys and values take is known before the first of them, for either type") {
+  EngineOptions options;
+  options.context_length = 2048;
+  const ModelInfo f16 = OpenEngine("e2b-narrow", options)->info();
+  options.kv_type = "f32";
+  const ModelInfo f32 = OpenEngine("e2b-narrow", options)->info();
+  CHECK(f16.kv_type == "f16");
+  CHECK(f16.kv_bytes == f16.kv_bytes_f16);
+  CHECK(f32.kv_bytes == 2 * f32.kv_bytes_f16);
+  CHECK(f32.memory_bytes - f16.memory_bytes == f32.kv_bytes - f16.kv_bytes);
+  const auto engine = OpenEngine("e2b-narrow", options);
+  const auto session = NewSession(*engine);
+  CHECK(session->kv_bytes() == 0);
+  const std::vector<int32_t> ids(2048, 7);
+  REQUIRE(session->Append(ids, {}).ok());
+  REQUIRE(session->Advance(2048).ok());
+  CHECK(session->kv_bytes() == f32.kv_bytes);
 }
 
 }  // namespace hearth

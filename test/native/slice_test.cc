@@ -107,6 +107,47 @@ TEST_CASE("the cost of a token is that of the released models' matrix products")
   }
 }
 
+TEST_CASE("a slice loaded alone: what needs no more is there, what needs more is refused by name") {
+  Config c = Released(35, 16384);
+  c.sparsity_z.assign(35, -INFINITY);
+  REQUIRE(LoadOnly(c, "e2b").ok());
+  CHECK(NamedSlices(c) == std::vector<std::string>{"e2b"});
+  CHECK(c.loaded(0) == 8192);
+  CHECK(c.loaded(20) == 0);
+  CHECK(c.loaded(25) == 8192);
+  CHECK(Slice::Loaded(c).name == "e2b");
+  CHECK(Slice::Named(c, "e2b-tail").ok());
+  const Status wide = Slice::Named(c, "e2.54b").status();
+  CHECK(wide.code() == Code::SLICE_INVALID);
+  CHECK(wide.message() ==
+        "slice e2.54b needs 16384 neurons of layer 4; of this file only what slice e2b needs was loaded, 8192 there");
+  const Status deep = Slice::Named(c, "half").status();
+  CHECK(deep.code() == Code::SLICE_INVALID);
+  CHECK(deep.message() ==
+        "slice half needs 8192 neurons of layer 20; of this file only what slice e2b needs was loaded, 0 there");
+  const Status unknown = Slice::Named(c, "e9b").status();
+  CHECK(unknown.message() == "no slice is called \"e9b\"; this model has e2b");
+  std::vector<int64_t> widths(35, 4096);
+  CHECK(Slice::Custom(c, widths, {20, 21, 22, 23, 24}).ok());
+  CHECK(Slice::Custom(c, widths, {20, 21, 22, 23}).status().code() == Code::SLICE_INVALID);
+
+  // Slices are no chain: each is judged layer by layer.
+  Config middle = Released(35, 16384);
+  REQUIRE(LoadOnly(middle, "e2.98b").ok());
+  CHECK(NamedSlices(middle) == std::vector<std::string>{"half", "e2.98b", "e2b", "e2.98b-tail"});
+  Config most = Released(35, 16384);
+  REQUIRE(LoadOnly(most, "e3.79b").ok());
+  CHECK(NamedSlices(most) == std::vector<std::string>{"half", "e3.79b", "e3.59b", "e3.39b", "e3.18b", "e2.98b",
+                                                      "e2.69b", "e2.54b", "e1.96b", "e2b", "e3.79b-tail", "e3.39b-tail",
+                                                      "e2.98b-tail", "e2.69b-tail"});
+
+  Config whole = Released(35, 16384);
+  CHECK(LoadOnly(whole, "e9b").code() == Code::SLICE_INVALID);
+  CHECK(whole.loaded_slice == "full");
+  REQUIRE(LoadOnly(whole, "full").ok());
+  CHECK(NamedSlices(whole) == NamedSlices(Released(35, 16384)));
+}
+
 TEST_CASE("an engine tells its slices, their groups and which the family was trained at") {
   EngineOptions options;
   options.model_path = "test/fixtures/models/e4b-narrow.gguf";

@@ -97,7 +97,13 @@ test('is online, says what it is and how it is, answers, and ends with exit code
   const info = await peer.json('hearth/pi5/info', ({ model }: { model: unknown }) => model !== null);
   expect(info).toMatchObject({
     node: 'pi5',
-    model: { name: 'e2b-narrow', layers: 30 },
+    model: {
+      name: 'e2b-narrow',
+      layers: 30,
+      slices: ['full', 'half', 'full-tail'],
+      loaded_slice: 'full',
+      memory: { kv_type: 'f16', sessions: 4 },
+    },
     modalities: ['text'],
     limits: { maxFrameBytes: 2 << 20 },
   });
@@ -179,7 +185,9 @@ test('the service manager hears that it starts, is ready, lives and stops', asyn
   await manager.next(is('READY=1\n'));
   await manager.next(is('WATCHDOG=1'));
   const fed = manager.messages.filter(is('WATCHDOG=1')).length;
-  expect(manager.messages[0]).toMatch(/^EXTEND_TIMEOUT_USEC=\d+\nSTATUS=model: /);
+  const starting = manager.messages.slice(0, manager.messages.findIndex(is('READY=1')));
+  for (const message of starting) expect(message).toMatch(/^EXTEND_TIMEOUT_USEC=\d+\nSTATUS=model: /);
+  expect(starting).toContainEqual(expect.stringMatching(/STATUS=model: loading, \d+ %$/));
   expect(manager.messages.findIndex(is('WATCHDOG=1'))).toBeGreaterThan(manager.messages.findIndex(is('READY=1')));
   expect(fed).toBeGreaterThan(0);
   child.kill('SIGTERM');
@@ -187,6 +195,29 @@ test('the service manager hears that it starts, is ready, lives and stops', asyn
   expect(await exit()).toEqual({ code: 0, signal: null });
   expect(manager.messages.at(-1)).toBe('STOPPING=1');
   await manager.close();
+});
+
+test('of a model that is loaded in part only that part is offered, with keys and values as configured', async () => {
+  await start({ HEARTH_MODEL_LOAD_SLICE: 'half', HEARTH_MODEL_KV_TYPE: 'f16', HEARTH_MODEL_MEMORY_LIMIT: '2GB' });
+  const { model } = await peer.json(
+    'hearth/pi5/info',
+    (info: { model: Record<string, unknown> | null }) => info.model !== null,
+  );
+  expect(model).toMatchObject({ slices: ['half'], slice: 'half', loaded_slice: 'half' });
+  const { kv_bytes, kv_bytes_f16 } = (model as { memory: Record<string, number> }).memory;
+  expect(kv_bytes).toBe(kv_bytes_f16);
+  expect(await ask('health', { id: 'h' })).toMatchObject({ ok: true, data: { slice: 'half' } });
+  expect(await ask('generate', { id: 'g1', prompt: 'Hello', maxTokens: 2 })).toMatchObject({
+    ok: true,
+    data: { slice: 'half' },
+  });
+  expect(await ask('generate', { id: 'g2', prompt: 'Hello', maxTokens: 2, slice: 'full' })).toMatchObject({
+    ok: false,
+    error: {
+      code: 'SLICE_INVALID',
+      message: expect.stringContaining('only what slice half needs was loaded') as string,
+    },
+  });
 });
 
 test('killed outright, it is offline by its last will', async () => {

@@ -1,4 +1,5 @@
 import { ladderOf } from '../../../daemon/governor/ladder';
+import type { ModelInfo } from '../../../daemon/inference/types';
 import { e4b, noBounds, small } from './support';
 
 const names = (slices: readonly { readonly name: string }[]): string[] => slices.map(({ name }) => name);
@@ -16,6 +17,22 @@ test('a model of another shape runs as a whole unless slices are listed: nothing
   const listed = ladderOf(small, { ...noBounds, slices: ['full-tail', 'half', 'full'] });
   expect(names(listed.slices)).toEqual(['full', 'half']);
   expect(names(listed.tails)).toEqual(['full-tail']);
+});
+
+test('of a file that was loaded in part, only what is there: published slices, and the one that was asked for', () => {
+  const only = (loadedSlice: string, names: readonly string[]): ModelInfo => ({
+    ...e4b,
+    loadedSlice,
+    sliceInfos: e4b.sliceInfos.filter(({ name }) => names.includes(name)),
+  });
+  expect(names(ladderOf(only('e2b', ['e2b']), noBounds).slices)).toEqual(['e2b']);
+  expect(names(ladderOf(only('half', ['half', 'e2b']), noBounds).slices)).toEqual(['half', 'e2b']);
+  const tail = ladderOf(only('full-tail', ['full-tail', 'e2b']), noBounds);
+  expect(names(tail.slices)).toEqual(['full-tail', 'e2b']);
+  expect(tail.tails).toEqual([]);
+  expect(() => ladderOf(only('e2b', ['e2b']), { ...noBounds, slices: ['full'] })).toThrow(
+    'governor.slices: expected one of e2b, received "full"',
+  );
 });
 
 test('bounds cut the ladder, a name in the configuration leaves that alone', () => {

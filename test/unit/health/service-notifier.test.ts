@@ -22,8 +22,36 @@ test('asks for more time until it is ready, and feeds no watchdog before', () =>
   const { said, notifier, beats } = setUp();
   notifier.start();
   jest.advanceTimersByTime(20_000);
-  expect(said).toEqual(Array(3).fill('EXTEND_TIMEOUT_USEC=25000000\nSTATUS=model: loading'));
+  expect(said).toEqual(Array(3).fill('EXTEND_TIMEOUT_USEC=25000000\nSTATUS=model: loading, 0 %'));
   expect(beats()).toBe(0);
+});
+
+test('a load may take as long as it likes while it goes on, and is given no more time once it does not', () => {
+  const { said, state, notifier } = setUp();
+  notifier.start();
+  for (let i = 1; i <= 100; i++) {
+    jest.advanceTimersByTime(10_000);
+    state.engine = { phase: 'loading', fraction: i / 300 };
+    state.lastProgressMs = Date.now();
+  }
+  expect(said).toHaveLength(101);
+  expect(said.at(-1)).toBe('EXTEND_TIMEOUT_USEC=25000000\nSTATUS=model: loading, 33 %');
+  jest.advanceTimersByTime(70_000);
+  const before = said.length;
+  expect(before).toBe(108);
+  jest.advanceTimersByTime(300_000);
+  expect(said).toHaveLength(before);
+});
+
+test('says at once what it does now, until it is ready', () => {
+  const { said, state, notifier } = setUp();
+  state.engine = { phase: 'loading', fraction: 0.999 };
+  notifier.changed();
+  expect(said).toEqual(['EXTEND_TIMEOUT_USEC=25000000\nSTATUS=model: loading, 99 %']);
+  state.engine = ready;
+  notifier.ready('x');
+  notifier.changed();
+  expect(said).toHaveLength(3);
 });
 
 test('asks for no more time for a model that will never load', () => {
