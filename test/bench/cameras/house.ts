@@ -84,8 +84,10 @@ export class House {
     const names = Object.keys(config.streams).filter((name) => name !== doorbell);
     const house = new House(options, names, await pictures(), broker, peer, daemon, directory);
     await house.until(() => house.said('hearth/bench/info').some(({ model }) => model !== null), 180_000);
-    house.send(doorbell, 0);
-    await house.until(() => house.captions().length > 0, 180_000);
+    // The model may be there before the plugin is: then a frame finds nobody.
+    const knocking = setInterval(() => house.send(doorbell, 0), 1000);
+    await house.until(() => house.captions().length > 0, 180_000).finally(() => clearInterval(knocking));
+    await house.quiet();
     peer.heard.length = 0;
     return house;
   }
@@ -137,6 +139,14 @@ export class House {
     return this.peer.heard
       .filter((heard) => heard.topic === topic)
       .map(({ payload }) => JSON.parse(payload.toString()) as Record<string, unknown>);
+  }
+
+  /** Resolves once no caption has come for a while. */
+  private async quiet(): Promise<void> {
+    for (let before = -1; before !== this.captions().length; ) {
+      before = this.captions().length;
+      await new Promise((done) => setTimeout(done, 4000));
+    }
   }
 
   private async until(holds: () => boolean, withinMs: number): Promise<void> {
