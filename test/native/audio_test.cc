@@ -65,7 +65,7 @@ std::vector<float> Values(ConstMatF m) { return std::vector<float>(m.data, m.dat
 // `cut` gives the length of the next piece of sound.
 template <typename Cut>
 Streamed Stream(const AudioEncoder& encoder, Exec& exec, const float* samples, int64_t n, Cut&& cut) {
-  StatusOr<std::unique_ptr<AudioStream>> stream = AudioStream::Start(exec, encoder);
+  StatusOr<std::unique_ptr<AudioStream>> stream = AudioStream::Start(encoder, chunk);
   REQUIRE(stream.ok());
   MelExtractor mel;
   const MelExtractor::Sink sink = [&](const float* frame) { return (*stream)->Feed(exec, frame); };
@@ -159,7 +159,7 @@ TEST_CASE("tokens come while sound arrives, and stay") {
   const Clip clip = Clip::All(*golden).front();
   ThreadPool pool(1);
   Exec exec(*ChooseKernels("auto"), pool);
-  auto stream = AudioStream::Start(exec, *encoder);
+  auto stream = AudioStream::Start(*encoder, AudioStream::kLive);
   REQUIRE(stream.ok());
   const GgufTensor* mel = golden->Find(clip.name + ".mel");
   const float* frames = Golden<float>(*golden, clip.name + ".mel");
@@ -216,7 +216,7 @@ TEST_CASE("a stream takes no more frames than a clip has") {
   const auto encoder = Load();
   ThreadPool pool(2);
   Exec exec(*ChooseKernels("auto"), pool);
-  auto stream = AudioStream::Start(exec, *encoder);
+  auto stream = AudioStream::Start(*encoder, AudioStream::kLive);
   REQUIRE(stream.ok());
   const std::vector<float> silence(MelExtractor::kBands, -11.5f);
   for (int64_t f = 0; f < kMaxAudioFrames; ++f) REQUIRE((*stream)->Feed(exec, silence.data()).ok());
