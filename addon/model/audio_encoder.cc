@@ -77,16 +77,16 @@ Status AudioEncoder::Encode(Exec& exec, const float* samples, int64_t n, MatF ou
   HEARTH_RETURN_IF_ERROR(mel.Feed(samples, n, sink));
   HEARTH_RETURN_IF_ERROR(mel.Finish(sink));
   HEARTH_RETURN_IF_ERROR(stream->Finish(exec));
-  const ConstMatF tokens = stream->soft_tokens();
-  for (int64_t t = 0; t < tokens.rows; ++t) std::copy_n(tokens.row(t), tokens.cols, out.row(t));
-  *valid = tokens.rows;
-  return Pad(exec, tokens.rows, out);
+  *valid = stream->tokens();
+  return Take(exec, *stream, out);
 }
 
-Status AudioEncoder::Pad(Exec& exec, int64_t valid, MatF out) const {
-  if (valid >= out.rows) return Status();
-  HEARTH_RETURN_IF_ERROR(embedder_->EmbedHard(exec, embedder_->vocab_size() - 1, out.row(valid)));
-  for (int64_t t = valid + 1; t < out.rows; ++t) std::copy_n(out.row(valid), out.cols, out.row(t));
+Status AudioEncoder::Take(Exec& exec, const AudioStream& stream, MatF out) const {
+  const ConstMatF tokens = stream.soft_tokens();
+  for (int64_t t = 0; t < tokens.rows; ++t) std::copy_n(tokens.row(t), tokens.cols, out.row(t));
+  if (tokens.rows == out.rows) return Status();
+  HEARTH_RETURN_IF_ERROR(embedder_->EmbedHard(exec, embedder_->vocab_size() - 1, out.row(tokens.rows)));
+  for (int64_t t = tokens.rows + 1; t < out.rows; ++t) std::copy_n(out.row(tokens.rows), out.cols, out.row(t));
   return Status();
 }
 
@@ -112,6 +112,20 @@ Status AudioStream::Allocate() {
   HEARTH_RETURN_IF_ERROR(hidden_.Reset(rows(std::max(chunk_, kAlikeTokens + 1), hidden)));
   HEARTH_RETURN_IF_ERROR(encoded_.Reset(rows(AudioEncoder::kSoftTokens, hidden)));
   return soft_.Reset(rows(AudioEncoder::kSoftTokens, encoder_.embedder().text_hidden()));
+}
+
+Status AudioStream::Assign(const AudioStream& other) {
+  for (size_t i = 0; i < convs_.size(); ++i) HEARTH_RETURN_IF_ERROR(convs_[i].Assign(other.convs_[i]));
+  for (size_t b = 0; b < blocks_.size(); ++b) HEARTH_RETURN_IF_ERROR(blocks_[b].Assign(other.blocks_[b]));
+  const auto copy = [](ConstMatF from, float* to) { std::copy_n(from.data, from.rows * from.cols, to); };
+  copy(other.features_.values(other.waiting_), features_.row(0));
+  copy(other.encoded(), encoded_.data());
+  copy(other.soft_tokens(), soft_.data());
+  mel_frames_ = other.mel_frames_;
+  waiting_ = other.waiting_;
+  frames_ = other.frames_;
+  tokens_ = other.tokens_;
+  return Status();
 }
 
 Status AudioStream::Feed(Exec& exec, const float* mel) {

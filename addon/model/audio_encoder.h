@@ -39,6 +39,8 @@
 
 namespace hearth {
 
+class AudioStream;
+
 // Const once it is prepared; each clip has its own AudioStream.
 class AudioEncoder {
  public:
@@ -63,8 +65,8 @@ class AudioEncoder {
   // The result does not depend on the number of threads.
   Status Encode(Exec& exec, const float* samples, int64_t n, MatF out, int64_t* valid) const;
 
-  // Rows [valid, out.rows) of `out`, [.., text hidden], become padding.
-  Status Pad(Exec& exec, int64_t valid, MatF out) const;
+  // What a finished stream made, as Encode gives it.
+  Status Take(Exec& exec, const AudioStream& stream, MatF out) const;
 
  private:
   friend class AudioStream;
@@ -93,6 +95,9 @@ class AudioStream {
 
   // The encoder must outlive the stream.
   static StatusOr<std::unique_ptr<AudioStream>> Start(const AudioEncoder& encoder, int64_t chunk);
+
+  // Goes on where `other`, a stream of the same encoder with the same chunk, has got to; that goes its own way.
+  Status Assign(const AudioStream& other);
 
   // The next frame from a MelExtractor, [MelExtractor::kBands]. AUDIO_INVALID past kMaxAudioFrames. After any error the
   // stream is of no more use.

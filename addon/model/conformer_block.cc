@@ -64,6 +64,14 @@ void SaveContext(const AlignedBuffer<float>& rows, int64_t frames, int64_t hidde
 
 }  // namespace
 
+Status ConformerBlock::State::Assign(const State& other) {
+  HEARTH_RETURN_IF_ERROR(keys_.Assign(other.keys_));
+  HEARTH_RETURN_IF_ERROR(values_.Assign(other.values_));
+  HEARTH_RETURN_IF_ERROR(conv_input_.Assign(other.conv_input_));
+  known_ = other.known_;
+  return Status();
+}
+
 Status ConformerBlock::Workspace::Allocate(const AudioConfig& config, int64_t ffn, int64_t frames) {
   frames = TokensFor(frames);
   const auto rows = [&](int64_t count) { return static_cast<size_t>(count * config.hidden); };

@@ -38,6 +38,11 @@ class ConformerBlock {
  public:
   // What one stream remembers of the frames that went through this block.
   class State {
+   public:
+    // Becomes a copy of `other`.
+    Status Assign(const State& other);
+
+   private:
     friend class ConformerBlock;
     AlignedBuffer<float> keys_, values_;  // [context, hidden], the newest last
     AlignedBuffer<float> conv_input_;     // [conv_kernel - 1, hidden], zeros before the first frame

@@ -1,5 +1,5 @@
 import { loadConfig } from '../../../daemon/config';
-import { concat } from '../../../daemon/media/resample';
+import { concat } from '../../../daemon/media/concat';
 import { decodeWav } from '../../../daemon/media/wav';
 import { ChunkOrder } from '../../../daemon/streams/chunk-order';
 import { streamsOptions } from '../../../daemon/streams/options';
