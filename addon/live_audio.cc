@@ -18,17 +18,15 @@ LiveAudio::~LiveAudio() = default;
 
 StatusOr<std::unique_ptr<LiveAudio>> Engine::Listen() const {
   if (!impl_->audio) return Error(Code::MODEL_UNSUPPORTED, "the model has no audio encoder: it takes no sound");
-  HEARTH_ASSIGN_OR_RETURN(std::unique_ptr<AudioStream> stream,
-                          AudioStream::Start(*impl_->audio, AudioStream::kLive));
+  HEARTH_ASSIGN_OR_RETURN(std::unique_ptr<AudioStream> stream, AudioStream::Start(*impl_->audio, AudioStream::kLive));
   return std::unique_ptr<LiveAudio>(new LiveAudio(std::make_unique<LiveAudio::Impl>(impl_, std::move(stream))));
 }
 
 Status LiveAudio::Feed(std::span<const float> samples) {
   Engine::Impl& engine = *impl_->engine;
   const std::lock_guard<std::mutex> turn(engine.compute);
-  HEARTH_RETURN_IF_ERROR(impl_->mel.Feed(samples.data(), static_cast<int64_t>(samples.size()), [&](const float* frame) {
-    return impl_->stream->Feed(engine.exec, frame);
-  }));
+  HEARTH_RETURN_IF_ERROR(impl_->mel.Feed(samples.data(), static_cast<int64_t>(samples.size()),
+                                         [&](const float* frame) { return impl_->stream->Feed(engine.exec, frame); }));
   impl_->samples.insert(impl_->samples.end(), samples.begin(), samples.end());
   return Status();
 }

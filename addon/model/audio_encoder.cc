@@ -61,7 +61,8 @@ uint64_t AudioEncoder::PackedBytes(const hearth_kernels& kernels) const {
 
 uint64_t AudioEncoder::StoredBytes() const {
   uint64_t bytes = 0;
-  for (const Weight* w : const_cast<AudioEncoder*>(this)->Matrices()) bytes += static_cast<uint64_t>(w->rows * w->row_bytes);
+  for (const Weight* w : const_cast<AudioEncoder*>(this)->Matrices())
+    bytes += static_cast<uint64_t>(w->rows * w->row_bytes);
   return bytes;
 }
 
@@ -71,7 +72,8 @@ Status AudioEncoder::Encode(Exec& exec, const float* samples, int64_t n, MatF ou
                  static_cast<long long>(out.rows), static_cast<long long>(out.cols),
                  static_cast<long long>(kSoftTokens), static_cast<long long>(embedder_->text_hidden()));
   }
-  HEARTH_ASSIGN_OR_RETURN(const std::unique_ptr<AudioStream> stream, AudioStream::Start(*this, AudioStream::kWholeClip));
+  HEARTH_ASSIGN_OR_RETURN(const std::unique_ptr<AudioStream> stream,
+                          AudioStream::Start(*this, AudioStream::kWholeClip));
   MelExtractor mel;
   const MelExtractor::Sink sink = [&](const float* frame) { return stream->Feed(exec, frame); };
   HEARTH_RETURN_IF_ERROR(mel.Feed(samples, n, sink));
@@ -107,8 +109,7 @@ Status AudioStream::Allocate() {
     ffn = std::max(ffn, encoder_.blocks_[b].ffn());
   }
   HEARTH_RETURN_IF_ERROR(workspace_.Allocate(encoder_.config(), ffn, chunk_));
-  HEARTH_RETURN_IF_ERROR(
-      features_.Reserve(chunk_ + SubsampleConv::kMaxOutput, encoder_.input_projection_.cols));
+  HEARTH_RETURN_IF_ERROR(features_.Reserve(chunk_ + SubsampleConv::kMaxOutput, encoder_.input_projection_.cols));
   HEARTH_RETURN_IF_ERROR(hidden_.Reset(rows(std::max(chunk_, kAlikeTokens + 1), hidden)));
   HEARTH_RETURN_IF_ERROR(encoded_.Reset(rows(AudioEncoder::kSoftTokens, hidden)));
   return soft_.Reset(rows(AudioEncoder::kSoftTokens, encoder_.embedder().text_hidden()));

@@ -123,13 +123,13 @@ class AudioStream {
   std::array<SubsampleConv::State, 2> convs_;
   std::vector<ConformerBlock::State> blocks_;
   ConformerBlock::Workspace workspace_;
-  Activations features_;           // frames waiting for their chunk, [up to chunk + kMaxOutput, bands * channels]
-  AlignedBuffer<float> hidden_;    // [chunk, hidden]
-  AlignedBuffer<float> encoded_;   // [kSoftTokens, hidden]
-  AlignedBuffer<float> soft_;      // [kSoftTokens, text hidden]
-  int64_t mel_frames_ = 0;         // taken
-  int64_t waiting_ = 0;            // rows of features_
-  int64_t frames_ = 0;             // that went through the blocks
+  Activations features_;          // frames waiting for their chunk, [up to chunk + kMaxOutput, bands * channels]
+  AlignedBuffer<float> hidden_;   // [chunk, hidden]
+  AlignedBuffer<float> encoded_;  // [kSoftTokens, hidden]
+  AlignedBuffer<float> soft_;     // [kSoftTokens, text hidden]
+  int64_t mel_frames_ = 0;        // taken
+  int64_t waiting_ = 0;           // rows of features_
+  int64_t frames_ = 0;            // that went through the blocks
   int64_t tokens_ = 0;
 };
 

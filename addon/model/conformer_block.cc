@@ -155,8 +155,7 @@ Status ConformerBlock::MakePositions(Exec& exec) {
       waves[j * hidden + half + i] = static_cast<float>(std::cos(angle));
     }
   }
-  return MatMul(exec, linear_pos_, ConstMatF(waves.data(), steps, hidden),
-                MatF(positions_.data(), steps, hidden));
+  return MatMul(exec, linear_pos_, ConstMatF(waves.data(), steps, hidden), MatF(positions_.data(), steps, hidden));
 }
 
 void ConformerBlock::AddMatrices(std::vector<Weight*>* matrices) {

@@ -57,12 +57,12 @@ class ConformerBlock {
 
    private:
     friend class ConformerBlock;
-    Activations normed_;                   // [frames, hidden]; what a product takes
-    Activations neurons_;                  // [frames, ffn]
-    AlignedBuffer<float> out_;             // [frames, hidden]; what a product gives
-    AlignedBuffer<float> keys_, values_;   // [context + frames, hidden]
-    AlignedBuffer<float> conv_input_;      // [conv_kernel - 1 + frames, hidden]
-    AlignedBuffer<float> gated_;           // [frames, 2 * hidden]
+    Activations normed_;                  // [frames, hidden]; what a product takes
+    Activations neurons_;                 // [frames, ffn]
+    AlignedBuffer<float> out_;            // [frames, hidden]; what a product gives
+    AlignedBuffer<float> keys_, values_;  // [context + frames, hidden]
+    AlignedBuffer<float> conv_input_;     // [conv_kernel - 1 + frames, hidden]
+    AlignedBuffer<float> gated_;          // [frames, 2 * hidden]
   };
 
   // Tensors PREFIX + names as in the converter, PREFIX "a.blk.N.".
@@ -80,7 +80,8 @@ class ConformerBlock {
 
   Status Start(State& state) const;
 
-  // How the frames were cut into calls changes no bit. x: [frames, hidden], the frames after those `state` has seen; changed in place.
+  // How the frames were cut into calls changes no bit. x: [frames, hidden], the frames after those `state` has seen;
+  // changed in place.
   Status Run(Exec& exec, State& state, Workspace& workspace, MatF x) const;
 
  private:

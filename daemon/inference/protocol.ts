@@ -38,7 +38,12 @@ export type ToRunner =
   /** Of a job, or of a listener. */
   | { readonly type: 'cancel'; readonly id: number }
   /** A clip is being spoken; `listener.ts`. Ids as those of jobs. Nothing is answered. */
-  | { readonly type: 'listen'; readonly id: number; readonly priority: number; readonly slice?: SliceRequest | undefined }
+  | {
+      readonly type: 'listen';
+      readonly id: number;
+      readonly priority: number;
+      readonly slice?: SliceRequest | undefined;
+    }
   | { readonly type: 'heard'; readonly id: number; readonly samples: Float32Array }
   | { readonly type: 'paused'; readonly id: number }
   /** It is whole: jobs that come after this wait until it is prepared. */

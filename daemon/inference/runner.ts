@@ -3,8 +3,8 @@
  * is lost and the daemon starts another; nothing else notices.
  */
 import { HearthError } from '../errors';
-import { generate } from './generate';
 import { Listener } from './listener';
+import { generateOfAnyLength, maxClipSeconds } from './long-audio';
 import { parsePrompts } from './model-prompts';
 import { NativeEngine, type NativeSession } from './native';
 import type { FromRunner, RemoteError, RunnerOptions, ToRunner } from './protocol';
@@ -13,7 +13,6 @@ import { StepScheduler } from './step-scheduler';
 import type { ModelInfo } from './types';
 
 const aliveIntervalMs = 1000;
-const maxAudioSeconds = 30;
 /** Clips that are listened to at a time, 10 MB each; others are encoded when they are whole. */
 const maxListeners = 4;
 
@@ -42,7 +41,7 @@ function modelInfo({ engine, options }: Loaded): ModelInfo {
     loadedSlice: info.loadedSlice,
     imageSizes: info.vision ? [256, 512, 768] : [],
     imageSize: info.vision ? info.imageSize : 0,
-    maxAudioSeconds: info.audio ? maxAudioSeconds : 0,
+    maxAudioSeconds: info.audio ? maxClipSeconds : 0,
     isa: info.isa,
     threads: info.threads,
     memory: {
@@ -206,7 +205,7 @@ class Runner {
       await Promise.all(this.ending);
       const session = sessions.take();
       try {
-        const result = await generate(
+        const result = await generateOfAnyLength(
           engine,
           session,
           request,

@@ -4,9 +4,8 @@ import { HearthError } from '../errors';
 import type { AudioClip } from '../inference/types';
 import { concat } from './concat';
 import { maxSampleRate, minSampleRate } from './pcm';
+import { modelSampleRate } from './sample-rate';
 import type { MonoAudio } from './wav';
-
-export const modelSampleRate = 16_000;
 
 /** The filter overshoots where a signal is at its limits. */
 const clamp = (sample: number): number => Math.max(-1, Math.min(1, sample));

@@ -1,6 +1,6 @@
 /** Continuous 16 kHz audio in, speech segments out: the decision where speech starts and ends, and what is kept around it. */
 import { concat } from '../media/concat';
-import { modelSampleRate } from '../media/resample';
+import { modelSampleRate } from '../media/sample-rate';
 import { vadFrameMs, vadFrameSamples } from './voice-detector';
 
 export interface SegmenterOptions {
@@ -14,7 +14,7 @@ export interface SegmenterOptions {
   readonly keepSilenceMs: number;
   /** A segment with less speech is reported as too short. */
   readonly minSpeechMs: number;
-  /** A longer one is cut here and goes on as the next segment. */
+  /** A longer one is cut, at a pause before this if there is one, and goes on as the next segment. */
   readonly maxSegmentMs: number;
 }
 
@@ -129,7 +129,11 @@ export class Segmenter {
     this.#silenceMs = voiced ? 0 : this.#silenceMs + vadFrameMs;
     if (voiced || talk) this.#speechMs += vadFrameMs;
     if (!talk && this.#silenceMs >= this.#options.endSilenceMs) return this.#end();
-    if (this.#frames.length >= this.#maxFrames) return this.#cut();
+    if (this.#silenceMs >= this.#cuttingPauseMs()) {
+      const pause = Math.min(Math.round(this.#silenceMs / vadFrameMs), this.#frames.length - 1);
+      return this.#cut(this.#frames.length, this.#frames.length - pause);
+    }
+    if (this.#frames.length >= this.#maxFrames) return this.#cutWithoutPause();
     this.#tell();
     return undefined;
   }
@@ -170,10 +174,26 @@ export class Segmenter {
     return segment;
   }
 
-  /** The longest segment is full: hands it out and goes on recording without a gap. */
-  #cut(): Segment | undefined {
-    const segment = this.#take(this.#frames);
-    this.#frames = [];
+  /** How long a pause has to be to cut the segment there: the fuller it is, the shorter. */
+  #cuttingPauseMs(): number {
+    const left = 1 - this.#frames.length / this.#maxFrames;
+    return left > 1 / 3 ? Number.POSITIVE_INFINITY : Math.max(2 * vadFrameMs, 3 * left * this.#options.endSilenceMs);
+  }
+
+  /** Nobody paused: cut at the quietest moment of the last third. */
+  #cutWithoutPause(): Segment | undefined {
+    const from = Math.floor((this.#maxFrames * 2) / 3);
+    const levels = this.#frames.map((frame, at) => (at < from ? Number.POSITIVE_INFINITY : levelOf(frame)));
+    const quietest = levels.indexOf(Math.min(...levels));
+    const segment = this.#cut(quietest + 1, quietest);
+    this.#speechMs = (this.#frames.length - 1) * vadFrameMs;
+    return segment;
+  }
+
+  /** Hands out the frames before `end` and goes on recording, with those from `next` on as the beginning: a pause. */
+  #cut(end: number, next: number): Segment | undefined {
+    const segment = this.#take(this.#frames.slice(0, end));
+    this.#frames = this.#frames.slice(next);
     return segment;
   }
 
@@ -184,7 +204,8 @@ export class Segmenter {
     const tooShort = speechMs < this.#options.minSpeechMs;
     // What follows a cut may be nothing but the pause at the end of the speech.
     const none = speechMs === 0 && this.#options.mode === 'vad';
-    this.#observer?.ended(none || tooShort ? undefined : concat(frames.slice(told)));
+    // Some of what was heard may belong to the next segment.
+    this.#observer?.ended(none || tooShort || told > frames.length ? undefined : concat(frames.slice(told)));
     return none ? undefined : { samples: concat(frames).slice(), speechMs, tooShort };
   }
 }

@@ -9,8 +9,8 @@ import { NativeEngine, type NativeSession } from '../../daemon/inference/native'
 import { SessionPool } from '../../daemon/inference/session-pool';
 import type { Turns } from '../../daemon/inference/step-scheduler';
 import type { AudioClip, GenerateResult } from '../../daemon/inference/types';
-import { type EvalItem, evalDir, readEvalItems } from '../helpers/nano-eval';
 import { soundOf } from '../helpers/nano';
+import { type EvalItem, evalDir, readEvalItems } from '../helpers/nano-eval';
 
 const items = readEvalItems().filter(({ kind }) => kind === 'audio');
 const turns: Turns = { step: async (work) => await work() };
@@ -56,12 +56,14 @@ describe('a clip that is heard while it is spoken', () => {
     sessions = new SessionPool(() => engine.newSession(), 1);
   });
 
-  const listenerOf = (): Listener =>
-    new Listener({ engine, sessions, join: () => turns, slice: 'full' });
+  const listenerOf = (): Listener => new Listener({ engine, sessions, join: () => turns, slice: 'full' });
 
   async function ask(audio: AudioClip, prompt: string): Promise<GenerateResult> {
     const session = sessions.take();
-    const parts = [{ type: 'audio' as const, audio }, { type: 'text' as const, text: prompt }];
+    const parts = [
+      { type: 'audio' as const, audio },
+      { type: 'text' as const, text: prompt },
+    ];
     try {
       return await generate(
         engine,
@@ -158,4 +160,3 @@ describe('a clip that is heard while it is spoken', () => {
     await expect(live.clip()).rejects.toMatchObject({ code: 'INTERNAL' });
   });
 });
-

@@ -231,7 +231,8 @@ TEST_CASE("a copy of a stream goes its own way") {
     REQUIRE((*stream)->Finish(exec).ok());
     return Values((*stream)->soft_tokens());
   };
-  auto stream = AudioStream::Start(*encoder, AudioStream::kLive), copy = AudioStream::Start(*encoder, AudioStream::kLive);
+  auto stream = AudioStream::Start(*encoder, AudioStream::kLive),
+       copy = AudioStream::Start(*encoder, AudioStream::kLive);
   REQUIRE(stream.ok());
   REQUIRE(copy.ok());
   int64_t at = 0;
