@@ -28,7 +28,8 @@ const prompt = 'Transcribe the audio.';
 
 function count(text: string): number {
   const value = Number(text);
-  if (!/^\d+$/.test(text) || value < 1 || value > 1000) throw new InvalidArgumentError('Expected a whole number from 1.');
+  if (!/^\d+$/.test(text) || value < 1 || value > 1000)
+    throw new InvalidArgumentError('Expected a whole number from 1.');
   return value;
 }
 
@@ -61,7 +62,10 @@ class Room {
   /** Milliseconds to the first token of a reply. */
   async firstWord(samples: Float32Array): Promise<number> {
     const session = this.#sessions.take();
-    const parts = [{ type: 'audio' as const, audio: { samples } }, { type: 'text' as const, text: prompt }];
+    const parts = [
+      { type: 'audio' as const, audio: { samples } },
+      { type: 'text' as const, text: prompt },
+    ];
     const { step } = this.#scheduler.join(0, new AbortController().signal);
     const started = performance.now();
     const { timings } = await generate(
@@ -111,7 +115,10 @@ async function runLiveAudio({ model, multimodal, seconds, runs, threads }: LiveA
   for (const length of seconds) {
     process.stderr.write(`bench: ${length} s\n`);
     const [batch, live] = (
-      await interleave(runs, [async () => await room.firstWord(clip(length)), async () => await room.live(clip(length))])
+      await interleave(runs, [
+        async () => await room.firstWord(clip(length)),
+        async () => await room.live(clip(length)),
+      ])
     ).map(summarise);
     if (batch === undefined || live === undefined) continue;
     const ratio = batch.median / live.median;
