@@ -17,12 +17,15 @@ export const maxClipSeconds = 30;
  */
 export function inPieces(request: GenerateRequest, maxSeconds = maxClipSeconds): GenerateRequest[] {
   const parts = request.messages.flatMap((message) => message.parts);
-  const sounds = parts.filter((part) => part.type === 'audio' || (part.type === 'video' && part.audio !== undefined));
+  const sounds = parts.filter((part) => part.type === 'audio' || (part.type === 'video' && part.sounds?.length));
   const [sound] = sounds;
   const maxSamples = maxSeconds * modelSampleRate;
   const long = sound?.type === 'audio' && sounds.length === 1 && sound.audio.samples.length > maxSamples;
   if (!long || request.schema !== undefined) return [request];
-  return cutAtPauses(sound.audio.samples, maxSamples).map((samples) => {
+  const pieces = cutAtPauses(sound.audio.samples, maxSamples);
+  // About silence the model is asked once.
+  if (pieces.length === 0) pieces.push(sound.audio.samples.subarray(0, maxSamples));
+  return pieces.map((samples) => {
     const piece: Part = { type: 'audio', audio: { samples } };
     const messages = request.messages.map((message) => ({
       ...message,

@@ -90,6 +90,7 @@ describe('long recordings', () => {
   test('what cannot be answered piece by piece is asked as it is: short clips, several sounds, a schema', () => {
     const long = transcribe(new Float32Array(31 * 16_000).fill(0.1));
     expect(inPieces(long)).toHaveLength(2);
+    expect(inPieces(transcribe(new Float32Array(90 * 16_000)))).toHaveLength(1);
     const [message] = long.messages;
     const parts = message?.parts ?? [];
     for (const request of [
