@@ -129,11 +129,12 @@ export class Segmenter {
     this.#silenceMs = voiced ? 0 : this.#silenceMs + vadFrameMs;
     if (voiced || talk) this.#speechMs += vadFrameMs;
     if (!talk && this.#silenceMs >= this.#options.endSilenceMs) return this.#end();
-    if (this.#silenceMs >= this.#cuttingPauseMs()) {
-      const pause = Math.min(Math.round(this.#silenceMs / vadFrameMs), this.#frames.length - 1);
-      return this.#cut(this.#frames.length, this.#frames.length - pause);
-    }
-    if (this.#frames.length >= this.#maxFrames) return this.#cutWithoutPause();
+    const length = this.#frames.length;
+    const pause = Math.round(this.#silenceMs / vadFrameMs);
+    const silent = pause >= length;
+    if (!silent && this.#silenceMs >= this.#cuttingPauseMs())
+      return this.#cut(length, length - Math.min(pause, Math.floor(this.#options.preRollMs / vadFrameMs)));
+    if (length >= this.#maxFrames) return silent ? this.#cut(length, length) : this.#cutWithoutPause();
     this.#tell();
     return undefined;
   }
@@ -190,7 +191,7 @@ export class Segmenter {
     return segment;
   }
 
-  /** Hands out the frames before `end` and goes on recording, with those from `next` on as the beginning: a pause. */
+  /** Hands out the frames before `end` and goes on recording, with those from `next` on as the beginning. */
   #cut(end: number, next: number): Segment | undefined {
     const segment = this.#take(this.#frames.slice(0, end));
     this.#frames = this.#frames.slice(next);

@@ -416,7 +416,7 @@ test('longer than a segment may be: cut, nothing lost; longer than a chunk may b
   await until(() => consumer.handled.length === 1);
   consumer.handled[0]!.finish();
   await until(() => consumer.handled.length === 2);
-  expect(consumer.handled.map(({ item }) => item.kind === 'segment' && item.durationMs)).toEqual([680, 840]);
+  expect(consumer.handled.map(({ item }) => item.kind === 'segment' && item.durationMs)).toEqual([1000, 500]);
 });
 
 test('a flood while the resampler starts: what finds no room is counted, the rest is heard', async () => {
