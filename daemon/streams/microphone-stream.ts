@@ -44,8 +44,8 @@ export interface MicrophoneDependencies {
   /** Longest chunk. */
   readonly maxChunkMs: number;
   readonly scheduler?: SchedulerLike;
-  /** Where a segment goes while it is being spoken; called once for each. */
-  readonly listen?: () => Listening;
+  /** Where a segment goes while it is being spoken; undefined when nobody cares. */
+  readonly listen?: () => Listening | undefined;
 }
 
 /** At the usual 20 to 500 ms a chunk, 1 to 30 s: far more than a resampler takes to start. */

@@ -248,7 +248,7 @@ export class Streams {
   }
 
   #microphone(entry: Entry): MicrophoneStream {
-    const { store, skips, scheduler, options, listen } = this.#dependencies;
+    const { dispatcher, store, skips, scheduler, options, listen } = this.#dependencies;
     const createDetector = this.#createDetector;
     if (createDetector === undefined) throw new HearthError('INTERNAL', 'streams: audio came before start');
     entry.microphone ??= new MicrophoneStream(entry.name, entry.microphonePolicy.options, {
@@ -258,7 +258,11 @@ export class Streams {
       createDetector,
       maxChunkMs: options.maxChunkMs,
       ...(scheduler !== undefined && { scheduler }),
-      ...(listen !== undefined && { listen: () => listen({ priority: entry.microphonePolicy.priority }) }),
+      ...(listen !== undefined && {
+        // Not for a camera that only wants the sound for its clips.
+        listen: () =>
+          dispatcher.wants('segment', entry.name) ? listen({ priority: entry.microphonePolicy.priority }) : undefined,
+      }),
     });
     return entry.microphone;
   }

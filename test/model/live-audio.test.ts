@@ -115,7 +115,7 @@ describe('a clip that is heard while it is spoken', () => {
       if (text !== item.reference) wrong.push(`${item.file}: ${text} instead of ${item.reference}`);
     }
     expect(wrong).toEqual([]);
-  }, 120_000);
+  }, 300_000);
 
   test('one that is cancelled leaves nothing behind, whatever it was doing', async () => {
     const audio = await audioOf(items[0] as EvalItem);

@@ -51,7 +51,7 @@ describe('long recordings', () => {
     const chosen = all.filter(({ samples }) => samples.length > 2.4 * 16_000);
     let words = 0;
     let misheard = 0;
-    for (let at = 0; at + 6 <= chosen.length; at += 2) {
+    for (let at = 0; at + 6 <= chosen.length; at += 3) {
       const group = chosen.slice(at, at + 6);
       const request = transcribe(concat(group.map(({ samples }) => samples)));
       expect(inPieces(request, maxSeconds)).toHaveLength(6);
@@ -68,7 +68,7 @@ describe('long recordings', () => {
     expect(words).toBeGreaterThan(150);
     // One with more or less silence around it than the model was trained with may be taken for another.
     expect(misheard).toBeLessThanOrEqual(words / 100);
-  }, 60_000);
+  }, 300_000);
 
   test('tokens and times are those of all pieces; maxTokens is for all of them', async () => {
     const { samples } = { samples: concat(await Promise.all(items.slice(0, 4).map(({ file }) => spoken(file)))) };
