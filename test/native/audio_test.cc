@@ -154,6 +154,7 @@ TEST_CASE("sound in pieces gives the tokens of the whole clip, bit by bit") {
       CAPTURE(exact);
       const auto encoder = Load(exact, (*kernels)->isa);
       for (const Clip& clip : Clip::All(*golden)) {
+        if (*kernels != ChooseKernels("auto") && clip.name != "audio0") continue;  // one is enough
         const Streamed whole = Stream(*encoder, exec, clip);
         REQUIRE(whole.status.ok());
         for (uint32_t seed = 1; seed <= 3; ++seed) {
