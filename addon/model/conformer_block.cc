@@ -36,20 +36,6 @@ void ClampRow(const float* x, float limit, int64_t n, float* y) {
   for (; i < n; ++i) y[i] = std::min(std::max(x[i], -limit), limit);
 }
 
-// y[c] = sum over k of taps[k, c] x[k, c].
-void WeightedSum(const float* x, const float* taps, int64_t count, int64_t n, float* y) {
-  int64_t c = 0;
-  for (; c + 4 <= n; c += 4) {
-    Float4 sum = Splat4(0);
-    for (int64_t k = 0; k < count; ++k) sum += Load4(taps + k * n + c) * Load4(x + k * n + c);
-    Store4(y + c, sum);
-  }
-  for (; c < n; ++c) {
-    y[c] = 0;
-    for (int64_t k = 0; k < count; ++k) y[c] += taps[k * n + c] * x[k * n + c];
-  }
-}
-
 // Rows that products are asked for: beyond kAlikeTokens a row gets the same bits among however many, so what is missing
 // is made up with rows nobody looks at.
 int64_t TokensFor(int64_t frames) { return std::max(frames, kAlikeTokens + 1); }
@@ -194,7 +180,7 @@ Status ConformerBlock::RunFeedForward(Exec& exec, const FeedForward& ff, Workspa
     for (int64_t n = begin * kNeurons; n < std::min(end * kNeurons, ffn); n += kNeurons) {
       const int64_t count = std::min(kNeurons, ffn - n);
       MultiplyRows(exec, thread, ff.up, n, n + count, ff.up.cols, ws.normed_, tokens, block, kNeurons);
-      SiluRow(block, x.rows * kNeurons);
+      kernels.glu_f32(block, block, block, x.rows * kNeurons);
       for (int64_t r = 0; r < x.rows; ++r) {
         if (ff.down.panels == nullptr) std::copy_n(block + r * kNeurons, count, ws.neurons_.row(r) + n);
         ws.neurons_.Quantise(kernels, r, n, count, block + r * kNeurons);
@@ -274,13 +260,14 @@ Status ConformerBlock::RunLightConv(Exec& exec, State& state, Workspace& ws, Mat
   });
   HEARTH_RETURN_IF_ERROR(MatMul(exec, tokens, {{conv_in_, ws.normed_, gated}}));
   RestoreContext(state.conv_input_, ws.conv_input_);
-  ForRows(exec, x.rows, [&](int64_t r) { GluRow(gated.row(r), gated.row(r) + hidden, input.row(before + r), hidden); });
+  ForRows(exec, x.rows,
+          [&](int64_t r) { kernels.glu_f32(gated.row(r), gated.row(r) + hidden, input.row(before + r), hidden); });
   ForRows(exec, x.rows, [&](int64_t r) {
     float* y = ws.normed_.row(r);
-    WeightedSum(input.row(r), taps_.data(), before + 1, hidden, y);
+    kernels.depthwise_f32(input.row(r), hidden, taps_.data(), hidden, before + 1, 1, hidden, y);
     ClampRow(y, config_.clip, hidden, y);
     RmsNormRow(kernels, y, conv_mid_norm_.data(), config_.norm_eps, hidden, y);
-    SiluRow(y, hidden);
+    kernels.glu_f32(y, y, y, hidden);
     ws.normed_.Quantise(kernels, r);
   });
   SaveContext(ws.conv_input_, x.rows, hidden, state.conv_input_);
