@@ -183,6 +183,8 @@ Status Engine::Impl::Load(const EngineOptions& options) {
     if (multimodal->Find("a.input_projection.weight") != nullptr) {
       HEARTH_ASSIGN_OR_RETURN(audio, AudioEncoder::Load(multimodal, config.hidden));
       info.audio_soft_tokens = AudioEncoder::kSoftTokens;
+      if (!options.exact)
+        info.multimodal_bytes = info.multimodal_bytes - audio->StoredBytes() + audio->PackedBytes(kernels);
     }
     const int64_t embedded = config.text_vocab + (vision ? vision->embedder().vocab_size() : 0) +
                              (audio ? audio->embedder().vocab_size() : 0);
@@ -238,6 +240,7 @@ Status Engine::Impl::Load(const EngineOptions& options) {
     if (options.on_progress) options.on_progress(fraction);
   };
   report(0);
+  if (audio) HEARTH_RETURN_IF_ERROR(audio->Prepare(exec, options.exact));
   if (!options.exact) {
     if (vision) HEARTH_RETURN_IF_ERROR(vision->Pack(kernels, pool));
     HEARTH_RETURN_IF_ERROR(decoder->Pack(kernels, pool, [&](uint64_t done, uint64_t total) {
@@ -313,7 +316,7 @@ StatusOr<SoftTokens> Engine::EncodeImage(const uint8_t* rgb, int64_t width, int6
 
 StatusOr<SoftTokens> Engine::EncodeAudio(std::span<const float> samples) const {
   if (!impl_->audio) return Error(Code::MODEL_UNSUPPORTED, "the model has no audio encoder: it takes no sound");
-  const Digest key = impl_->hash.Of(ContentKind::kSamples, samples.data(), samples.size_bytes());
+  const Digest key = impl_->AudioKey(samples);
   SoftTokens tokens;
   tokens.count = impl_->info.audio_soft_tokens;
   int64_t valid = 0;

@@ -38,6 +38,10 @@ struct Engine::Impl {
   // What an id is, by the table that embeds it.
   enum class IdKind { kText, kImage, kAudio, kInvalid };
   IdKind KindOf(int32_t id) const;
+  // What a clip is called in `media_cache`.
+  Digest AudioKey(std::span<const float> samples) const {
+    return hash.Of(ContentKind::kSamples, samples.data(), samples.size_bytes());
+  }
   // out[hidden] = the embedding of an id that is not replaced by a soft token.
   Status EmbedId(int32_t id, float* out);
 

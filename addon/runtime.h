@@ -1,6 +1,7 @@
 // The runtime's whole boundary. Engine = a loaded model; Session = one timeline of tokens in it.
 //
 //   Engine::Open ── tokenise / encode pictures and sound ──> ids and soft tokens
+//   LiveAudio: Feed(samples) ─> Tokens, while someone speaks
 //   Session: Resume(ids, soft tokens) ─> Advance (a chunk at a time) ─> Sample ─> Advance(1) ─> Sample ...
 //
 // Resume makes the timeline a whole prompt and keeps what is computed of it already, here or in the engine's prefix
@@ -29,6 +30,7 @@
 namespace hearth {
 
 class Grammar;
+class LiveAudio;
 class Session;
 
 struct EngineOptions {
@@ -89,7 +91,7 @@ struct ModelInfo {
   int threads = 0;
   std::string kv_type;
   uint64_t weight_bytes = 0;      // weights that stay in memory; the per-layer embeddings stay on disk
-  uint64_t multimodal_bytes = 0;  // the encoders' file
+  uint64_t multimodal_bytes = 0;  // the encoders, as they lie in memory
   uint64_t kv_bytes = 0;          // keys and values of a session whose context is full
   uint64_t kv_bytes_f16 = 0;      // the same, were they kept so
   uint64_t kv_bytes_q8_0 = 0;     // the same; 0 where heads cannot be
@@ -165,6 +167,8 @@ class Engine {
   StatusOr<SoftTokens> EncodeImage(const uint8_t* rgb, int64_t width, int64_t height, int64_t size) const;
   // Mono at 16 kHz, at most 30 s. Always ModelInfo::audio_soft_tokens rows: short clips are padded as in training.
   StatusOr<SoftTokens> EncodeAudio(std::span<const float> samples) const;
+  // A clip that is still being spoken.
+  StatusOr<std::unique_ptr<LiveAudio>> Listen() const;
 
   // A JSON Schema the reply must fit; reusable and shareable.
   StatusOr<std::shared_ptr<const Grammar>> CompileGrammar(std::string_view json_schema) const;
@@ -174,10 +178,32 @@ class Engine {
   ReuseStats reuse() const;
 
  private:
+  friend class LiveAudio;
   friend class Session;
   struct Impl;
   explicit Engine(std::unique_ptr<Impl> impl);
   std::shared_ptr<Impl> impl_;
+};
+
+// A clip on its way through the audio encoder while it is being spoken. For one caller at a time; its memory does not
+// grow with the clip but for the samples themselves, 30 s at most.
+class LiveAudio {
+ public:
+  ~LiveAudio();
+
+  // The next samples, any number, and what tokens they complete. AUDIO_INVALID as EncodeAudio; nothing is taken then.
+  Status Feed(std::span<const float> samples);
+  // The first tokens of the clip, as far as they are there: they stay, whatever is said next.
+  SoftTokens Tokens() const;
+  // What EncodeAudio makes of all samples so far, bit for bit; and EncodeAudio finds it made, as long as the engine has
+  // room for it. The clip may go on nevertheless.
+  StatusOr<SoftTokens> Clip() const;
+
+ private:
+  friend class Engine;
+  struct Impl;
+  explicit LiveAudio(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
 };
 
 class Session {

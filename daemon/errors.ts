@@ -76,7 +76,10 @@ export const catalogue = {
     meaning: 'Raw PCM does not fit the format declared for it, or the sample rate is out of range.',
     retryable: false,
   },
-  MEDIA_AUDIO_TOO_LONG: { meaning: 'An audio chunk is longer than the longest clip that is taken.', retryable: false },
+  MEDIA_AUDIO_TOO_LONG: {
+    meaning: 'An audio chunk, or the recording of a request, is longer than what is taken.',
+    retryable: false,
+  },
   MEDIA_BAD_ENVELOPE: {
     meaning: 'A JSON or data-URL payload does not carry a picture in the agreed form.',
     retryable: false,

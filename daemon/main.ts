@@ -133,6 +133,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     store,
     skips,
     log: log.child({ ns: 'streams' }),
+    listen: (options) => engine.listen(options),
     supports: (kind) =>
       engineState.phase !== 'ready' || engineState.info.modalities.includes(kind === 'frame' ? 'image' : 'audio'),
   });

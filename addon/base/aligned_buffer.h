@@ -53,6 +53,13 @@ class AlignedBuffer {
   // Like Reset, but keeps a buffer that is large enough already, contents and all.
   Status Reserve(size_t count) { return count <= size_ ? Status() : Reset(count); }
 
+  // Becomes a copy of `other`.
+  Status Assign(const AlignedBuffer& other) {
+    HEARTH_RETURN_IF_ERROR(Reset(other.size_));
+    if (size_ > 0) std::memcpy(static_cast<void*>(data_), other.data_, size_ * sizeof(T));
+    return Status();
+  }
+
   T* data() { return data_; }
   const T* data() const { return data_; }
   size_t size() const { return size_; }

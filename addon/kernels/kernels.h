@@ -114,6 +114,8 @@ struct hearth_kernels {
 
   /* y[n] = GELU(x[n] * scale * weight[n]), the tanh approximation; weight may be null (all ones). y may be x. */
   void (*gelu_f32)(const float* x, float scale, const float* weight, float* y, int64_t n);
+  /* y[n] = x[n] * sigmoid(gate[n]). y, x and gate may be the same. */
+  void (*glu_f32)(const float* x, const float* gate, float* y, int64_t n);
   /* One pixel of a depthwise convolution: y[c] = sum over r < rows, k < columns of x[r * x_row + k * n + c] *
    * w[r * w_row + k * n + c], for n channels. */
   void (*depthwise_f32)(const float* x, int64_t x_row, const float* w, int64_t w_row, int64_t rows, int64_t columns,

@@ -43,52 +43,90 @@ Status AudioEncoder::LoadAll(int64_t text_hidden) {
   return Status();
 }
 
+std::vector<Weight*> AudioEncoder::Matrices() {
+  std::vector<Weight*> matrices = {&input_projection_};
+  for (ConformerBlock& block : blocks_) block.AddMatrices(&matrices);
+  matrices.push_back(embedder_->projection());
+  return matrices;
+}
+
+Status AudioEncoder::Prepare(Exec& exec, bool exact) {
+  for (ConformerBlock& block : blocks_) HEARTH_RETURN_IF_ERROR(block.MakePositions(exec));
+  return exact ? Status() : panels_.Pack(exec.kernels(), *file_, Matrices(), exec.pool());
+}
+
+uint64_t AudioEncoder::PackedBytes(const hearth_kernels& kernels) const {
+  return PanelWeights::Bytes(kernels, const_cast<AudioEncoder*>(this)->Matrices());  // which changes nothing
+}
+
+uint64_t AudioEncoder::StoredBytes() const {
+  uint64_t bytes = 0;
+  for (const Weight* w : const_cast<AudioEncoder*>(this)->Matrices())
+    bytes += static_cast<uint64_t>(w->rows * w->row_bytes);
+  return bytes;
+}
+
 Status AudioEncoder::Encode(Exec& exec, const float* samples, int64_t n, MatF out, int64_t* valid) const {
   if (out.rows != kSoftTokens || out.cols != embedder_->text_hidden()) {
     return Error(Code::INTERNAL, "audio tokens into [%lld, %lld]; expected [%lld, %lld]",
                  static_cast<long long>(out.rows), static_cast<long long>(out.cols),
                  static_cast<long long>(kSoftTokens), static_cast<long long>(embedder_->text_hidden()));
   }
-  HEARTH_ASSIGN_OR_RETURN(const std::unique_ptr<AudioStream> stream, AudioStream::Start(exec, *this));
+  HEARTH_ASSIGN_OR_RETURN(const std::unique_ptr<AudioStream> stream,
+                          AudioStream::Start(*this, AudioStream::kWholeClip));
   MelExtractor mel;
   const MelExtractor::Sink sink = [&](const float* frame) { return stream->Feed(exec, frame); };
   HEARTH_RETURN_IF_ERROR(mel.Feed(samples, n, sink));
   HEARTH_RETURN_IF_ERROR(mel.Finish(sink));
   HEARTH_RETURN_IF_ERROR(stream->Finish(exec));
-  const ConstMatF tokens = stream->soft_tokens();
-  for (int64_t t = 0; t < tokens.rows; ++t) std::copy_n(tokens.row(t), tokens.cols, out.row(t));
-  *valid = tokens.rows;
-  return Pad(exec, tokens.rows, out);
+  *valid = stream->tokens();
+  return Take(exec, *stream, out);
 }
 
-Status AudioEncoder::Pad(Exec& exec, int64_t valid, MatF out) const {
-  if (valid >= out.rows) return Status();
-  HEARTH_RETURN_IF_ERROR(embedder_->EmbedHard(exec, embedder_->vocab_size() - 1, out.row(valid)));
-  for (int64_t t = valid + 1; t < out.rows; ++t) std::copy_n(out.row(valid), out.cols, out.row(t));
+Status AudioEncoder::Take(Exec& exec, const AudioStream& stream, MatF out) const {
+  const ConstMatF tokens = stream.soft_tokens();
+  for (int64_t t = 0; t < tokens.rows; ++t) std::copy_n(tokens.row(t), tokens.cols, out.row(t));
+  if (tokens.rows == out.rows) return Status();
+  HEARTH_RETURN_IF_ERROR(embedder_->EmbedHard(exec, embedder_->vocab_size() - 1, out.row(tokens.rows)));
+  for (int64_t t = tokens.rows + 1; t < out.rows; ++t) std::copy_n(out.row(tokens.rows), out.cols, out.row(t));
   return Status();
 }
 
-StatusOr<std::unique_ptr<AudioStream>> AudioStream::Start(Exec& exec, const AudioEncoder& encoder) {
-  std::unique_ptr<AudioStream> stream(new AudioStream(encoder));
-  HEARTH_RETURN_IF_ERROR(stream->Allocate(exec));
+StatusOr<std::unique_ptr<AudioStream>> AudioStream::Start(const AudioEncoder& encoder, int64_t chunk) {
+  std::unique_ptr<AudioStream> stream(new AudioStream(encoder, chunk));
+  HEARTH_RETURN_IF_ERROR(stream->Allocate());
   return stream;
 }
 
-Status AudioStream::Allocate(Exec& exec) {
+Status AudioStream::Allocate() {
   const int64_t hidden = encoder_.hidden();
   const auto rows = [](int64_t count, int64_t width) { return static_cast<size_t>(count * width); };
   for (size_t i = 0; i < convs_.size(); ++i) HEARTH_RETURN_IF_ERROR(encoder_.convs_[i].Start(convs_[i]));
   blocks_.resize(encoder_.blocks_.size());
   int64_t ffn = 0;
   for (size_t b = 0; b < blocks_.size(); ++b) {
-    HEARTH_RETURN_IF_ERROR(encoder_.blocks_[b].Start(exec, blocks_[b]));
+    HEARTH_RETURN_IF_ERROR(encoder_.blocks_[b].Start(blocks_[b]));
     ffn = std::max(ffn, encoder_.blocks_[b].ffn());
   }
-  HEARTH_RETURN_IF_ERROR(workspace_.Allocate(encoder_.config(), ffn, kChunk));
-  HEARTH_RETURN_IF_ERROR(features_.Reset(rows(kChunk + SubsampleConv::kMaxOutput, encoder_.input_projection_.cols)));
-  HEARTH_RETURN_IF_ERROR(hidden_.Reset(rows(kChunk, hidden)));
+  HEARTH_RETURN_IF_ERROR(workspace_.Allocate(encoder_.config(), ffn, chunk_));
+  HEARTH_RETURN_IF_ERROR(features_.Reserve(chunk_ + SubsampleConv::kMaxOutput, encoder_.input_projection_.cols));
+  HEARTH_RETURN_IF_ERROR(hidden_.Reset(rows(std::max(chunk_, kAlikeTokens + 1), hidden)));
   HEARTH_RETURN_IF_ERROR(encoded_.Reset(rows(AudioEncoder::kSoftTokens, hidden)));
   return soft_.Reset(rows(AudioEncoder::kSoftTokens, encoder_.embedder().text_hidden()));
+}
+
+Status AudioStream::Assign(const AudioStream& other) {
+  for (size_t i = 0; i < convs_.size(); ++i) HEARTH_RETURN_IF_ERROR(convs_[i].Assign(other.convs_[i]));
+  for (size_t b = 0; b < blocks_.size(); ++b) HEARTH_RETURN_IF_ERROR(blocks_[b].Assign(other.blocks_[b]));
+  const auto copy = [](ConstMatF from, float* to) { std::copy_n(from.data, from.rows * from.cols, to); };
+  copy(other.features_.values(other.waiting_), features_.row(0));
+  copy(other.encoded(), encoded_.data());
+  copy(other.soft_tokens(), soft_.data());
+  mel_frames_ = other.mel_frames_;
+  waiting_ = other.waiting_;
+  frames_ = other.frames_;
+  tokens_ = other.tokens_;
+  return Status();
 }
 
 Status AudioStream::Feed(Exec& exec, const float* mel) {
@@ -107,19 +145,21 @@ Status AudioStream::Finish(Exec& exec) { return RunConvs(exec, true); }
 Status AudioStream::RunConvs(Exec& exec, bool end) {
   HEARTH_ASSIGN_OR_RETURN(const int64_t halved, encoder_.convs_[0].Run(exec, convs_[0], end, convs_[1].next()));
   convs_[1].Advance(halved);
-  float* const next = features_.data() + waiting_ * encoder_.input_projection_.cols;
+  float* const next = features_.row(waiting_);
   HEARTH_ASSIGN_OR_RETURN(const int64_t quartered, encoder_.convs_[1].Run(exec, convs_[1], end, next));
   waiting_ += quartered;
-  while (waiting_ >= kChunk) HEARTH_RETURN_IF_ERROR(RunChunk(exec, kChunk));
+  while (waiting_ >= chunk_) HEARTH_RETURN_IF_ERROR(RunChunk(exec, chunk_));
   return end && waiting_ > 0 ? RunChunk(exec, waiting_) : Status();
 }
 
 Status AudioStream::RunChunk(Exec& exec, int64_t frames) {
-  const int64_t width = encoder_.input_projection_.cols;
+  const int64_t tokens = std::max(frames, kAlikeTokens + 1);  // see ConformerBlock
+  for (int64_t f = 0; f < frames; ++f) features_.Quantise(exec.kernels(), f);
+  HEARTH_RETURN_IF_ERROR(
+      MatMul(exec, tokens, {{encoder_.input_projection_, features_, MatF(hidden_.data(), tokens, encoder_.hidden())}}));
   const MatF x(hidden_.data(), frames, encoder_.hidden());
-  HEARTH_RETURN_IF_ERROR(MatMul(exec, encoder_.input_projection_, ConstMatF(features_.data(), frames, width), x));
   waiting_ -= frames;
-  std::copy_n(features_.data() + frames * width, waiting_ * width, features_.data());
+  std::copy_n(features_.row(frames), waiting_ * features_.cols(), features_.row(0));
   for (size_t b = 0; b < blocks_.size(); ++b) {
     HEARTH_RETURN_IF_ERROR(encoder_.blocks_[b].Run(exec, blocks_[b], workspace_, x));
   }

@@ -31,18 +31,29 @@
 #include "addon/model/audio_config.h"
 #include "addon/model/conformer_block.h"
 #include "addon/model/multimodal_embedder.h"
+#include "addon/model/panel_weights.h"
 #include "addon/model/subsample_conv.h"
+#include "addon/ops/activations.h"
 #include "addon/ops/exec.h"
 #include "addon/ops/matmul.h"
 
 namespace hearth {
 
-// Const after construction; each clip has its own AudioStream.
+class AudioStream;
+
+// Const once it is prepared; each clip has its own AudioStream.
 class AudioEncoder {
  public:
   static constexpr int64_t kSoftTokens = kAudioSoftTokens;
 
   static StatusOr<std::unique_ptr<AudioEncoder>> Load(std::shared_ptr<const GgufFile> file, int64_t text_hidden);
+
+  // Once, before the first stream. Matrices go into panels and are multiplied in 8 bits, as far as the kernels can;
+  // `exact` leaves them as they are stored, for float32.
+  Status Prepare(Exec& exec, bool exact);
+  // Bytes of memory the matrices take in panels, and bytes they have in the file.
+  uint64_t PackedBytes(const hearth_kernels& kernels) const;
+  uint64_t StoredBytes() const;
 
   const AudioConfig& config() const { return config_; }
   const MultimodalEmbedder& embedder() const { return *embedder_; }
@@ -54,14 +65,15 @@ class AudioEncoder {
   // The result does not depend on the number of threads.
   Status Encode(Exec& exec, const float* samples, int64_t n, MatF out, int64_t* valid) const;
 
-  // Rows [valid, out.rows) of `out`, [.., text hidden], become padding.
-  Status Pad(Exec& exec, int64_t valid, MatF out) const;
+  // What a finished stream made, as Encode gives it.
+  Status Take(Exec& exec, const AudioStream& stream, MatF out) const;
 
  private:
   friend class AudioStream;
 
   AudioEncoder() = default;
   Status LoadAll(int64_t text_hidden);
+  std::vector<Weight*> Matrices();
 
   std::shared_ptr<const GgufFile> file_;  // the weights point into it
   AudioConfig config_;
@@ -69,14 +81,23 @@ class AudioEncoder {
   Weight input_projection_;  // [hidden, bands * channels of the second convolution]
   std::vector<ConformerBlock> blocks_;
   std::unique_ptr<MultimodalEmbedder> embedder_;
+  PanelWeights panels_;
 };
 
-// One clip on its way through the encoder. Frames go through the blocks kChunk at a time, however they arrive, so that
-// the result is the same bit by bit.
+// One clip on its way through the encoder. However its frames arrive and however many go through the blocks together,
+// the tokens are the same bit by bit.
 class AudioStream {
  public:
+  // Encoder frames (of 40 ms) that go through the blocks together. Many are less work each: the blocks' weights make
+  // fewer trips from memory. Few come out sooner.
+  static constexpr int64_t kWholeClip = 192;
+  static constexpr int64_t kLive = 32;
+
   // The encoder must outlive the stream.
-  static StatusOr<std::unique_ptr<AudioStream>> Start(Exec& exec, const AudioEncoder& encoder);
+  static StatusOr<std::unique_ptr<AudioStream>> Start(const AudioEncoder& encoder, int64_t chunk);
+
+  // Goes on where `other`, a stream of the same encoder with the same chunk, has got to; that goes its own way.
+  Status Assign(const AudioStream& other);
 
   // The next frame from a MelExtractor, [MelExtractor::kBands]. AUDIO_INVALID past kMaxAudioFrames. After any error the
   // stream is of no more use.
@@ -92,26 +113,23 @@ class AudioStream {
   ConstMatF encoded() const { return ConstMatF(encoded_.data(), tokens_, encoder_.hidden()); }
 
  private:
-  // Encoder frames that go through the blocks together: enough for the matrix products to be worth their weights'
-  // trip from memory, few enough for the activations to stay in the cache.
-  static constexpr int64_t kChunk = 48;
-
-  explicit AudioStream(const AudioEncoder& encoder) : encoder_(encoder) {}
-  Status Allocate(Exec& exec);
+  AudioStream(const AudioEncoder& encoder, int64_t chunk) : encoder_(encoder), chunk_(chunk) {}
+  Status Allocate();
   Status RunConvs(Exec& exec, bool end);
   Status RunChunk(Exec& exec, int64_t frames);
 
   const AudioEncoder& encoder_;
+  const int64_t chunk_;
   std::array<SubsampleConv::State, 2> convs_;
   std::vector<ConformerBlock::State> blocks_;
   ConformerBlock::Workspace workspace_;
-  AlignedBuffer<float> features_;  // frames waiting for their chunk, [up to kChunk + kMaxOutput, bands * channels]
-  AlignedBuffer<float> hidden_;    // [kChunk, hidden]
-  AlignedBuffer<float> encoded_;   // [kSoftTokens, hidden]
-  AlignedBuffer<float> soft_;      // [kSoftTokens, text hidden]
-  int64_t mel_frames_ = 0;         // taken
-  int64_t waiting_ = 0;            // rows of features_
-  int64_t frames_ = 0;             // that went through the blocks
+  Activations features_;          // frames waiting for their chunk, [up to chunk + kMaxOutput, bands * channels]
+  AlignedBuffer<float> hidden_;   // [chunk, hidden]
+  AlignedBuffer<float> encoded_;  // [kSoftTokens, hidden]
+  AlignedBuffer<float> soft_;     // [kSoftTokens, text hidden]
+  int64_t mel_frames_ = 0;        // taken
+  int64_t waiting_ = 0;           // rows of features_
+  int64_t frames_ = 0;            // that went through the blocks
   int64_t tokens_ = 0;
 };
 

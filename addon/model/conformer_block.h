@@ -21,12 +21,14 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "addon/base/aligned_buffer.h"
 #include "addon/base/mat.h"
 #include "addon/base/status.h"
 #include "addon/model/audio_config.h"
 #include "addon/model/tensor_loader.h"
+#include "addon/ops/activations.h"
 #include "addon/ops/exec.h"
 #include "addon/ops/matmul.h"
 
@@ -36,10 +38,14 @@ class ConformerBlock {
  public:
   // What one stream remembers of the frames that went through this block.
   class State {
+   public:
+    // Becomes a copy of `other`.
+    Status Assign(const State& other);
+
+   private:
     friend class ConformerBlock;
     AlignedBuffer<float> keys_, values_;  // [context, hidden], the newest last
     AlignedBuffer<float> conv_input_;     // [conv_kernel - 1, hidden], zeros before the first frame
-    AlignedBuffer<float> positions_;      // [context + 1, hidden]: row j for j steps back
     int64_t known_ = 0;                   // keys and values that are there, at most `context`
   };
 
@@ -51,10 +57,12 @@ class ConformerBlock {
 
    private:
     friend class ConformerBlock;
-    AlignedBuffer<float> normed_, query_;  // [frames, hidden]
-    AlignedBuffer<float> keys_, values_;   // [context + frames, hidden]
-    AlignedBuffer<float> conv_input_;      // [conv_kernel - 1 + frames, hidden]
-    AlignedBuffer<float> wide_;            // [frames, max(ffn, 2 * hidden)]
+    Activations normed_;                  // [frames, hidden]; what a product takes
+    Activations neurons_;                 // [frames, ffn]
+    AlignedBuffer<float> out_;            // [frames, hidden]; what a product gives
+    AlignedBuffer<float> keys_, values_;  // [context + frames, hidden]
+    AlignedBuffer<float> conv_input_;     // [conv_kernel - 1 + frames, hidden]
+    AlignedBuffer<float> gated_;          // [frames, 2 * hidden]
   };
 
   // Tensors PREFIX + names as in the converter, PREFIX "a.blk.N.".
@@ -64,9 +72,16 @@ class ConformerBlock {
   // The widest of its feed-forwards.
   int64_t ffn() const { return start_.up.rows > end_.up.rows ? start_.up.rows : end_.up.rows; }
 
-  Status Start(Exec& exec, State& state) const;
+  // Those that may be kept as panels (PanelWeights).
+  void AddMatrices(std::vector<Weight*>* matrices);
 
-  // x: [frames, hidden], the frames after those `state` has seen; changed in place.
+  // Once, before the first frame.
+  Status MakePositions(Exec& exec);
+
+  Status Start(State& state) const;
+
+  // How the frames were cut into calls changes no bit. x: [frames, hidden], the frames after those `state` has seen;
+  // changed in place.
   Status Run(Exec& exec, State& state, Workspace& workspace, MatF x) const;
 
  private:
@@ -81,8 +96,10 @@ class ConformerBlock {
   Status RunFeedForward(Exec& exec, const FeedForward& ff, Workspace& ws, MatF x) const;
   Status RunAttention(Exec& exec, State& state, Workspace& ws, MatF x) const;
   // One query row, replaced by what it gathers. keys, values: its own row; those before it lie before it.
-  void Attend(const hearth_kernels& kernels, const State& state, int64_t earlier, ConstMatF keys, ConstMatF values,
-              int64_t row, float* query) const;
+  void Attend(const hearth_kernels& kernels, int64_t earlier, ConstMatF keys, ConstMatF values, int64_t row,
+              float* query) const;
+  // x = clamped, normalised x: what a half of the block starts and ends with.
+  void ClampAndNorm(const hearth_kernels& kernels, const float* x, const AlignedBuffer<float>& norm, float* y) const;
   Status RunLightConv(Exec& exec, State& state, Workspace& ws, MatF x) const;
 
   AudioConfig config_;
@@ -90,6 +107,7 @@ class ConformerBlock {
   AlignedBuffer<float> attn_pre_norm_, attn_post_norm_;  // [hidden]
   Weight q_, k_, v_, attn_out_, linear_pos_;             // [hidden, hidden]
   AlignedBuffer<float> query_scale_;                     // [head_dim]
+  AlignedBuffer<float> positions_;                       // [context + 1, hidden]: row j for j steps back
   AlignedBuffer<float> conv_pre_norm_, conv_mid_norm_;   // [hidden]
   Weight conv_in_;                                       // [2 * hidden, hidden]: values, then gates
   Weight conv_out_;                                      // [hidden, hidden]

@@ -43,6 +43,16 @@ StatusOr<SubsampleConv> SubsampleConv::Load(const TensorLoader& loader, const st
   return conv;
 }
 
+Status SubsampleConv::State::Assign(const State& other) {
+  HEARTH_RETURN_IF_ERROR(pending_.Assign(other.pending_));
+  row_size_ = other.row_size_;
+  rows_ = other.rows_;
+  total_ = other.total_;
+  deviation_ = other.deviation_;
+  elements_ = other.elements_;
+  return Status();
+}
+
 Status SubsampleConv::Start(State& state) const {
   state = State();
   state.row_size_ = in_row();

@@ -31,6 +31,8 @@ class SubsampleConv {
     // Where the next row goes: [in_row()] values. Advance says that rows were written there; up to kMaxRows in all.
     float* next() { return pending_.data() + rows_ * row_size_; }
     void Advance(int64_t rows) { rows_ += rows; }
+    // Becomes a copy of `other`.
+    Status Assign(const State& other);
 
    private:
     friend class SubsampleConv;

@@ -21,6 +21,7 @@ struct AddonData {
   Napi::FunctionReference error_class;
   Napi::FunctionReference engine_class;
   Napi::FunctionReference session_class;
+  Napi::FunctionReference live_audio_class;
 };
 
 // A HearthError(code, message).

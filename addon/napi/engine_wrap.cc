@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "addon/napi/convert.h"
+#include "addon/napi/live_audio_wrap.h"
 #include "addon/napi/session_wrap.h"
 
 namespace hearth::napi {
@@ -16,6 +17,7 @@ Napi::Function EngineWrap::Define(Napi::Env env) {
                          InstanceMethod<&EngineWrap::Detokenize>("detokenize"),
                          InstanceMethod<&EngineWrap::EncodeImage>("encodeImage"),
                          InstanceMethod<&EngineWrap::EncodeAudio>("encodeAudio"),
+                         InstanceMethod<&EngineWrap::Listen>("listen"),
                          InstanceMethod<&EngineWrap::NewSession>("newSession"),
                          InstanceMethod<&EngineWrap::Reuse>("reuse"),
                      });
@@ -107,6 +109,8 @@ Napi::Value EngineWrap::EncodeAudio(const Napi::CallbackInfo& info) {
       info.Env(), [engine = engine_, samples = std::move(samples)] { return engine->EncodeAudio(samples); },
       [](Napi::Env env, SoftTokens& tokens) -> Napi::Value { return ToObject(env, tokens); });
 }
+
+Napi::Value EngineWrap::Listen(const Napi::CallbackInfo& info) { return LiveAudioWrap::New(info.Env(), engine_); }
 
 Napi::Value EngineWrap::NewSession(const Napi::CallbackInfo& info) { return SessionWrap::New(info.Env(), engine_); }
 

@@ -24,6 +24,7 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
   Napi::Value Detokenize(const Napi::CallbackInfo& info);   // (ids: Int32Array): string
   Napi::Value EncodeImage(const Napi::CallbackInfo& info);  // (rgb, width, height, size): Promise<SoftTokens>
   Napi::Value EncodeAudio(const Napi::CallbackInfo& info);  // (samples: Float32Array): Promise<SoftTokens>
+  Napi::Value Listen(const Napi::CallbackInfo& info);       // (): LiveAudio
   Napi::Value NewSession(const Napi::CallbackInfo& info);   // (): Session
   Napi::Value Reuse(const Napi::CallbackInfo& info);        // (): ReuseStats
 

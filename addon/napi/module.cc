@@ -1,8 +1,9 @@
-// The addon's table of contents: initialize(errorClass), openEngine(options), and the two handle classes.
+// The addon's table of contents: initialize(errorClass), openEngine(options), and the handle classes.
 #include <napi.h>
 
 #include "addon/napi/convert.h"
 #include "addon/napi/engine_wrap.h"
+#include "addon/napi/live_audio_wrap.h"
 #include "addon/napi/session_wrap.h"
 
 namespace hearth::napi {
@@ -22,6 +23,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(data);
   data->engine_class = Napi::Persistent(EngineWrap::Define(env));
   data->session_class = Napi::Persistent(SessionWrap::Define(env));
+  data->live_audio_class = Napi::Persistent(LiveAudioWrap::Define(env));
   exports.Set("initialize", Napi::Function::New(env, Initialize));
   exports.Set("openEngine", Napi::Function::New(env, EngineWrap::Open));
   return exports;

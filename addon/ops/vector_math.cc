@@ -90,12 +90,4 @@ void MeanAndDeviation(const float* x, int64_t n, float* mean, float* deviation) 
   *deviation = static_cast<float>(std::sqrt(std::max(0.0, squares / count - average * average)));
 }
 
-void SiluRow(float* x, int64_t n) { GluRow(x, x, x, n); }
-
-void GluRow(const float* x, const float* gate, float* y, int64_t n) {
-  int64_t i = 0;
-  for (; i + 4 <= n; i += 4) Store4(y + i, Load4(x + i) / (1.0f + Exp4(-Load4(gate + i))));
-  for (; i < n; ++i) y[i] = x[i] / (1.0f + Exp4(Splat4(-gate[i]))[0]);
-}
-
 }  // namespace hearth

@@ -24,12 +24,6 @@ void SoftCapRow(float* x, int64_t n, float cap);
 // Mean and standard deviation (divisor n) of x[n].
 void MeanAndDeviation(const float* x, int64_t n, float* mean, float* deviation);
 
-// x[n] = x * sigmoid(x), to about 3e-7 of the value.
-void SiluRow(float* x, int64_t n);
-
-// y[n] = x * sigmoid(gate), to about 3e-7 of the value.
-void GluRow(const float* x, const float* gate, float* y, int64_t n);
-
 }  // namespace hearth
 
 #endif  // HEARTH_OPS_VECTOR_MATH_H_

@@ -319,7 +319,7 @@ export const schema = {
   limits: {
     maxFrameBytes: integer('Larger frames are skipped as too-large.', 2 << 20, 1024, 64 << 20),
     maxAudioBytes: integer('Larger audio chunks are skipped as too-large.', 6 << 20, 1024, 64 << 20),
-    maxAudioSeconds: integer('Longer chunks are refused, longer segments are cut.', 30, 1, 30),
+    maxAudioSeconds: integer('Longer recordings are refused. Segments are cut at 30 s all the same.', 90, 1, 600),
     maxRequestBytes: integer('Larger requests are refused.', 4 << 20, 1024, 64 << 20),
     maxMediaBytes: integer('Decoded pictures and sounds that wait for their handlers.', 256 << 20, 1 << 20, 2 ** 40),
     maxStreams: integer('Streams beyond this number are not taken.', 32, 1, 1024),

@@ -1,6 +1,6 @@
 /** The engine with the governor before it: every job gets what the governor chooses, and its result says so. */
 import type { Observable } from 'rxjs';
-import type { Engine } from '../inference/engine';
+import type { Engine, Listening, ListenOptions } from '../inference/engine';
 import type { EngineState, GenerateOptions, GenerateRequest, GenerateResult } from '../inference/types';
 import type { Chosen, Governor } from './governor';
 
@@ -37,6 +37,12 @@ export class GovernedEngine implements Engine {
     } finally {
       watching.unsubscribe();
     }
+  }
+
+  listen(options: ListenOptions = {}): Listening {
+    // Nothing is known of the jobs to come but that they will be chosen for.
+    const { enabled, slice } = this.#governor.status();
+    return this.#engine.listen({ ...(enabled && { slice }), ...options });
   }
 
   async close(): Promise<void> {

@@ -1,5 +1,27 @@
 import type { Observable } from 'rxjs';
-import type { EngineState, GenerateOptions, GenerateRequest, GenerateResult } from './types';
+import type { EngineState, GenerateOptions, GenerateRequest, GenerateResult, SliceRequest } from './types';
+
+/**
+ * A clip on its way to the engine while it is being spoken. Nothing here waits or fails: what went wrong, or was not done
+ * in time, is done when a job comes with the clip.
+ */
+export interface Listening {
+  /** The next samples of the clip, mono at 16 kHz. */
+  heard(samples: Float32Array): void;
+  /** The speaker pauses: the clip may be over, and is prepared as if it were. More may be heard. */
+  paused(): void;
+  /** The clip is over: a job with exactly these samples finds it prepared. */
+  end(): void;
+  /** There will be no job with it. */
+  cancel(): void;
+}
+
+export interface ListenOptions {
+  /** As of jobs. */
+  readonly priority?: number;
+  /** The slice that jobs with the clip will probably run on; the engine's own when left out. */
+  readonly slice?: SliceRequest;
+}
 
 /**
  * The engine as the rest of the daemon sees it. The real one is a proxy for the runner process
@@ -14,6 +36,8 @@ export interface Engine {
    * progress), `ENGINE_CANCELLED`, or the runtime's own code.
    */
   generate(request: GenerateRequest, options?: GenerateOptions): Promise<GenerateResult>;
+  /** For a clip that begins to be spoken. It costs a job with it nothing but waiting. */
+  listen(options?: ListenOptions): Listening;
   /** Resolves once the runner has exited; the job in hand is cancelled. */
   close(): Promise<void>;
 }

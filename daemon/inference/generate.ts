@@ -32,7 +32,7 @@ export interface Pace {
 
 /** Tokens computed in one step of a prefill; a cancelled one ends within one such chunk, and another job waits no longer. */
 const prefillChunk = 128;
-const defaultMaxTokens = 256;
+export const defaultMaxTokens = 256;
 const speculations: readonly Speculation[] = ['auto', 'on', 'off'];
 
 function checkRequest(request: GenerateRequest): void {

@@ -140,12 +140,19 @@ interface SessionHandle {
   restore(snapshot: Uint8Array): void;
 }
 
+interface LiveAudioHandle {
+  feed(samples: Float32Array): Promise<SoftTokens>;
+  clip(): Promise<SoftTokens>;
+  close(): void;
+}
+
 interface EngineHandle {
   info(): NativeModelInfo;
   tokenize(text: string, parseSpecial: boolean): Int32Array;
   detokenize(ids: Int32Array): string;
   encodeImage(rgb: Uint8Array, width: number, height: number, size: number): Promise<SoftTokens>;
   encodeAudio(samples: Float32Array): Promise<SoftTokens>;
+  listen(): LiveAudioHandle;
   newSession(): SessionHandle;
   reuse(): ReuseStats;
 }
@@ -243,6 +250,11 @@ export class NativeEngine {
     return await this.handle.encodeAudio(samples);
   }
 
+  /** A clip that is still being spoken. */
+  listen(): NativeLiveAudio {
+    return new NativeLiveAudio(this.handle.listen());
+  }
+
   newSession(): NativeSession {
     return new NativeSession(this.handle.newSession());
   }
@@ -252,18 +264,21 @@ export class NativeEngine {
   }
 }
 
-/** One timeline of tokens. */
-export class NativeSession {
+/** A handle that is kept to one call at a time. */
+abstract class Exclusive<Handle> {
   private busy = false;
 
-  constructor(private readonly handle: SessionHandle) {}
+  constructor(
+    private readonly what: string,
+    protected readonly handle: Handle,
+  ) {}
 
-  private idle(): SessionHandle {
-    if (this.busy) throw new HearthError('INTERNAL', 'a session was used while it was computing');
+  protected idle(): Handle {
+    if (this.busy) throw new HearthError('INTERNAL', `a ${this.what} was used while it was computing`);
     return this.handle;
   }
 
-  private async alone<T>(work: (handle: SessionHandle) => Promise<T>): Promise<T> {
+  protected async alone<T>(work: (handle: Handle) => Promise<T>): Promise<T> {
     const handle = this.idle();
     this.busy = true;
     try {
@@ -271,6 +286,43 @@ export class NativeSession {
     } finally {
       this.busy = false;
     }
+  }
+}
+
+/** A clip on its way through the audio encoder while it is being spoken. */
+export class NativeLiveAudio extends Exclusive<LiveAudioHandle> {
+  private closed = false;
+
+  constructor(handle: LiveAudioHandle) {
+    super('clip', handle);
+  }
+
+  /** The next samples, mono at 16 kHz, any number, 30 s in all. Resolves to the first tokens of the clip, which stay. */
+  async feed(samples: Float32Array): Promise<SoftTokens> {
+    return await this.open((handle) => handle.feed(samples));
+  }
+
+  /** What `encodeAudio` makes of all samples so far, and will find made. More may follow. */
+  async clip(): Promise<SoftTokens> {
+    return await this.open((handle) => handle.clip());
+  }
+
+  /** Gives the memory back. */
+  close(): void {
+    this.closed = true;
+    this.idle().close();
+  }
+
+  private async open(work: (handle: LiveAudioHandle) => Promise<SoftTokens>): Promise<SoftTokens> {
+    if (this.closed) throw new HearthError('INTERNAL', 'a clip was used after it was closed');
+    return await this.alone(work);
+  }
+}
+
+/** One timeline of tokens. */
+export class NativeSession extends Exclusive<SessionHandle> {
+  constructor(handle: SessionHandle) {
+    super('session', handle);
   }
 
   setSlice(slice: SliceRequest): void {

@@ -1,7 +1,7 @@
 /** What the daemon and its runner process say to each other over IPC. Buffers travel as such ('advanced' serialisation). */
 import type { ErrorCode } from '../errors';
 import type { EngineOptions } from './native';
-import type { GenerateRequest, GenerateResult, ModelInfo, ReuseStats, Speculation } from './types';
+import type { GenerateRequest, GenerateResult, ModelInfo, ReuseStats, SliceRequest, Speculation } from './types';
 
 export interface RunnerOptions extends Omit<EngineOptions, 'onProgress'> {
   /** The slice of jobs that name none. */
@@ -35,7 +35,19 @@ export type ToRunner =
     }
   /** The rest of the reply is to run on the request's `tailSlice`. */
   | { readonly type: 'hurry'; readonly id: number }
-  | { readonly type: 'cancel'; readonly id: number };
+  /** Of a job, or of a listener. */
+  | { readonly type: 'cancel'; readonly id: number }
+  /** A clip is being spoken; `listener.ts`. Ids as those of jobs. Nothing is answered. */
+  | {
+      readonly type: 'listen';
+      readonly id: number;
+      readonly priority: number;
+      readonly slice?: SliceRequest | undefined;
+    }
+  | { readonly type: 'heard'; readonly id: number; readonly samples: Float32Array }
+  | { readonly type: 'paused'; readonly id: number }
+  /** It is whole: jobs that come after this wait until it is prepared. */
+  | { readonly type: 'spoken'; readonly id: number };
 
 export interface RemoteError {
   readonly code: ErrorCode;

@@ -3,7 +3,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { join } from 'node:path';
 import { BehaviorSubject, type Observable } from 'rxjs';
 import { catalogue, HearthError } from '../errors';
-import type { Engine } from './engine';
+import type { Engine, Listening, ListenOptions } from './engine';
 import type { FromRunner, RunnerMemory, RunnerOptions, ToRunner } from './protocol';
 import type { EngineState, GenerateOptions, GenerateRequest, GenerateResult } from './types';
 
@@ -93,6 +93,22 @@ export class RunnerEngine implements Engine {
       this.tell({ type: 'generate', id, request, priority, deadlineAt, expectedTokens });
       if (options.hurry?.aborted === true) hurry();
     });
+  }
+
+  listen({ priority = 0, slice }: ListenOptions = {}): Listening {
+    const id = this.nextId++;
+    const child = this.child;
+    // A runner that took its place knows nothing of the clip.
+    const tell = (message: ToRunner): void => {
+      if (child === this.child) this.tell(message);
+    };
+    if (this.state.value.phase === 'ready') tell({ type: 'listen', id, priority, slice });
+    return {
+      heard: (samples) => tell({ type: 'heard', id, samples }),
+      paused: () => tell({ type: 'paused', id }),
+      end: () => tell({ type: 'spoken', id }),
+      cancel: () => tell({ type: 'cancel', id }),
+    };
   }
 
   async close(): Promise<void> {

@@ -3,7 +3,8 @@
  * is lost and the daemon starts another; nothing else notices.
  */
 import { HearthError } from '../errors';
-import { generate } from './generate';
+import { Listener } from './listener';
+import { generateOfAnyLength, maxClipSeconds } from './long-audio';
 import { parsePrompts } from './model-prompts';
 import { NativeEngine, type NativeSession } from './native';
 import type { FromRunner, RemoteError, RunnerOptions, ToRunner } from './protocol';
@@ -12,7 +13,8 @@ import { StepScheduler } from './step-scheduler';
 import type { ModelInfo } from './types';
 
 const aliveIntervalMs = 1000;
-const maxAudioSeconds = 30;
+/** Clips that are listened to at a time, 10 MB each; others are encoded when they are whole. */
+const maxListeners = 4;
 
 interface Loaded {
   readonly engine: NativeEngine;
@@ -39,7 +41,7 @@ function modelInfo({ engine, options }: Loaded): ModelInfo {
     loadedSlice: info.loadedSlice,
     imageSizes: info.vision ? [256, 512, 768] : [],
     imageSize: info.vision ? info.imageSize : 0,
-    maxAudioSeconds: info.audio ? maxAudioSeconds : 0,
+    maxAudioSeconds: info.audio ? maxClipSeconds : 0,
     isa: info.isa,
     threads: info.threads,
     memory: {
@@ -68,6 +70,9 @@ class Runner {
   /** Most urgent first. The daemon sends no more jobs than there are sessions, so hardly anything ever waits here. */
   private readonly waiting: Job[] = [];
   private readonly jobs = new Map<number, Job>();
+  private readonly listeners = new Map<number, Listener>();
+  /** Clips that are whole, but not prepared to the end. */
+  private readonly ending = new Set<Promise<void>>();
 
   constructor(private readonly send: (message: FromRunner) => void) {
     setInterval(() => this.tellAlive(), aliveIntervalMs);
@@ -91,6 +96,18 @@ class Runner {
         break;
       case 'hurry':
         this.jobs.get(message.id)?.hurry.abort();
+        break;
+      case 'listen':
+        this.listen(message);
+        break;
+      case 'heard':
+        this.listeners.get(message.id)?.heard(message.samples);
+        break;
+      case 'paused':
+        this.listeners.get(message.id)?.paused();
+        break;
+      case 'spoken':
+        this.endListening(message.id);
         break;
     }
   }
@@ -127,7 +144,42 @@ class Runner {
     }
   }
 
+  private listen({ id, priority, slice }: Extract<ToRunner, { type: 'listen' }>): void {
+    if (this.loaded === undefined || this.listeners.size >= maxListeners) return;
+    const { engine, sessions, options } = this.loaded;
+    try {
+      const listener = new Listener({
+        engine,
+        sessions: {
+          get available() {
+            return sessions.available;
+          },
+          take: () => sessions.take(),
+          give: (session) => {
+            sessions.give(session);
+            this.startJobs();
+          },
+        },
+        join: (signal) => this.scheduler.join(priority, signal),
+        slice: slice ?? options.defaultSlice ?? 'full',
+      });
+      this.listeners.set(id, listener);
+    } catch {
+      // Of no more use than a listener that fails later: the job that comes with the clip gets the error.
+    }
+  }
+
+  private endListening(id: number): void {
+    const listener = this.listeners.get(id);
+    if (listener === undefined) return;
+    this.listeners.delete(id);
+    const ended = listener.end().then(() => void this.ending.delete(ended));
+    this.ending.add(ended);
+  }
+
   private cancel(id: number): void {
+    this.listeners.get(id)?.cancel();
+    this.listeners.delete(id);
     const job = this.jobs.get(id);
     job?.abort.abort();
     const at = job === undefined ? -1 : this.waiting.indexOf(job);
@@ -149,9 +201,11 @@ class Runner {
     try {
       if (this.loaded === undefined) throw new HearthError('ENGINE_NOT_READY', 'the model is not loaded');
       const { engine, sessions, options } = this.loaded;
+      // One of them may be of this job's clip.
+      await Promise.all(this.ending);
       const session = sessions.take();
       try {
-        const result = await generate(
+        const result = await generateOfAnyLength(
           engine,
           session,
           request,

@@ -2,10 +2,10 @@
 import { ConverterType, create } from '@alexanderolsen/libsamplerate-js';
 import { HearthError } from '../errors';
 import type { AudioClip } from '../inference/types';
+import { concat } from './concat';
 import { maxSampleRate, minSampleRate } from './pcm';
+import { modelSampleRate } from './sample-rate';
 import type { MonoAudio } from './wav';
-
-export const modelSampleRate = 16_000;
 
 /** The filter overshoots where a signal is at its limits. */
 const clamp = (sample: number): number => Math.max(-1, Math.min(1, sample));
@@ -71,18 +71,6 @@ export class StreamResampler {
     }
     return concat(pieces);
   }
-}
-
-export function concat(pieces: readonly Float32Array[]): Float32Array {
-  const [only] = pieces;
-  if (pieces.length === 1 && only !== undefined) return only;
-  const out = new Float32Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    out.set(piece, at);
-    at += piece.length;
-  }
-  return out;
 }
 
 /** A whole clip, `round(length * 16000 / sampleRate)` samples long. */

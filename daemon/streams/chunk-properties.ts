@@ -4,7 +4,7 @@
  */
 import { HearthError } from '../errors';
 import { type PcmEncoding, type PcmFormat, pcmEncodings } from '../media/pcm';
-import { modelSampleRate } from '../media/resample';
+import { modelSampleRate } from '../media/sample-rate';
 
 export interface ChunkProperties {
   readonly sequence?: number;

@@ -5,8 +5,10 @@
 import { asyncScheduler, type SchedulerLike, Subject, type Subscription } from 'rxjs';
 import { HearthError } from '../errors';
 import type { SkipReason } from '../events';
+import type { Listening } from '../inference/engine';
 import { decodePcm, type PcmFormat } from '../media/pcm';
-import { modelSampleRate, StreamResampler } from '../media/resample';
+import { StreamResampler } from '../media/resample';
+import { modelSampleRate } from '../media/sample-rate';
 import { sniff } from '../media/sniff';
 import { decodeWav, type MonoAudio } from '../media/wav';
 import { ChunkOrder } from './chunk-order';
@@ -42,6 +44,8 @@ export interface MicrophoneDependencies {
   /** Longest chunk. */
   readonly maxChunkMs: number;
   readonly scheduler?: SchedulerLike;
+  /** Where a segment goes while it is being spoken; undefined when nobody cares. */
+  readonly listen?: () => Listening | undefined;
 }
 
 /** At the usual 20 to 500 ms a chunk, 1 to 30 s: far more than a resampler takes to start. */
@@ -62,6 +66,7 @@ export class MicrophoneStream {
   #resampler: StreamResampler | undefined;
   #idleTimer: Subscription | undefined;
   #latest: Captured | undefined;
+  #listening: Listening | undefined;
   #waitingBytes = 0;
 
   constructor(
@@ -71,7 +76,14 @@ export class MicrophoneStream {
   ) {
     this.#scheduler = dependencies.scheduler ?? asyncScheduler;
     this.#detector = dependencies.createDetector(options.vadAggressiveness);
-    this.#segmenter = new Segmenter(options, (frame) => this.#detector.isSpeech(frame));
+    this.#segmenter = new Segmenter(options, (frame) => this.#detector.isSpeech(frame), {
+      heard: (samples) => {
+        this.#listening ??= dependencies.listen?.();
+        this.#listening?.heard(samples);
+      },
+      paused: () => this.#listening?.paused(),
+      ended: (rest) => this.#endListening(rest),
+    });
     this.#subscription = this.#input$
       .pipe(
         oneAtATime((input) => this.#process(input), {
@@ -107,11 +119,23 @@ export class MicrophoneStream {
   stop(): void {
     this.#subscription.unsubscribe();
     this.#idleTimer?.unsubscribe();
+    this.#endListening(undefined);
     const segment = this.#segmenter.flush();
     if (segment !== undefined && this.#latest !== undefined) this.#skip(this.#latest, 'shutdown');
     this.#resampler?.close();
     this.#resampler = undefined;
     this.#detector.close();
+  }
+
+  #endListening(rest: Float32Array | undefined): void {
+    const listening = this.#listening;
+    this.#listening = undefined;
+    if (rest === undefined) {
+      listening?.cancel();
+      return;
+    }
+    if (rest.length > 0) listening?.heard(rest);
+    listening?.end();
   }
 
   async #process(input: Input): Promise<void> {

@@ -40,6 +40,9 @@ export interface StreamsOptions {
 /** With the usual chunks of 20 to 500 ms, a second without one means that the sender has stopped. */
 const idleFlushMs = 1000;
 
+/** What the model hears in one go. */
+const maxSegmentSeconds = 30;
+
 type Defaults<T> = Omit<T, 'kind' | 'topics'>;
 
 function itemPolicy(
@@ -65,7 +68,7 @@ function microphonePolicy(microphone: Defaults<MicrophoneConfig>, config: Config
     options: {
       ...segmenter,
       vadAggressiveness: vadAggressiveness as VadAggressiveness,
-      maxSegmentMs: 1000 * config.limits.maxAudioSeconds,
+      maxSegmentMs: 1000 * Math.min(maxSegmentSeconds, config.limits.maxAudioSeconds),
       idleFlushMs,
       ...(format !== 'wav' && { pcm: { encoding: format, sampleRate, channels } }),
     },
@@ -78,7 +81,7 @@ export function streamsOptions(config: Config): StreamsOptions {
   return {
     maxFrameBytes: limits.maxFrameBytes,
     maxAudioBytes: limits.maxAudioBytes,
-    maxChunkMs: 1000 * limits.maxAudioSeconds,
+    maxChunkMs: 1000 * Math.min(maxSegmentSeconds, limits.maxAudioSeconds),
     maxStreams: limits.maxStreams,
     acceptUnlisted: limits.acceptUnlistedStreams,
     defaults: {

@@ -1,5 +1,6 @@
 /** Continuous 16 kHz audio in, speech segments out: the decision where speech starts and ends, and what is kept around it. */
-import { concat, modelSampleRate } from '../media/resample';
+import { concat } from '../media/concat';
+import { modelSampleRate } from '../media/sample-rate';
 import { vadFrameMs, vadFrameSamples } from './voice-detector';
 
 export interface SegmenterOptions {
@@ -13,8 +14,18 @@ export interface SegmenterOptions {
   readonly keepSilenceMs: number;
   /** A segment with less speech is reported as too short. */
   readonly minSpeechMs: number;
-  /** A longer one is cut here and goes on as the next segment. */
+  /** A longer one is cut, at a pause before this if there is one, and goes on as the next segment. */
   readonly maxSegmentMs: number;
+}
+
+/** What is told of a segment while it is being spoken. */
+export interface SegmentObserver {
+  /** The next samples of what will be the segment, once there is enough speech for one. */
+  heard(samples: Float32Array): void;
+  /** A pause has begun: if it goes on, the segment is what was heard so far. */
+  paused(): void;
+  /** The segment is over: what was heard, and `rest`. Undefined: there is none, whatever was heard. */
+  ended(rest: Float32Array | undefined): void;
 }
 
 export interface Segment {
@@ -52,10 +63,14 @@ export class Segmenter {
   #speechLevel = 0;
   /** Length of the pause that the audio so far ends in. */
   #silenceMs = 0;
+  readonly #observer: SegmentObserver | undefined;
+  /** How many of the frames the observer knows. */
+  #toldFrames = 0;
 
-  constructor(options: SegmenterOptions, isSpeech: (frame: Float32Array) => boolean) {
+  constructor(options: SegmenterOptions, isSpeech: (frame: Float32Array) => boolean, observer?: SegmentObserver) {
     this.#options = options;
     this.#isSpeech = isSpeech;
+    this.#observer = observer;
     this.#maxFrames = Math.max(1, Math.floor(options.maxSegmentMs / vadFrameMs));
   }
 
@@ -114,7 +129,30 @@ export class Segmenter {
     this.#silenceMs = voiced ? 0 : this.#silenceMs + vadFrameMs;
     if (voiced || talk) this.#speechMs += vadFrameMs;
     if (!talk && this.#silenceMs >= this.#options.endSilenceMs) return this.#end();
-    return this.#frames.length >= this.#maxFrames ? this.#cut() : undefined;
+    const length = this.#frames.length;
+    const pause = Math.round(this.#silenceMs / vadFrameMs);
+    const silent = pause >= length;
+    if (!silent && this.#silenceMs >= this.#cuttingPauseMs())
+      return this.#cut(length, length - Math.min(pause, Math.floor(this.#options.preRollMs / vadFrameMs)));
+    if (length >= this.#maxFrames) return silent ? this.#cut(length, length) : this.#cutWithoutPause();
+    this.#tell();
+    return undefined;
+  }
+
+  /** Frames at the end that a segment which ended now would do without. */
+  #surplusFrames(): number {
+    if (this.#options.mode !== 'vad') return 0;
+    const surplus = Math.max(0, Math.floor((this.#silenceMs - this.#options.keepSilenceMs) / vadFrameMs));
+    return Math.min(surplus, this.#frames.length);
+  }
+
+  #tell(): void {
+    if (this.#observer === undefined || this.#speechMs === 0 || this.#speechMs < this.#options.minSpeechMs) return;
+    const surplus = this.#surplusFrames();
+    const frames = this.#frames.slice(this.#toldFrames, this.#frames.length - surplus);
+    this.#toldFrames += frames.length;
+    if (frames.length > 0) this.#observer.heard(concat(frames));
+    else if (surplus === 1) this.#observer.paused();
   }
 
   #isVoiced(frame: Float32Array): boolean {
@@ -128,8 +166,7 @@ export class Segmenter {
 
   /** Takes out what is held, without the silence beyond what is kept; that becomes the next segment's pre-roll. */
   #end(): Segment | undefined {
-    const surplus = Math.max(0, Math.floor((this.#silenceMs - this.#options.keepSilenceMs) / vadFrameMs));
-    const keep = this.#options.mode === 'vad' ? Math.max(0, this.#frames.length - surplus) : this.#frames.length;
+    const keep = this.#frames.length - this.#surplusFrames();
     const segment = this.#take(this.#frames.slice(0, keep));
     const preRollFrames = Math.floor(this.#options.preRollMs / vadFrameMs);
     this.#preRoll = preRollFrames > 0 ? this.#frames.slice(keep).slice(-preRollFrames) : [];
@@ -138,18 +175,38 @@ export class Segmenter {
     return segment;
   }
 
-  /** The longest segment is full: hands it out and goes on recording without a gap. */
-  #cut(): Segment | undefined {
-    const segment = this.#take(this.#frames);
-    this.#frames = [];
+  /** How long a pause has to be to cut the segment there: the fuller it is, the shorter. */
+  #cuttingPauseMs(): number {
+    const left = 1 - this.#frames.length / this.#maxFrames;
+    return left > 1 / 3 ? Number.POSITIVE_INFINITY : Math.max(2 * vadFrameMs, 3 * left * this.#options.endSilenceMs);
+  }
+
+  /** Nobody paused: cut at the quietest moment of the last third. */
+  #cutWithoutPause(): Segment | undefined {
+    const from = Math.floor((this.#maxFrames * 2) / 3);
+    const levels = this.#frames.map((frame, at) => (at < from ? Number.POSITIVE_INFINITY : levelOf(frame)));
+    const quietest = levels.indexOf(Math.min(...levels));
+    const segment = this.#cut(quietest + 1, quietest);
+    this.#speechMs = (this.#frames.length - 1) * vadFrameMs;
+    return segment;
+  }
+
+  /** Hands out the frames before `end` and goes on recording, with those from `next` on as the beginning. */
+  #cut(end: number, next: number): Segment | undefined {
+    const segment = this.#take(this.#frames.slice(0, end));
+    this.#frames = this.#frames.slice(next);
     return segment;
   }
 
   #take(frames: readonly Float32Array[]): Segment | undefined {
     const speechMs = this.#speechMs;
-    this.#speechMs = 0;
+    const told = this.#toldFrames;
+    this.#speechMs = this.#toldFrames = 0;
+    const tooShort = speechMs < this.#options.minSpeechMs;
     // What follows a cut may be nothing but the pause at the end of the speech.
-    if (speechMs === 0 && this.#options.mode === 'vad') return undefined;
-    return { samples: concat(frames).slice(), speechMs, tooShort: speechMs < this.#options.minSpeechMs };
+    const none = speechMs === 0 && this.#options.mode === 'vad';
+    // Some of what was heard may belong to the next segment.
+    this.#observer?.ended(none || tooShort || told > frames.length ? undefined : concat(frames.slice(told)));
+    return none ? undefined : { samples: concat(frames).slice(), speechMs, tooShort };
   }
 }

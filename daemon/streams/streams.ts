@@ -4,6 +4,7 @@ import type { Bus, PacketInfo, Unsubscribe } from '../bus/bus';
 import { type InputKind, isName, type Topics } from '../bus/topics';
 import { HearthError } from '../errors';
 import type { SkipReason } from '../events';
+import type { Engine } from '../inference/engine';
 import type { Log } from '../log';
 import { type DecodedImage, decodeImage, defaultImageLimits, type ImageLimits } from '../media/image';
 import type { RawFrameFormat } from '../media/raw-frame';
@@ -26,6 +27,8 @@ export interface StreamsDependencies {
   readonly log: Pick<Log, 'info' | 'warn'>;
   /** Whether the loaded model takes this kind; all, when left out. */
   readonly supports?: (kind: ItemKind) => boolean;
+  /** Where what is spoken goes before it is a segment. */
+  readonly listen?: Engine['listen'];
   readonly imageLimits?: ImageLimits;
   readonly scheduler?: SchedulerLike;
 }
@@ -245,7 +248,7 @@ export class Streams {
   }
 
   #microphone(entry: Entry): MicrophoneStream {
-    const { store, skips, scheduler, options } = this.#dependencies;
+    const { dispatcher, store, skips, scheduler, options, listen } = this.#dependencies;
     const createDetector = this.#createDetector;
     if (createDetector === undefined) throw new HearthError('INTERNAL', 'streams: audio came before start');
     entry.microphone ??= new MicrophoneStream(entry.name, entry.microphonePolicy.options, {
@@ -255,6 +258,11 @@ export class Streams {
       createDetector,
       maxChunkMs: options.maxChunkMs,
       ...(scheduler !== undefined && { scheduler }),
+      ...(listen !== undefined && {
+        // Not for a camera that only wants the sound for its clips.
+        listen: () =>
+          dispatcher.wants('segment', entry.name) ? listen({ priority: entry.microphonePolicy.priority }) : undefined,
+      }),
     });
     return entry.microphone;
   }

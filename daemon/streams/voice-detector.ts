@@ -1,7 +1,7 @@
 /** WebRTC's voice-activity detector (libfvad, WASM): is there a voice in these 20 ms? */
 import type { FvadModule } from '@echogarden/fvad-wasm';
 import { HearthError } from '../errors';
-import { modelSampleRate } from '../media/resample';
+import { modelSampleRate } from '../media/sample-rate';
 
 /** Samples of a frame: 20 ms at 16 kHz. */
 export const vadFrameSamples = 320;

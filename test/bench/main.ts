@@ -2,9 +2,10 @@
 import { Command, CommanderError } from 'commander';
 import { camerasCommand } from './cameras/command';
 import { encodersCommand } from './encoders/command';
+import { liveAudioCommand } from './live-audio/command';
 import { textCommand } from './text/command';
 
-const commands: readonly (() => Command)[] = [textCommand, encodersCommand, camerasCommand];
+const commands: readonly (() => Command)[] = [textCommand, encodersCommand, camerasCommand, liveAudioCommand];
 
 async function main(args: readonly string[]): Promise<number> {
   const program = new Command('bench')

@@ -46,6 +46,30 @@ TEST_CASE("GELU of scaled values, at every length and alignment") {
   }
 }
 
+TEST_CASE("gated values, at every length and alignment, and a row gated by itself") {
+  Random random;
+  const auto sigmoid = [](double x) { return 1 / (1 + std::exp(-x)); };
+  for (const hearth_kernels* const* table = AvailableKernels(); *table != nullptr; ++table) {
+    CAPTURE((*table)->isa);
+    for (int64_t n = 0; n <= 70; ++n) {
+      const std::vector<float> x = random.Floats(n + 1), gate = random.Floats(n + 1);
+      std::vector<float> y(static_cast<size_t>(n + 2), 7), own = x;
+      (*table)->glu_f32(x.data() + 1, gate.data() + 1, y.data() + 1, n);
+      (*table)->glu_f32(own.data() + 1, own.data() + 1, own.data() + 1, n);
+      for (size_t i = 1; i <= static_cast<size_t>(n); ++i) {
+        REQUIRE(std::fabs(y[i] - x[i] * sigmoid(gate[i])) <= 1e-6 * std::fabs(x[i]));
+        REQUIRE(std::fabs(own[i] - x[i] * sigmoid(x[i])) <= 1e-6 * std::fabs(x[i]));
+      }
+      CHECK(y[static_cast<size_t>(n + 1)] == 7.0f);
+    }
+    std::vector<float> edges = {1e10f, -1e10f, 0.0f, 100.0f};
+    (*table)->glu_f32(edges.data(), edges.data(), edges.data(), 4);
+    CHECK(edges[0] == 1e10f);
+    CHECK(edges[3] == doctest::Approx(100));
+    for (const size_t zero : {1, 2}) CHECK(std::fabs(edges[zero]) < 1e-20f);
+  }
+}
+
 TEST_CASE("a pixel of a depthwise convolution, at every number of channels") {
   Random random;
   for (const hearth_kernels* const* table = AvailableKernels(); *table != nullptr; ++table) {

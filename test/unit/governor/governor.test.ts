@@ -2,7 +2,7 @@
 import { BehaviorSubject } from 'rxjs';
 import { GovernedEngine } from '../../../daemon/governor/governed-engine';
 import { Governor, type GovernorSettings, type GovernorStatus } from '../../../daemon/governor/governor';
-import type { Engine } from '../../../daemon/inference/engine';
+import type { Engine, Listening, ListenOptions } from '../../../daemon/inference/engine';
 import type { EngineState, GenerateOptions, GenerateRequest, GenerateResult } from '../../../daemon/inference/types';
 import { createLog } from '../../../daemon/log';
 import { BoardTree } from '../../helpers/board-tree';
@@ -50,6 +50,7 @@ const picture: GenerateRequest = {
 class NotingEngine implements Engine {
   readonly state$ = new BehaviorSubject<EngineState>({ phase: 'ready', info: e4b });
   readonly asked: { request: GenerateRequest; options: GenerateOptions | undefined }[] = [];
+  readonly listened: ListenOptions[] = [];
   /** Prompt tokens the runner reused; undefined when it keeps nothing. */
   cached: number | undefined = undefined;
   /** Runs while a job does. */
@@ -65,6 +66,12 @@ class NotingEngine implements Engine {
       timings: { encode: 0, prefill: 42_000, decode: 800, waiting: 0, firstToken: 42_000, total: 42_800 },
       slice: String(asked.slice ?? 'full'),
     };
+  }
+
+  listen(options: ListenOptions = {}): Listening {
+    this.listened.push(options);
+    const nothing = () => undefined;
+    return { heard: nothing, paused: nothing, end: nothing, cancel: nothing };
   }
 
   async close(): Promise<void> {}

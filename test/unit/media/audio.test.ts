@@ -1,5 +1,6 @@
+import { concat } from '../../../daemon/media/concat';
 import { decodePcm } from '../../../daemon/media/pcm';
-import { concat, StreamResampler, toModelRate } from '../../../daemon/media/resample';
+import { StreamResampler, toModelRate } from '../../../daemon/media/resample';
 import { decodeWav } from '../../../daemon/media/wav';
 import { codeOf, fixture, makeWav, mutate, seeded } from './support';
 

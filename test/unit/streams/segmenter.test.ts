@@ -1,5 +1,5 @@
 import { loadConfig } from '../../../daemon/config';
-import { concat } from '../../../daemon/media/resample';
+import { concat } from '../../../daemon/media/concat';
 import { decodeWav } from '../../../daemon/media/wav';
 import { ChunkOrder } from '../../../daemon/streams/chunk-order';
 import { streamsOptions } from '../../../daemon/streams/options';
@@ -15,6 +15,15 @@ const numbered = (frames: number): Float32Array =>
 const framesOf = (samples: Float32Array): number[] =>
   Array.from({ length: samples.length / 320 }, (_, i) => samples[320 * i] as number);
 const range = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, i) => from + i);
+
+/** Small and fast, the same on every run. */
+function randomOf(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
 
 function segmenter(options: Partial<SegmenterOptions>, voiced: (frame: number) => boolean): Segmenter {
   return new Segmenter(
@@ -56,12 +65,67 @@ test('too little speech is told, silence is nothing', () => {
   expect(segmenter({}, () => false).push(numbered(1000))).toEqual([]);
 });
 
-test('speech without a pause is cut at the limit and loses nothing', () => {
+test('a segment that gets long is cut at a pause, which both sides have; the longer it is, the shorter a pause will do', () => {
+  const pausesAt = (i: number): boolean => (i > 20 && i <= 24) || (i > 40 && i <= 43) || (i > 77 && i <= 81) || i > 90;
+  const s = segmenter({ maxSegmentMs: 1000 }, (i) => !pausesAt(i));
+  const segments = s.push(numbered(98)).map(({ samples }) => framesOf(samples));
+  // The pause at 21 comes too early.
+  expect(segments).toEqual([range(1, 43), range(42, 81), range(80, 93)]);
+});
+
+test('speech without a pause is cut at its quietest moment of the last third, which both sides have', () => {
   const s = segmenter({ maxSegmentMs: 1000 }, () => true);
-  const segments = s.push(numbered(125));
-  expect(segments.map(({ samples }) => samples.length)).toEqual([16_000, 16_000]);
+  const quiet = new Set([30, 40, 80, 110]);
+  const segments = s.push(numbered(125).map((frame) => (quiet.has(frame) ? frame / 1000 : frame)));
   const last = s.flush()!;
-  expect(framesOf(concat([...segments, last].map(({ samples }) => samples)))).toEqual([...range(1, 125), 0, 0, 0]);
+  const frames = [...segments, last].map(({ samples }) =>
+    framesOf(samples).map((i) => (i < 1 ? Math.round(i * 1000) : i)),
+  );
+  expect(frames).toEqual([range(1, 40), range(40, 80), [...range(80, 125), 0, 0, 0]]);
+});
+
+test('whoever listens hears the beginning of each segment while it is spoken, and only its rest when it ends', () => {
+  const random = randomOf(7);
+  let live: number[] | undefined;
+  let pausedAt = -1;
+  const ended: number[][] = [];
+  const cancelled: number[] = [];
+  let heardEarly = 0;
+  const options = { preRollMs: 40, endSilenceMs: 200, keepSilenceMs: 60, minSpeechMs: 60, maxSegmentMs: 2000 };
+  const s = new Segmenter({ ...defaults, ...options }, () => random() < 0.8, {
+    heard: (samples) => {
+      live = [...(live ?? []), ...framesOf(samples)];
+      heardEarly += samples.length;
+    },
+    paused: () => {
+      expect(live).toBeDefined();
+      pausedAt = live?.length ?? -1;
+    },
+    ended: (rest) => {
+      if (rest === undefined) cancelled.push(live?.length ?? 0);
+      else ended.push([...(live ?? []), ...framesOf(rest)]);
+      live = undefined;
+    },
+  });
+  const segments: number[][] = [];
+  let skipped = 0;
+  for (let at = 0; at < 3000; at += 50) {
+    const silent = at % 150 === 100;
+    const frames = numbered(50).map((frame) => (silent && frame > 20 ? 0 : frame + at));
+    for (const { samples, tooShort } of s.push(frames)) {
+      if (tooShort) skipped++;
+      else segments.push(framesOf(samples));
+    }
+  }
+  expect(pausedAt).toBeGreaterThan(0);
+  expect(segments.length).toBeGreaterThan(20);
+  // What was cancelled was heard again as a whole, or was too little; every other segment is what was heard.
+  let found = 0;
+  for (const segment of segments) if (String(segment) === String(ended[found])) found++;
+  expect(found).toBe(ended.length);
+  expect(segments.length - ended.length).toBeLessThanOrEqual(cancelled.length);
+  expect(skipped).toBeLessThanOrEqual(cancelled.length);
+  expect(heardEarly).toBeGreaterThan(0.8 * ended.flat().length * 320);
 });
 
 test('what is held is bounded by the longest segment and the pre-roll', () => {
