@@ -19,6 +19,8 @@ describe('parsePrompts', () => {
     expect(prompts).toEqual({
       ...defaultPrompts,
       caption: 'Look.',
+      // It was not trained on ours.
+      video: 'Look.',
       translateAudio: 'Into {lang}!',
       languages: { en: 'English' },
     });
