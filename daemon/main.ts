@@ -134,6 +134,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     skips,
     log: log.child({ ns: 'streams' }),
     listen: (options) => engine.listen(options),
+    watch: (options) => engine.watch(options),
     supports: (kind) =>
       engineState.phase !== 'ready' || engineState.info.modalities.includes(kind === 'frame' ? 'image' : 'audio'),
   });

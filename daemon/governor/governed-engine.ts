@@ -1,6 +1,6 @@
 /** The engine with the governor before it: every job gets what the governor chooses, and its result says so. */
 import type { Observable } from 'rxjs';
-import type { Engine, Listening, ListenOptions } from '../inference/engine';
+import type { Engine, Listening, ListenOptions, Watching, WatchOptions } from '../inference/engine';
 import type { EngineState, GenerateOptions, GenerateRequest, GenerateResult } from '../inference/types';
 import type { Chosen, Governor } from './governor';
 
@@ -43,6 +43,11 @@ export class GovernedEngine implements Engine {
     // Nothing is known of the jobs to come but that they will be chosen for.
     const { enabled, slice } = this.#governor.status();
     return this.#engine.listen({ ...(enabled && { slice }), ...options });
+  }
+
+  watch(options: WatchOptions): Watching {
+    const { enabled, slice, imageSize } = this.#governor.status();
+    return this.#engine.watch({ ...(enabled && { slice, ...(imageSize !== null && { imageSize }) }), ...options });
   }
 
   async close(): Promise<void> {

@@ -1,5 +1,13 @@
 import type { Observable } from 'rxjs';
-import type { EngineState, GenerateOptions, GenerateRequest, GenerateResult, SliceRequest } from './types';
+import type {
+  EngineState,
+  GenerateOptions,
+  GenerateRequest,
+  GenerateResult,
+  SliceRequest,
+  VideoFrame,
+  VideoSound,
+} from './types';
 
 /**
  * A clip on its way to the engine while it is being spoken. Nothing here waits or fails: what went wrong, or was not done
@@ -14,6 +22,25 @@ export interface Listening {
   end(): void;
   /** There will be no job with it. */
   cancel(): void;
+}
+
+/** A video on its way to the engine while it is being taken. As with `Listening`, nothing here waits or fails. */
+export interface Watching {
+  seen(frame: VideoFrame): void;
+  heard(sound: VideoSound): void;
+  /** The video is over, or there will be no job with it: nothing more is prepared. */
+  end(): void;
+}
+
+export interface WatchOptions {
+  /** As of jobs. */
+  readonly priority?: number;
+  /** Soft tokens the video may take, as in its job. */
+  readonly maxTokens: number;
+  /** What jobs with the video will probably run on; the engine's own when left out. */
+  readonly slice?: SliceRequest;
+  /** Side of the square the pictures are resized to. */
+  readonly imageSize?: number;
 }
 
 export interface ListenOptions {
@@ -38,6 +65,8 @@ export interface Engine {
   generate(request: GenerateRequest, options?: GenerateOptions): Promise<GenerateResult>;
   /** For a clip that begins to be spoken. It costs a job with it nothing but waiting. */
   listen(options?: ListenOptions): Listening;
+  /** For a video that begins to be taken. It costs a job with it nothing but waiting. */
+  watch(options: WatchOptions): Watching;
   /** Resolves once the runner has exited; the job in hand is cancelled. */
   close(): Promise<void>;
 }

@@ -6,19 +6,17 @@
  */
 import { concat } from '../media/concat';
 import type { NativeLiveAudio, NativeSession, SoftTokens } from './native';
+import { prefillAhead, type SparePool } from './prefill-ahead';
 import { buildPrompt, type PromptTokenizer } from './prompt';
-import type { SessionPool } from './session-pool';
 import type { Turns } from './step-scheduler';
 import type { SliceRequest } from './types';
 
-/** Tokens computed in one step. */
-const prefillChunk = 128;
 /** New soft tokens that are worth a step: fewer cost nearly as much as these, for the weights are read all the same. */
 const worthwhile = 8;
 
 export interface ListenerDependencies {
   readonly engine: PromptTokenizer & { listen(): NativeLiveAudio };
-  readonly sessions: Pick<SessionPool<NativeSession>, 'available' | 'take' | 'give'>;
+  readonly sessions: SparePool<NativeSession>;
   /** Its place among the jobs; steps end with `ENGINE_CANCELLED` once the signal is aborted. */
   readonly join: (signal: AbortSignal) => Turns;
   readonly slice: SliceRequest;
@@ -115,24 +113,9 @@ export class Listener {
     }
   }
 
-  /**
-   * All but the last id, which comes with the next ones; no further than one step once more was heard. A job that has the
-   * last session is not waited for.
-   */
+  /** No further than one step once more was heard. */
   async #prefill(ids: Int32Array, soft: SoftTokens): Promise<void> {
     const { sessions, slice } = this.#dependencies;
-    let left: number;
-    do {
-      left = await this.#turns.step(async () => {
-        if (!sessions.available) return 0;
-        const session = sessions.take();
-        try {
-          const wanted = ids.length - 1 - (await session.resume(ids, [soft], { slice }));
-          return wanted > 0 ? (await session.advance(Math.min(wanted, prefillChunk))) - 1 : 0;
-        } finally {
-          sessions.give(session);
-        }
-      });
-    } while (left > 0 && this.#heard.length === 0);
+    await prefillAhead({ turns: this.#turns, sessions, ids, soft: [soft], slice }, () => this.#heard.length === 0);
   }
 }

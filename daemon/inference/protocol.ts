@@ -1,7 +1,16 @@
 /** What the daemon and its runner process say to each other over IPC. Buffers travel as such ('advanced' serialisation). */
 import type { ErrorCode } from '../errors';
 import type { EngineOptions } from './native';
-import type { GenerateRequest, GenerateResult, ModelInfo, ReuseStats, SliceRequest, Speculation } from './types';
+import type {
+  GenerateRequest,
+  GenerateResult,
+  ModelInfo,
+  ReuseStats,
+  SliceRequest,
+  Speculation,
+  VideoFrame,
+  VideoSound,
+} from './types';
 
 export interface RunnerOptions extends Omit<EngineOptions, 'onProgress'> {
   /** The slice of jobs that name none. */
@@ -35,7 +44,7 @@ export type ToRunner =
     }
   /** The rest of the reply is to run on the request's `tailSlice`. */
   | { readonly type: 'hurry'; readonly id: number }
-  /** Of a job, or of a listener. */
+  /** Of a job, a listener or a watcher. */
   | { readonly type: 'cancel'; readonly id: number }
   /** A clip is being spoken; `listener.ts`. Ids as those of jobs. Nothing is answered. */
   | {
@@ -46,6 +55,17 @@ export type ToRunner =
     }
   | { readonly type: 'heard'; readonly id: number; readonly samples: Float32Array }
   | { readonly type: 'paused'; readonly id: number }
+  /** A video is being taken; `watcher.ts`. Ended with `cancel`; nothing is answered. */
+  | {
+      readonly type: 'watch';
+      readonly id: number;
+      readonly priority: number;
+      readonly maxTokens: number;
+      readonly slice?: SliceRequest | undefined;
+      readonly imageSize?: number | undefined;
+    }
+  | { readonly type: 'frame'; readonly id: number; readonly frame: VideoFrame }
+  | { readonly type: 'sound'; readonly id: number; readonly sound: VideoSound }
   /** It is whole: jobs that come after this wait until it is prepared. */
   | { readonly type: 'spoken'; readonly id: number };
 

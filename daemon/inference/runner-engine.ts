@@ -3,7 +3,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { join } from 'node:path';
 import { BehaviorSubject, type Observable } from 'rxjs';
 import { catalogue, HearthError } from '../errors';
-import type { Engine, Listening, ListenOptions } from './engine';
+import type { Engine, Listening, ListenOptions, Watching, WatchOptions } from './engine';
 import type { FromRunner, RunnerMemory, RunnerOptions, ToRunner } from './protocol';
 import type { EngineState, GenerateOptions, GenerateRequest, GenerateResult } from './types';
 
@@ -97,17 +97,32 @@ export class RunnerEngine implements Engine {
 
   listen({ priority = 0, slice }: ListenOptions = {}): Listening {
     const id = this.nextId++;
-    const child = this.child;
-    // A runner that took its place knows nothing of the clip.
-    const tell = (message: ToRunner): void => {
-      if (child === this.child) this.tell(message);
-    };
+    const tell = this.tellThisRunner();
     if (this.state.value.phase === 'ready') tell({ type: 'listen', id, priority, slice });
     return {
       heard: (samples) => tell({ type: 'heard', id, samples }),
       paused: () => tell({ type: 'paused', id }),
       end: () => tell({ type: 'spoken', id }),
       cancel: () => tell({ type: 'cancel', id }),
+    };
+  }
+
+  watch({ priority = 0, maxTokens, slice, imageSize }: WatchOptions): Watching {
+    const id = this.nextId++;
+    const tell = this.tellThisRunner();
+    if (this.state.value.phase === 'ready') tell({ type: 'watch', id, priority, maxTokens, slice, imageSize });
+    return {
+      seen: (frame) => tell({ type: 'frame', id, frame }),
+      heard: (sound) => tell({ type: 'sound', id, sound }),
+      end: () => tell({ type: 'cancel', id }),
+    };
+  }
+
+  /** To the runner there is now: one that took its place knows nothing of what was said before. */
+  private tellThisRunner(): (message: ToRunner) => void {
+    const child = this.child;
+    return (message) => {
+      if (child === this.child) this.tell(message);
     };
   }
 

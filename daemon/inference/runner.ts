@@ -7,14 +7,18 @@ import { Listener } from './listener';
 import { generateOfAnyLength, maxClipSeconds } from './long-audio';
 import { parsePrompts } from './model-prompts';
 import { NativeEngine, type NativeSession } from './native';
+import type { SparePool } from './prefill-ahead';
 import type { FromRunner, RemoteError, RunnerOptions, ToRunner } from './protocol';
 import { SessionPool } from './session-pool';
 import { StepScheduler } from './step-scheduler';
 import type { ModelInfo } from './types';
+import { Watcher } from './watcher';
 
 const aliveIntervalMs = 1000;
 /** Clips that are listened to at a time, 10 MB each; others are encoded when they are whole. */
 const maxListeners = 4;
+/** Videos that are watched at a time. */
+const maxWatchers = 8;
 
 interface Loaded {
   readonly engine: NativeEngine;
@@ -71,6 +75,7 @@ class Runner {
   private readonly waiting: Job[] = [];
   private readonly jobs = new Map<number, Job>();
   private readonly listeners = new Map<number, Listener>();
+  private readonly watchers = new Map<number, Watcher>();
   /** Clips that are whole, but not prepared to the end. */
   private readonly ending = new Set<Promise<void>>();
 
@@ -99,6 +104,15 @@ class Runner {
         break;
       case 'listen':
         this.listen(message);
+        break;
+      case 'watch':
+        this.watch(message);
+        break;
+      case 'frame':
+        this.watchers.get(message.id)?.seen(message.frame);
+        break;
+      case 'sound':
+        this.watchers.get(message.id)?.heard(message.sound);
         break;
       case 'heard':
         this.listeners.get(message.id)?.heard(message.samples);
@@ -150,16 +164,7 @@ class Runner {
     try {
       const listener = new Listener({
         engine,
-        sessions: {
-          get available() {
-            return sessions.available;
-          },
-          take: () => sessions.take(),
-          give: (session) => {
-            sessions.give(session);
-            this.startJobs();
-          },
-        },
+        sessions: this.spare(sessions),
         join: (signal) => this.scheduler.join(priority, signal),
         slice: slice ?? options.defaultSlice ?? 'full',
       });
@@ -167,6 +172,34 @@ class Runner {
     } catch {
       // Of no more use than a listener that fails later: the job that comes with the clip gets the error.
     }
+  }
+
+  private watch({ id, priority, slice, imageSize, maxTokens }: Extract<ToRunner, { type: 'watch' }>): void {
+    if (this.loaded === undefined || this.watchers.size >= maxWatchers) return;
+    const { engine, sessions, options } = this.loaded;
+    const watcher = new Watcher({
+      engine,
+      sessions: this.spare(sessions),
+      join: (signal) => this.scheduler.join(priority, signal),
+      slice: slice ?? options.defaultSlice ?? 'full',
+      imageSize: imageSize ?? options.defaultImageSize ?? 0,
+      maxTokens,
+    });
+    this.watchers.set(id, watcher);
+  }
+
+  /** The sessions for those who only need one for a step: a job may wait for it. */
+  private spare(sessions: SessionPool<NativeSession>): SparePool<NativeSession> {
+    return {
+      get available() {
+        return sessions.available;
+      },
+      take: () => sessions.take(),
+      give: (session) => {
+        sessions.give(session);
+        this.startJobs();
+      },
+    };
   }
 
   private endListening(id: number): void {
@@ -180,6 +213,8 @@ class Runner {
   private cancel(id: number): void {
     this.listeners.get(id)?.cancel();
     this.listeners.delete(id);
+    this.watchers.get(id)?.cancel();
+    this.watchers.delete(id);
     const job = this.jobs.get(id);
     job?.abort.abort();
     const at = job === undefined ? -1 : this.waiting.indexOf(job);

@@ -24,12 +24,18 @@ export interface VideoFrame {
   readonly timeMs: number;
 }
 
+export interface VideoSound {
+  readonly audio: AudioClip;
+  /** When it begins. */
+  readonly timeMs: number;
+}
+
 /** Pictures and what is heard meanwhile; the model gets them in time order. */
 export interface VideoPart {
   readonly type: 'video';
   readonly frames: readonly VideoFrame[];
   /** Each takes as many soft tokens as any sound does, however short. */
-  readonly sounds?: readonly { readonly audio: AudioClip; readonly timeMs: number }[];
+  readonly sounds?: readonly VideoSound[];
   /** Frames that come sooner after the last one are left out. */
   readonly framesPerSecond?: number;
   /** Soft tokens that frames and sounds may take; those frames are left out that change least. 2048 when left out. */

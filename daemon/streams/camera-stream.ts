@@ -6,6 +6,7 @@
 import { asyncScheduler, type SchedulerLike, Subject, type Subscription } from 'rxjs';
 import { HearthError } from '../errors';
 import type { SkipReason } from '../events';
+import type { Watching } from '../inference/engine';
 import type { DecodedImage } from '../media/image';
 import type { RawFrameFormat } from '../media/raw-frame';
 import { difference, type Thumbnail, thumbnailOf } from '../media/thumbnail';
@@ -36,6 +37,8 @@ export interface CameraDependencies {
   readonly store: MediaStore;
   readonly skips: Skips;
   readonly decode: (payload: Uint8Array, raw: RawFrameFormat | undefined) => Promise<DecodedImage>;
+  /** For a clip that begins: the engine prepares it while it is being taken. */
+  readonly watch?: (maxTokens: number) => Watching;
   readonly scheduler?: SchedulerLike;
 }
 
@@ -54,6 +57,8 @@ export class CameraStream {
   #lastUsed: Thumbnail | undefined;
   #decoding: Promise<void> = Promise.resolve();
   readonly #clips: ClipCollector;
+  /** While there is a clip in hand. */
+  #watching: Watching | undefined;
 
   constructor(
     readonly name: string,
@@ -88,6 +93,7 @@ export class CameraStream {
 
   /** Speech that a microphone beside the camera has heard. */
   hear(sound: ClipSound): void {
+    this.#watching?.heard({ audio: sound.audio, timeMs: 1000 * sound.startedTs });
     this.#clips.hear(sound);
   }
 
@@ -138,6 +144,8 @@ export class CameraStream {
     const sha256 = sha256Of(frame.payload);
     if (this.options.clip !== undefined) {
       this.#lastUsed = thumbnail;
+      this.#watching ??= this.dependencies.watch?.(this.options.clip.maxTokens);
+      this.#watching?.seen({ image, timeMs: 1000 * ts });
       this.#clips.add({ image, capturedTs: ts, topic: frame.topic, sha256 });
       return;
     }
@@ -154,6 +162,8 @@ export class CameraStream {
   }
 
   #offerClip(clip: Clip): void {
+    this.#watching?.end();
+    this.#watching = undefined;
     const { frames, sounds } = clip;
     const [first, last] = [frames[0], frames.at(-1)];
     if (first === undefined || last === undefined) return;

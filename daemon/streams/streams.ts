@@ -29,6 +29,7 @@ export interface StreamsDependencies {
   readonly supports?: (kind: ItemKind) => boolean;
   /** Where what is spoken goes before it is a segment. */
   readonly listen?: Engine['listen'];
+  readonly watch?: Engine['watch'];
   readonly imageLimits?: ImageLimits;
   readonly scheduler?: SchedulerLike;
 }
@@ -236,12 +237,15 @@ export class Streams {
   }
 
   #camera(entry: Entry): CameraStream {
-    const { dispatcher, store, skips, scheduler } = this.#dependencies;
+    const { dispatcher, store, skips, scheduler, watch } = this.#dependencies;
     entry.camera ??= new CameraStream(entry.name, entry.cameraPolicy.options, {
       dispatcher,
       store,
       skips,
       decode: (payload, raw) => this.#decode(payload, raw),
+      ...(watch !== undefined && {
+        watch: (maxTokens) => watch({ priority: entry.cameraPolicy.priority, maxTokens }),
+      }),
       ...(scheduler !== undefined && { scheduler }),
     });
     return entry.camera;

@@ -2,7 +2,7 @@
 import { BehaviorSubject } from 'rxjs';
 import { GovernedEngine } from '../../../daemon/governor/governed-engine';
 import { Governor, type GovernorSettings, type GovernorStatus } from '../../../daemon/governor/governor';
-import type { Engine, Listening, ListenOptions } from '../../../daemon/inference/engine';
+import type { Engine, Listening, ListenOptions, Watching, WatchOptions } from '../../../daemon/inference/engine';
 import type { EngineState, GenerateOptions, GenerateRequest, GenerateResult } from '../../../daemon/inference/types';
 import { createLog } from '../../../daemon/log';
 import { BoardTree } from '../../helpers/board-tree';
@@ -51,6 +51,7 @@ class NotingEngine implements Engine {
   readonly state$ = new BehaviorSubject<EngineState>({ phase: 'ready', info: e4b });
   readonly asked: { request: GenerateRequest; options: GenerateOptions | undefined }[] = [];
   readonly listened: ListenOptions[] = [];
+  readonly watched: WatchOptions[] = [];
   /** Prompt tokens the runner reused; undefined when it keeps nothing. */
   cached: number | undefined = undefined;
   /** Runs while a job does. */
@@ -72,6 +73,12 @@ class NotingEngine implements Engine {
     this.listened.push(options);
     const nothing = () => undefined;
     return { heard: nothing, paused: nothing, end: nothing, cancel: nothing };
+  }
+
+  watch(options: WatchOptions): Watching {
+    this.watched.push(options);
+    const nothing = () => undefined;
+    return { seen: nothing, heard: nothing, end: nothing };
   }
 
   async close(): Promise<void> {}

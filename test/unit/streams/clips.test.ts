@@ -1,4 +1,5 @@
 import { VirtualTimeScheduler } from 'rxjs';
+import type { Watching } from '../../../daemon/inference/engine';
 import type { AudioClip, RgbImage } from '../../../daemon/inference/types';
 import type { DecodedImage } from '../../../daemon/media/image';
 import { CameraStream } from '../../../daemon/streams/camera-stream';
@@ -14,6 +15,15 @@ function camera(clip: ClipOptions, maxBytes?: number) {
   const parts = makeParts(maxBytes === undefined ? {} : { maxBytes });
   const consumer = new HandDriven('clips', ['clip']);
   parts.dispatcher.register(consumer);
+  const watched: string[] = [];
+  const watch = (maxTokens: number): Watching => {
+    watched.push(`begin ${maxTokens}`);
+    return {
+      seen: ({ image, timeMs }) => watched.push(`seen ${image.data[0]} at ${timeMs}`),
+      heard: ({ timeMs }) => watched.push(`heard at ${timeMs}`),
+      end: () => watched.push('end'),
+    };
+  };
   const scheduler = new VirtualTimeScheduler();
   scheduler.maxFrames = 0;
   const stream = new CameraStream(
@@ -24,6 +34,7 @@ function camera(clip: ClipOptions, maxBytes?: number) {
       store: parts.store,
       skips: parts.skips,
       decode: async (payload): Promise<DecodedImage> => ({ image: grey(payload[0] ?? 0) }),
+      watch,
       scheduler,
     },
   );
@@ -43,7 +54,7 @@ function camera(clip: ClipOptions, maxBytes?: number) {
     const media = consumer.handled[n]?.media;
     return media?.type === 'video' ? media.frames.map(({ image }) => image.data[0]) : [];
   };
-  return { ...parts, consumer, stream, show, at, lumas };
+  return { ...parts, consumer, stream, show, at, lumas, watched };
 }
 
 test('a clip begins with a change and ends with its time; what hardly changes or comes too soon is not in it', async () => {
@@ -138,4 +149,24 @@ test('a clip nobody has time for is skipped with all its frames; stopping ends t
   consumer.handled[1]?.finish();
   await settle();
   expect(dispatcher.used()).toEqual({ drive: 1 });
+});
+
+test('the engine sees a clip while it is being taken', async () => {
+  const { stream, show, at, watched } = camera({ seconds: 5, maxTokens: 1024 });
+  stream.hear({ audio, startedTs: 999 });
+  await show(0, 10);
+  await show(1, 11);
+  stream.hear({ audio, startedTs: 1001 });
+  await show(2, 60);
+  await at(6);
+  await show(8, 10);
+  expect(watched).toEqual([
+    'begin 1024',
+    'seen 10 at 1000000',
+    'heard at 1001000',
+    'seen 60 at 1002000',
+    'end',
+    'begin 1024',
+    'seen 10 at 1008000',
+  ]);
 });
