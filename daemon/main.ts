@@ -194,7 +194,11 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     await running.ready();
     generateRequests.start();
     running.onRequest('health', async () => await health.gather());
-    running.onRequest('stream/set', (request) => setStream(streams, request));
+    running.onRequest('stream/set', (request) => {
+      const inForce = setStream(streams, request);
+      void health.reportNow();
+      return inForce;
+    });
     governor.start();
     health.start();
     host.start();

@@ -31,6 +31,7 @@ export interface PluginSettings {
 
 export interface PluginHostOptions {
   readonly node: string;
+  readonly baseTopic: string;
   readonly plugins: readonly PluginSettings[];
   readonly policy: (kind: ItemKind, stream: string) => StreamPolicy;
   /** Of jobs for requests: higher runs first. */
@@ -38,6 +39,8 @@ export interface PluginHostOptions {
   /** Of jobs for requests, and of those for neither a request nor an item. */
   readonly defaultDeadlineMs: number;
   readonly maxAudioSeconds: number;
+  /** Of a picture a plugin gets by itself. */
+  readonly maxFrameBytes: number;
   readonly timing: PluginTiming;
 }
 

@@ -54,7 +54,7 @@ test.each([
 });
 
 test('without a declaration nothing may be used', () => {
-  const rules = new TopicRules({}, {});
+  const rules = new TopicRules({}, {}, { base: 'hearth', node: 'pi5' });
   expect(() => rules.checkPublish('a')).toThrow(expect.objectContaining({ code: 'PLUGIN_TOPIC_UNDECLARED' }));
   expect(() => rules.checkSubscribe('a')).toThrow(expect.objectContaining({ code: 'PLUGIN_TOPIC_UNDECLARED' }));
 });
