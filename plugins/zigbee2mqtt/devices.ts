@@ -1,18 +1,24 @@
 /** From `bridge/devices`, what Zigbee2MQTT knows of its devices, to the functions that set them. */
 import { type JsonSchema, PluginError } from '../../daemon/plugins/api';
 
-/** One thing that can be set on some devices: `set_light_state` of all lamps. */
+/** One thing that can be set on some devices: `set_light` of all lamps. */
 export interface SetFunction {
   readonly name: string;
   readonly description: string;
   /** The key of the message to `<device>/set`. */
   readonly property: string;
+  /** What a call says for it: `on` for `state`. */
+  readonly argument: string;
   readonly value: ValueSchema;
+  /** What true and false stand for, of a boolean. */
+  readonly sent?: { readonly on: Plain; readonly off: Plain };
   readonly devices: readonly string[];
 }
 
+export type Plain = string | number | boolean;
 export type ValueSchema =
-  | { readonly enum: readonly (string | number | boolean)[] }
+  | { readonly enum: readonly Plain[] }
+  | { readonly type: 'boolean' }
   | { readonly type: 'integer' | 'number'; readonly minimum?: number; readonly maximum?: number };
 
 export interface DeviceFilter {
@@ -20,6 +26,8 @@ export interface DeviceFilter {
   readonly types: readonly string[];
   /** Friendly names; all when null. */
   readonly devices: readonly string[] | null;
+  /** The name that is taken by the device. */
+  readonly deviceArgument: string;
 }
 
 export interface Devices {
@@ -33,8 +41,16 @@ export interface Devices {
 const maxPayloadBytes = 4 << 20;
 const maxDevices = 256;
 const maxValues = 64;
+/** What the state of a device is called, where it is one of two. */
+const stateWords: Readonly<Record<string, string>> = {
+  light: 'on',
+  switch: 'on',
+  fan: 'on',
+  cover: 'open',
+  lock: 'locked',
+};
 /** Bit 2 of `access`: the property can be set. */
-const settable = 0b010;
+const settableBit = 0b010;
 /** Levels a friendly name may have: the manifest declares the topics of so many. */
 export const maxNameLevels = 3;
 
@@ -64,7 +80,7 @@ function unusable(name: unknown): string | undefined {
   return levels[0] === 'bridge' ? 'expected none of the bridge’s own topics' : undefined;
 }
 
-function isPlain(value: unknown): value is string | number | boolean {
+function isPlain(value: unknown): value is Plain {
   return ['string', 'boolean'].includes(typeof value) || (typeof value === 'number' && Number.isFinite(value));
 }
 
@@ -85,17 +101,60 @@ function numericOf({ value_min: minimum, value_max: maximum, value_step: step }:
   };
 }
 
-/** What may be sent for a feature, or undefined where it cannot be set or is no single value. */
+/** What is sent for true and false, where a feature has those two. */
+function sentFor({ type, value_on: on, value_off: off }: Json): SetFunction['sent'] {
+  return type === 'binary' && isPlain(on) && isPlain(off) && on !== off ? { on, off } : undefined;
+}
+
+/** `state` of a light is `on` of `set_light`, `state_l1` of a switch `on` of `set_switch_l1`; others keep their names. */
+function namesOf(type: string, feature: Json, property: string): Pick<SetFunction, 'name' | 'argument'> {
+  const word = Object.hasOwn(stateWords, type) ? stateWords[type] : undefined;
+  if (feature['type'] !== 'binary' || feature['name'] !== 'state' || word === undefined) {
+    return { name: `set_${type}_${property}`, argument: property };
+  }
+  return { name: `set_${type}${property.startsWith('state_') ? property.slice('state'.length) : ''}`, argument: word };
+}
+
+/** What may be said for a feature, or undefined where it cannot be set or is no single value. */
 function settingOf(feature: Json): ValueSchema | undefined {
   const { access, type } = feature;
-  if (typeof access !== 'number' || (access & settable) === 0) return undefined;
-  if (type === 'binary') return enumOf([feature['value_on'], feature['value_off'], feature['value_toggle']]);
+  if (typeof access !== 'number' || (access & settableBit) === 0) return undefined;
+  if (type === 'binary') return sentFor(feature) === undefined ? undefined : { type: 'boolean' };
   if (type === 'enum') return enumOf(asList(feature['values']));
   return type === 'numeric' ? numericOf(feature) : undefined;
 }
 
-/** Throws `MESSAGE_INVALID` for what is no list of devices; single devices that are of no use are left out. */
-export function parseDevices(topic: string, payload: Uint8Array, filter: DeviceFilter): Devices {
+/** What a feature of a device makes, or undefined where it is nothing one would say. */
+function functionOf(type: string, feature: Json): Omit<SetFunction, 'devices'> | undefined {
+  const { property, category } = feature;
+  // A category marks settings of the device, such as what it does after a power cut.
+  if (typeof property !== 'string' || !/^[A-Za-z][A-Za-z0-9_]{0,63}$/.test(property) || category !== undefined) {
+    return undefined;
+  }
+  const value = settingOf(feature);
+  if (value === undefined) return undefined;
+  const sent = sentFor(feature);
+  return {
+    ...namesOf(type, feature, property),
+    description: `Sets the ${property} of a ${type}.`,
+    property,
+    value,
+    ...(sent !== undefined && { sent }),
+  };
+}
+
+/** All that can be set on a device. */
+function functionsOf(device: Json, { types, deviceArgument }: DeviceFilter): Omit<SetFunction, 'devices'>[] {
+  const exposes = asList(asRecord(device['definition'])?.['exposes']).map(asRecord);
+  return exposes.flatMap((expose) => {
+    const type = expose?.['type'];
+    if (typeof type !== 'string' || !types.includes(type)) return [];
+    const made = asList(expose?.['features']).map((feature) => functionOf(type, asRecord(feature) ?? {}));
+    return made.filter((each) => each !== undefined).filter(({ argument }) => argument !== deviceArgument);
+  });
+}
+
+function parseList(topic: string, payload: Uint8Array): Json[] {
   const invalid = (expected: string): PluginError =>
     new PluginError('MESSAGE_INVALID', `${topic}: expected ${expected}`);
   if (payload.length > maxPayloadBytes) throw invalid(`at most ${maxPayloadBytes} bytes, received ${payload.length}`);
@@ -106,70 +165,59 @@ export function parseDevices(topic: string, payload: Uint8Array, filter: DeviceF
     throw invalid('JSON');
   }
   if (!Array.isArray(list)) throw invalid('a list of devices');
+  return list.map((device) => asRecord(device) ?? {});
+}
 
-  const functions = new Map<string, Omit<SetFunction, 'devices'> & { readonly devices: Set<string> }>();
+/** Throws `MESSAGE_INVALID` for what is no list of devices; single devices that are of no use are left out. */
+export function parseDevices(topic: string, payload: Uint8Array, filter: DeviceFilter): Devices {
+  const functions = new Map<string, { readonly made: Omit<SetFunction, 'devices'>; readonly devices: Set<string> }>();
   const names = new Set<string>();
   const refused: string[] = [];
-  for (const device of list.map(asRecord)) {
-    const exposes = asList(asRecord(device?.['definition'])?.['exposes']).map(asRecord);
-    const name = device?.['friendly_name'];
-    // The coordinator and devices that are not supported have no definition.
-    if (exposes.length === 0 || device?.['disabled'] === true) continue;
-    if (filter.devices?.includes(String(name)) === false) continue;
+  for (const device of parseList(topic, payload)) {
+    const name = device['friendly_name'];
+    const settable = filter.devices?.includes(String(name)) === false ? [] : functionsOf(device, filter);
+    // The coordinator and devices that only measure.
+    if (settable.length === 0 || device['disabled'] === true) continue;
     const problem = unusable(name) ?? (names.size >= maxDevices ? `expected at most ${maxDevices} devices` : undefined);
     if (problem !== undefined) {
       refused.push(`${quote(name)}: ${problem}`);
       continue;
     }
-    for (const expose of exposes) {
-      const type = expose?.['type'];
-      if (typeof type !== 'string' || !filter.types.includes(type)) continue;
-      for (const feature of asList(expose?.['features']).map(asRecord)) {
-        // `category` marks settings of the device, such as what it does after a power cut.
-        const property = feature?.['property'];
-        if (feature === undefined || feature['category'] !== undefined || typeof property !== 'string') continue;
-        const value = /^[A-Za-z][A-Za-z0-9_]{0,63}$/.test(property) ? settingOf(feature) : undefined;
-        if (value === undefined) continue;
-        names.add(String(name));
-        const key = JSON.stringify([type, property, value]);
-        const known = functions.get(key);
-        if (known !== undefined) known.devices.add(String(name));
-        else {
-          functions.set(key, {
-            name: `set_${type}_${property}`,
-            description: `Sets ${property} of a ${type}.`,
-            property,
-            value,
-            devices: new Set([String(name)]),
-          });
-        }
-      }
+    names.add(String(name));
+    for (const made of settable) {
+      const key = JSON.stringify(made);
+      const same = functions.get(key) ?? { made, devices: new Set() };
+      same.devices.add(String(name));
+      functions.set(key, same);
     }
   }
   return {
-    functions: Array.from(functions.values(), ({ devices, ...rest }) => ({ ...rest, devices: [...devices] })),
+    functions: Array.from(functions.values(), ({ made, devices }) => ({ ...made, devices: [...devices] })),
     devices: names.size,
     refused,
   };
 }
 
 /** The arguments of a function as JSON Schema. */
-export function parametersOf({ property, value, devices }: SetFunction): Exclude<JsonSchema, boolean> {
+export function parametersOf(
+  { argument, value, devices }: SetFunction,
+  deviceArgument: string,
+): Exclude<JsonSchema, boolean> {
   return {
     type: 'object',
-    properties: { device: { enum: devices }, [property]: value },
-    required: ['device', property],
+    properties: { [deviceArgument]: { enum: devices }, [argument]: value },
+    required: [deviceArgument, argument],
     additionalProperties: false,
   };
 }
 
 /** A reply that calls one of the functions, or none. */
-export function replySchema(functions: readonly SetFunction[]): JsonSchema {
+export function replySchema(functions: readonly SetFunction[], deviceArgument: string): JsonSchema {
   return {
     anyOf: [
       ...functions.map((each) => ({
         type: 'object',
-        properties: { name: { const: each.name }, arguments: parametersOf(each) },
+        properties: { name: { const: each.name }, arguments: parametersOf(each, deviceArgument) },
         required: ['name', 'arguments'],
         additionalProperties: false,
       })),
@@ -179,8 +227,14 @@ export function replySchema(functions: readonly SetFunction[]): JsonSchema {
 }
 
 /** As a prompt shows them to a model that was not trained on them: one JSON object a line. */
-export function describeFunctions(functions: readonly SetFunction[]): string {
+export function describeFunctions(functions: readonly SetFunction[], deviceArgument: string): string {
   return functions
-    .map((each) => JSON.stringify({ name: each.name, description: each.description, parameters: parametersOf(each) }))
+    .map((each) =>
+      JSON.stringify({
+        name: each.name,
+        description: each.description,
+        parameters: parametersOf(each, deviceArgument),
+      }),
+    )
     .join('\n');
 }

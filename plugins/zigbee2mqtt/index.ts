@@ -7,6 +7,7 @@ interface Config {
   readonly baseTopic: string;
   readonly types: readonly string[];
   readonly devices: readonly string[] | null;
+  readonly deviceArgument: string;
   readonly prompt: string | null;
   readonly maxTokens: number;
 }
@@ -59,6 +60,13 @@ export default definePlugin<Config>({
           default: null,
           description: 'Only these devices, by their friendly names.',
         },
+        deviceArgument: {
+          type: 'string',
+          pattern: '^[a-z][a-z_]{0,31}$',
+          default: 'device',
+          description:
+            'What a call says for the device; a model that was trained on calls with a `room`, say, does better with that.',
+        },
         prompt: {
           type: ['string', 'null'],
           minLength: 1,
@@ -85,7 +93,7 @@ export default definePlugin<Config>({
     const promptFor = (text: string): string =>
       (config.prompt ?? model.prompts.call)
         .replace(/\{(functions|text)\}/g, (_all, slot: string) =>
-          slot === 'text' ? text : describeFunctions(known.functions),
+          slot === 'text' ? text : describeFunctions(known.functions, config.deviceArgument),
         )
         .trim();
 
@@ -98,11 +106,14 @@ export default definePlugin<Config>({
       const result = await ctx.generate({
         item: { id },
         messages: [{ role: 'user', parts }],
-        schema: replySchema(functions),
+        schema: replySchema(functions, config.deviceArgument),
         maxTokens: config.maxTokens,
         sampling: { temperature: 0 },
       });
-      return { called: parseReply(result.text, result.finishReason === 'length', functions), result };
+      return {
+        called: parseReply(result.text, result.finishReason === 'length', functions, config.deviceArgument),
+        result,
+      };
     };
 
     const set = async ({ device, payload }: Message): Promise<string> => {

@@ -16,6 +16,7 @@ const quote = (text: string): string => JSON.stringify(text.length > 120 ? `${te
 
 function fits(schema: ValueSchema, value: unknown): boolean {
   if ('enum' in schema) return schema.enum.some((allowed) => allowed === value);
+  if (schema.type === 'boolean') return typeof value === 'boolean';
   const { type, minimum = Number.NEGATIVE_INFINITY, maximum = Number.POSITIVE_INFINITY } = schema;
   if (typeof value !== 'number' || !Number.isFinite(value) || (type === 'integer' && !Number.isInteger(value)))
     return false;
@@ -31,6 +32,7 @@ export function parseReply(
   text: string,
   truncated: boolean,
   functions: readonly SetFunction[],
+  deviceArgument: string,
 ): { readonly call: Call; readonly message: Message } | null {
   const invalid = (expected: string): PluginError =>
     new PluginError('PLUGIN_REPLY_INVALID', `expected ${expected}, received ${quote(text)}`);
@@ -44,18 +46,20 @@ export function parseReply(
   if (value === null) return null;
   const call = asRecord(value);
   const args = asRecord(call['arguments']);
-  const { device } = args;
+  const device = Object.hasOwn(args, deviceArgument) ? args[deviceArgument] : undefined;
   const target = functions.find(
     (each) =>
       each.name === call['name'] &&
       each.devices.some((name) => name === device) &&
-      Object.hasOwn(args, each.property) &&
-      fits(each.value, args[each.property]) &&
+      Object.hasOwn(args, each.argument) &&
+      fits(each.value, args[each.argument]) &&
       Object.keys(args).length === 2,
   );
   if (target === undefined || Object.keys(call).length !== 2 || typeof device !== 'string') {
     throw invalid('a call of a known function and device or null');
   }
-  const payload = JSON.stringify({ [target.property]: args[target.property] });
+  const said = args[target.argument];
+  const sent = target.sent === undefined ? said : target.sent[said === true ? 'on' : 'off'];
+  const payload = JSON.stringify({ [target.property]: sent });
   return { call: { name: target.name, arguments: args }, message: { device, payload } };
 }
