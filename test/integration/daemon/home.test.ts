@@ -195,10 +195,10 @@ describe('with every plugin', () => {
     expect(await event('hall', 'caption')).toMatchObject({ text: 'A tree in the snow.' });
 
     // What Home Assistant makes of the template for the message of a notify action.
-    const prompt = 'Translate into Spanish: "Good morning."';
+    const prompt = 'Translate into Spanish: Lock the front door.';
     const rendered = (ask['cmd_tpl'] ?? '').replace('{{ value | tojson }}', JSON.stringify(prompt));
     await publish(ask['cmd_t'] ?? '', rendered);
-    expect(await event('hall', 'answer')).toMatchObject({ text: expect.stringMatching(/\w/) as string });
+    expect(await event('hall', 'answer')).toMatchObject({ text: 'Cierra la puerta principal con llave.' });
   });
 
   test('a call of speech becomes a message for an action', async () => {
