@@ -194,7 +194,7 @@ export interface PluginContext<Config = Readonly<Record<string, unknown>>> {
    */
   onFrame(handler: (frame: FrameItem) => Promise<void> | void): void;
   onSegment(handler: (segment: SegmentItem) => Promise<void> | void): void;
-  /** Clips come from the cameras whose frames are gathered into them; such a camera has no single frames. */
+  /** Clips come from the cameras whose frames are gathered into them; such a camera has no single frames. Since 1.1. */
   onClip(handler: (clip: ClipItem) => Promise<void> | void): void;
   /** What the handler returns is the response's `data`. */
   onRequest(verb: string, handler: (request: RequestItem) => Promise<unknown> | unknown): void;

@@ -15,7 +15,7 @@ import { itemTask, type Tasks } from './task';
 /** A plugin's that are open at a time: decoded, one may take 7 MB. */
 const maxOpen = 4;
 
-export interface OwnFramesOptions extends Pick<PluginHostDependencies, 'bus' | 'options'> {
+export interface OwnFramesOptions extends Pick<PluginHostDependencies, 'bus' | 'options' | 'onPicture'> {
   readonly plugin: () => string;
   readonly tasks: Tasks;
   readonly log: Log;
@@ -80,6 +80,7 @@ export class OwnFrames {
     const open = this.#open.get(id);
     if (open === undefined) throw gone(id);
     const held = policy('frame', open.item.stream);
+    this.#options.onPicture?.(open.item.stream, image);
     const { width, height } = image;
     open.item = { ...open.item, sha256: sha256Of(bytes), width, height, settings: held.settings };
     open.end?.();

@@ -304,6 +304,9 @@ export class Supervisor {
     const { options } = this.#dependencies;
     const policy = options.policy(item.kind, item.stream);
     const task = itemTask(item, media, policy);
+    const picture =
+      media.type === 'video' ? media.frames.at(-1)?.image : media.type === 'image' ? media.image : undefined;
+    if (picture !== undefined) this.#dependencies.onPicture?.(item.stream, picture);
     try {
       // Not a turn later where it can be now: a stop in between would not know of the item.
       const run = this.#run ?? (await this.#nextRun(task.deadlineAt));

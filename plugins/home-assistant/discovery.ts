@@ -92,7 +92,8 @@ function streamComponents(facts: DeviceFacts, stream: StreamFacts): [string, Com
   const ask: Component = {
     ...entity('ask', 'notify', 'question'),
     cmd_t: `${own}/request/generate`,
-    cmd_tpl: `{"prompt": {{ value | tojson }}, "stream": "${name}"}`,
+    // What a camera is asked is about its latest picture.
+    cmd_tpl: `{"prompt": {{ value | tojson }}, "stream": "${name}", "temperature": 0${kind === 'camera' ? ', "look": true' : ''}}`,
     ic: 'mdi:comment-question',
   };
   const components: [string, Component][] = [

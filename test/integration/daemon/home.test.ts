@@ -195,10 +195,20 @@ describe('with every plugin', () => {
     expect(await event('hall', 'caption')).toMatchObject({ text: 'A tree in the snow.' });
 
     // What Home Assistant makes of the template for the message of a notify action.
-    const prompt = 'Translate into Spanish: Lock the front door.';
+    const prompt = 'Describe the image.';
     const rendered = (ask['cmd_tpl'] ?? '').replace('{{ value | tojson }}', JSON.stringify(prompt));
     await publish(ask['cmd_t'] ?? '', rendered);
-    expect(await event('hall', 'answer')).toMatchObject({ text: 'Cierra la puerta principal con llave.' });
+    expect(await event('hall', 'answer')).toMatchObject({ text: 'A tree in the snow.' });
+    for (const [id, more] of [
+      ['nobody', { stream: 'attic' }],
+      ['nowhere', {}],
+      ['both', { stream: 'hall', image: media('000.png').toString('base64') }],
+    ] as const) {
+      await publish('hearth/pi5/request/generate', { id, prompt, look: true, ...more });
+      expect(
+        await peer.json('hearth/pi5/response/generate', (response: { id: string }) => response.id === id),
+      ).toMatchObject({ ok: false, error: { code: 'REQUEST_INVALID' } });
+    }
   });
 
   test('a call of speech becomes a message for an action', async () => {

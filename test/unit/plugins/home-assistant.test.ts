@@ -82,7 +82,10 @@ describe('the discovery payload', () => {
     ]);
     expect(discovery.cmps['front-door_ask']).toMatchObject({
       cmd_t: 'hearth/pi-5/request/generate',
-      cmd_tpl: '{"prompt": {{ value | tojson }}, "stream": "front-door"}',
+      cmd_tpl: '{"prompt": {{ value | tojson }}, "stream": "front-door", "temperature": 0, "look": true}',
+    });
+    expect(discovery.cmps['kitchen_ask']).toMatchObject({
+      cmd_tpl: '{"prompt": {{ value | tojson }}, "stream": "kitchen", "temperature": 0}',
     });
     expect(discovery.avty).toEqual([{ t: 'hearth/pi-5/state', val_tpl: '{{ value_json.state }}' }]);
   });
