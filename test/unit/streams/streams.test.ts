@@ -548,7 +548,8 @@ describe('topics that name their stream', () => {
     expect(patternsOf({})).toEqual(['frigate/{stream}/+/snapshot']);
     expect(patternsOf(plugin('frigate'))).toEqual([]);
     expect(patternsOf(plugin('frigate', false))).toEqual(['frigate/{stream}/+/snapshot']);
-    const listed = { streams: { door: { kind: 'camera', topics: ['frigate/door/#'], raw: {} } } };
+    const { camera } = loadConfig({ env: {} }).defaults;
+    const listed = { streams: { door: { ...camera, kind: 'camera', topics: ['frigate/door/#'] } } };
     expect(patternsOf(listed)).toEqual([]);
     expect(patternsOf({ inputs: { ...own, cameras: [] } })).toEqual([]);
     expect(patternsOf({ ...listed, inputs: { ...own, cameras: ['cams/{stream}'] } })).toEqual(['cams/{stream}']);
