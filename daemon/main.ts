@@ -208,8 +208,11 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     governor.start();
     health.start();
     host.start();
+    // At once: who hears that the model is there may ask for it while the streams are still being subscribed.
+    const modelInUse = engineReady(engine).then((info) => governor.useModel(info));
+    modelInUse.catch(() => undefined);
     await streams.start();
-    governor.useModel(await engineReady(engine));
+    await modelInUse;
     await host.settled();
     publishInfo();
     notifier.ready(`node ${node.id}, ${running.topics.base}/${node.id}`);
