@@ -71,6 +71,7 @@ export const catalogue = {
     retryable: false,
   },
   INTERNAL: { meaning: 'A defect in hearth.', retryable: false, exitCode: 70 },
+  ITEM_UNWANTED: { meaning: 'A plugin has no use for what it was handed.', retryable: false },
   JOB_DEADLINE: { meaning: 'The job was still waiting when its deadline passed; it never started.', retryable: true },
   MEDIA_AUDIO_FORMAT: {
     meaning: 'Raw PCM does not fit the format declared for it, or the sample rate is out of range.',
@@ -107,6 +108,7 @@ export const catalogue = {
     meaning: 'The WAV holds a codec, a depth or a channel count that is not decoded.',
     retryable: false,
   },
+  MESSAGE_INVALID: { meaning: 'A message of another system does not have the form it should have.', retryable: false },
   MODEL_INCOMPLETE: { meaning: 'The model file lacks a key or a tensor.', retryable: false, exitCode: 65 },
   MODEL_MISMATCH: { meaning: 'Parts of the model file do not fit each other.', retryable: false, exitCode: 65 },
   MODEL_TOO_LARGE: {
@@ -186,6 +188,10 @@ export const catalogue = {
   },
   TOKEN_INVALID: { meaning: "A token id is not one of the model's.", retryable: false },
   USAGE: { meaning: 'A command was called with arguments it does not have.', retryable: false, exitCode: 64 },
+  WEB_REQUEST_FAILED: {
+    meaning: 'A web service could not be reached, or did not answer as it should.',
+    retryable: true,
+  },
 } as const satisfies Record<string, CatalogueEntry>;
 
 export type ErrorCode = keyof typeof catalogue;

@@ -16,7 +16,8 @@ export const skipReasons = [
   'too-short', // a segment with too little speech to answer
   'bad-input', // not a picture or a sound, or a broken one
   'unsupported', // the model has no encoder for this kind of input
-  'no-consumer', // no plugin takes this stream
+  'no-consumer', // no plugin takes this stream, or none has a use for what it was handed
+  'disabled', // the stream is switched off
   'retained', // a retained replay, not something that just happened
   'shutdown', // the daemon was stopping
 ] as const;

@@ -3,6 +3,7 @@ import type { Config } from './config';
 import type { EngineState } from './inference/types';
 import { apiVersion } from './plugins/api';
 import type { PluginStatus } from './plugins/supervisor';
+import { streamsOptions } from './streams/options';
 import { version } from './version';
 
 export interface Info extends Readonly<Record<string, unknown>> {
@@ -13,6 +14,14 @@ export interface Info extends Readonly<Record<string, unknown>> {
   readonly model: Readonly<Record<string, unknown>> | null;
   readonly modalities: readonly string[];
   readonly limits: Config['limits'];
+  /** The configured ones; others show up when they send something. */
+  readonly streams: readonly {
+    readonly name: string;
+    readonly kind: 'camera' | 'microphone';
+    readonly topics: readonly string[];
+  }[];
+  /** Topics that name their stream in the level `{stream}`. */
+  readonly inputs: { readonly cameras: readonly string[]; readonly microphones: readonly string[] };
   readonly plugins: readonly {
     readonly name: string;
     readonly version: string | null;
@@ -22,6 +31,9 @@ export interface Info extends Readonly<Record<string, unknown>> {
 
 export function describeDaemon(config: Config, engine: EngineState, plugins: readonly PluginStatus[]): Info {
   const model = engine.phase === 'ready' ? engine.info : undefined;
+  const { patterns } = streamsOptions(config);
+  const templates = (kind: 'frame' | 'audio'): string[] =>
+    patterns.filter((pattern) => pattern.kind === kind).map(({ template }) => template);
   return {
     version,
     api_version: apiVersion,
@@ -56,6 +68,8 @@ export function describeDaemon(config: Config, engine: EngineState, plugins: rea
           },
     modalities: model?.modalities ?? [],
     limits: config.limits,
+    streams: Object.entries(config.streams).map(([name, { kind, topics }]) => ({ name, kind, topics })),
+    inputs: { cameras: templates('frame'), microphones: templates('audio') },
     plugins: plugins.map(({ name, version: pluginVersion, verbs }) => ({
       name,
       version: pluginVersion ?? null,

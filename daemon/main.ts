@@ -28,6 +28,7 @@ import { GenerateRequests } from './requests/generate';
 import { setStream } from './requests/stream-set';
 import { Dispatcher } from './streams/dispatcher';
 import { JobQueue } from './streams/job-queue';
+import { LatestFrames } from './streams/latest-frames';
 import { MediaStore } from './streams/media-store';
 import { streamsOptions } from './streams/options';
 import { Skips } from './streams/skips';
@@ -37,6 +38,8 @@ import { version } from './version';
 /** Requests come from someone who waits: before cameras, after speech. */
 const requestPriority = 4;
 const maxWaitingSegments = 4;
+/** Pictures that are kept for questions about them: 32 of VGA size. */
+const maxLatestFrameBytes = 32 << 20;
 /** Longest a shutdown takes, whatever hangs. */
 const shutdownLimitMs = 4800;
 
@@ -138,12 +141,14 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     supports: (kind) =>
       engineState.phase !== 'ready' || engineState.info.modalities.includes(kind === 'frame' ? 'image' : 'audio'),
   });
+  const latestFrames = new LatestFrames(maxLatestFrameBytes);
   const host = new PluginHost({
     options: pluginHostOptions(config, requestPriority),
     bus: running,
     engine,
     queue,
     dispatcher,
+    onPicture: (stream, image) => latestFrames.set(stream, image),
     log: log.child({ ns: 'plugins' }),
   });
   const generateRequests = new GenerateRequests({
@@ -155,6 +160,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     defaultPriority: requestPriority,
     defaultDeadlineMs: queueConfig.defaultDeadlineMs,
     maxAudioSeconds: limits.maxAudioSeconds,
+    latestFrame: (stream) => latestFrames.get(stream),
   });
   const health = new HealthReporter({
     sources: {
@@ -195,12 +201,19 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     await running.ready();
     generateRequests.start();
     running.onRequest('health', async () => await health.gather());
-    running.onRequest('stream/set', (request) => setStream(streams, request));
+    running.onRequest('stream/set', (request) => {
+      const inForce = setStream(streams, request);
+      void health.reportNow();
+      return inForce;
+    });
     governor.start();
     health.start();
     host.start();
+    // At once: who hears that the model is there may ask for it while the streams are still being subscribed.
+    const modelInUse = engineReady(engine).then((info) => governor.useModel(info));
+    modelInUse.catch(() => undefined);
     await streams.start();
-    governor.useModel(await engineReady(engine));
+    await modelInUse;
     await host.settled();
     publishInfo();
     notifier.ready(`node ${node.id}, ${running.topics.base}/${node.id}`);

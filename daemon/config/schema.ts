@@ -48,6 +48,13 @@ function isBrokerUrl(url: string): boolean {
   );
 }
 
+/** A topic filter in which one whole level is `{stream}`. */
+function isInputTemplate(template: string): boolean {
+  const named = template.split('/').filter((level) => level === '{stream}').length;
+  const filter = template.replace('{stream}', '+');
+  return named === 1 && isFilter(filter) && !filter.includes('#') && !/[{}]/.test(filter);
+}
+
 const commonStream = {
   plugins: optionalList('Names of the plugins that are handed this stream.', 'plugin names', isName, {
     defaultDoc: 'every plugin that takes its kind',
@@ -306,6 +313,17 @@ export const schema = {
     microphone,
   },
   streams: map('Cameras and microphones by name.'),
+  inputs: {
+    cameras: optionalList(
+      'Topics of cameras without an entry under `streams`: the level `{stream}` names the camera, `+` is any level.',
+      'topics with a level {stream}',
+      isInputTemplate,
+      { defaultDoc: '`frigate/{stream}/+/snapshot`, unless a stream lists such topics or the plugin `frigate` runs' },
+    ),
+    microphones: optionalList('The same for microphones.', 'topics with a level {stream}', isInputTemplate, {
+      defaultDoc: 'none; with the plugin `hermes`, `hermes/audioServer/{stream}/audioFrame`',
+    }),
+  },
   queue: {
     capacity: integer('Jobs that may wait for the engine.', 16, 1, 1024),
     concurrency: integer(

@@ -1,5 +1,5 @@
 /**
- * hearth plugin API, version 1. This file is the whole contract: a plugin imports nothing else of hearth's.
+ * hearth plugin API, version 1.1. This file is the whole contract: a plugin imports nothing else of hearth's.
  *
  * A plugin runs in a worker thread of its own. It sees frames, speech segments and requests; it asks the engine to
  * generate; it publishes events. It never sees the engine, another plugin, or the daemon's memory.
@@ -24,7 +24,7 @@ export type {
 } from '../inference/types';
 
 /** The version of this contract. A plugin's `apiVersion` is a semver range that must include it. */
-export const apiVersion = '1.0.0';
+export const apiVersion = '1.1.0';
 
 export interface PluginManifest {
   /** `[a-z][a-z0-9-]*`, unique in a daemon. */
@@ -40,7 +40,8 @@ export interface PluginManifest {
   /** Event kinds it publishes through `ctx.emit`. */
   readonly emits?: readonly EventKind[];
   /**
-   * MQTT topic filters beyond the event topics. `{config.some.path}` is filled in from the plugin's configuration; `*` in
+   * MQTT topic filters beyond the event topics. `{base}` and `{node}` stand for the daemon's own base topic and node id
+   * (since 1.1). `{config.some.path}` is filled in from the plugin's configuration; `*` in
    * such a path stands for every element of an array. A level that holds another `{...}` afterwards counts as `+`.
    * Publishing or subscribing outside these fails with `PLUGIN_TOPIC_UNDECLARED`.
    */
@@ -101,6 +102,17 @@ export interface ClipItem extends Item {
   readonly durationMs: number;
 }
 
+/** A picture the plugin gets by itself, such as over HTTP. Since 1.1. */
+export interface FrameSource {
+  readonly stream: string;
+  /** Where the plugin heard of it: `source.topic` of the events. */
+  readonly topic: string;
+  /** Unix time in seconds; now, when left out. */
+  readonly capturedTs?: number;
+  /** Gets the bytes of a JPEG, PNG or WebP. */
+  load(): Promise<Uint8Array>;
+}
+
 export interface RequestItem {
   readonly kind: 'request';
   readonly id: string;
@@ -143,7 +155,8 @@ export interface EmitFields extends Partial<Pick<StreamEvent, 'text' | 'lang' | 
 
 /**
  * An error with a code: one of the daemon's (`REQUEST_INVALID` for a request that does not fit, `PLUGIN_CONFIG_INVALID`
- * from `start` for a configuration that cannot work). Any other error is reported as `PLUGIN_FAILED`.
+ * from `start` for a configuration that cannot work, `ITEM_UNWANTED` for an item that is not for this plugin after all:
+ * one that every plugin hands back so is skipped as `no-consumer`). Any other error is reported as `PLUGIN_FAILED`.
  */
 export class PluginError extends Error {
   override readonly name = 'PluginError';
@@ -162,6 +175,8 @@ export class PluginError extends Error {
 export interface PluginContext<Config = Readonly<Record<string, unknown>>> {
   readonly config: Config;
   readonly node: string;
+  /** What the daemon's own topics begin with, before the node. Since 1.1. */
+  readonly baseTopic: string;
   /** The model that is loaded; a new one means a restart of the plugin. */
   readonly model: ModelInfo;
   /** Aborted when the plugin is being stopped. */
@@ -179,10 +194,16 @@ export interface PluginContext<Config = Readonly<Record<string, unknown>>> {
    */
   onFrame(handler: (frame: FrameItem) => Promise<void> | void): void;
   onSegment(handler: (segment: SegmentItem) => Promise<void> | void): void;
-  /** Clips come from the cameras whose frames are gathered into them; such a camera has no single frames. */
+  /** Clips come from the cameras whose frames are gathered into them; such a camera has no single frames. Since 1.1. */
   onClip(handler: (clip: ClipItem) => Promise<void> | void): void;
   /** What the handler returns is the response's `data`. */
   onRequest(verb: string, handler: (request: RequestItem) => Promise<unknown> | unknown): void;
+  /**
+   * Makes a frame of a picture the plugin gets by itself and holds it while the handler runs: jobs and events may be for
+   * it; other plugins are not handed it. What fails, `load` included, is published as an `error` event of the stream and
+   * rejected with. At most 4 at a time, further ones reject with `MEDIA_STORE_FULL`. Since 1.1.
+   */
+  withFrame<T>(source: FrameSource, handler: (frame: FrameItem) => Promise<T> | T): Promise<T>;
   /** Queues a job for the engine. Rejects with an error that has `code` and `retryable`. */
   generate(request: PluginGenerateRequest): Promise<PluginResult>;
   /** Publishes an event of a declared kind. Rejects with `PLUGIN_EMIT_INVALID` or as `publish` does. */

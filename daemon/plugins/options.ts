@@ -53,11 +53,13 @@ export function pluginHostOptions(config: Config, requestPriority: number): Plug
   };
   return {
     node: config.node.id,
+    baseTopic: config.mqtt.baseTopic,
     plugins: pluginsOf(config),
     policy: (kind, stream) => streams.get(stream) ?? defaults[kind],
     requestPriority,
     defaultDeadlineMs: config.queue.defaultDeadlineMs,
     maxAudioSeconds: config.limits.maxAudioSeconds,
+    maxFrameBytes: config.limits.maxFrameBytes,
     timing: defaultTiming,
   };
 }

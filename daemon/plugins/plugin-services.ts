@@ -7,6 +7,7 @@ import type { Log } from '../log';
 import type { EmitFields, PluginGenerateRequest, PluginManifest, PluginResult } from './api';
 import { describeErrors } from './describe-errors';
 import { resolveRequest } from './generate-request';
+import { OwnFrames } from './own-frames';
 import { Partials } from './partials';
 import type { PluginHostDependencies } from './ports';
 import type { HostMethods, MediaPart } from './protocol';
@@ -86,12 +87,17 @@ export class PluginServices {
   readonly #abort = new AbortController();
   readonly #jobs = new Map<string, JobRecord>();
   readonly #subscriptions: Subscriptions;
+  readonly #frames: OwnFrames;
 
   constructor(options: PluginServicesOptions) {
     this.#options = options;
     const { bus } = options;
     this.#subscriptions = new Subscriptions(options);
+    this.#frames = new OwnFrames({ ...options, plugin: () => options.manifest().name, tasks: this.tasks });
     this.methods = {
+      openFrame: (source) => this.#frames.open(source),
+      fillFrame: async (id, bytes) => await this.#frames.fill(id, bytes),
+      closeFrame: async (id, error) => await this.#frames.close(id, error),
       generate: async (request) => await this.#generate(request),
       emit: async (fields) => await this.#emit(fields),
       publish: async (topic, payload, publishOptions) => {
@@ -107,9 +113,10 @@ export class PluginServices {
     };
   }
 
-  /** Its jobs are cancelled and its subscriptions end. */
-  close(): void {
+  /** Its jobs are cancelled and its subscriptions end; frames it got by itself end in errors. */
+  close(reason: HearthError): void {
     this.#abort.abort();
+    this.#frames.closeAll(reason);
     this.#subscriptions.close();
   }
 

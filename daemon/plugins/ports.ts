@@ -1,6 +1,7 @@
 /** What the plugin host needs of the daemon, and what it is told about plugins and streams. */
 import type { Bus } from '../bus/bus';
 import type { Engine } from '../inference/engine';
+import type { RgbImage } from '../inference/types';
 import type { Log } from '../log';
 import type { Dispatcher, ItemKind } from '../streams/dispatcher';
 import type { JobQueue } from '../streams/job-queue';
@@ -31,6 +32,7 @@ export interface PluginSettings {
 
 export interface PluginHostOptions {
   readonly node: string;
+  readonly baseTopic: string;
   readonly plugins: readonly PluginSettings[];
   readonly policy: (kind: ItemKind, stream: string) => StreamPolicy;
   /** Of jobs for requests: higher runs first. */
@@ -38,6 +40,8 @@ export interface PluginHostOptions {
   /** Of jobs for requests, and of those for neither a request nor an item. */
   readonly defaultDeadlineMs: number;
   readonly maxAudioSeconds: number;
+  /** Of a picture a plugin gets by itself. */
+  readonly maxFrameBytes: number;
   readonly timing: PluginTiming;
 }
 
@@ -75,5 +79,7 @@ export interface PluginHostDependencies {
   readonly engine: Pick<Engine, 'generate' | 'state$'>;
   readonly queue: Pick<JobQueue, 'submit'>;
   readonly dispatcher: Pick<Dispatcher, 'register'>;
+  /** Told of every picture a plugin is handed or gets by itself. */
+  readonly onPicture?: (stream: string, image: RgbImage) => void;
   readonly log: Log;
 }

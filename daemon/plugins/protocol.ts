@@ -10,7 +10,7 @@ import type {
   RequestItem,
   SegmentItem,
 } from './api';
-import type { Transferred } from './rpc';
+import type { Transferred, WireError } from './rpc';
 
 export type MediaPart = Extract<Part, { readonly type: 'image' | 'audio' | 'video' }>;
 export type LogSeverity = 'debug' | 'info' | 'warn' | 'error';
@@ -22,6 +22,7 @@ export interface WorkerSetup {
 export interface StartSetup {
   readonly config: Readonly<Record<string, unknown>>;
   readonly node: string;
+  readonly baseTopic: string;
   readonly model: ModelInfo;
 }
 
@@ -49,6 +50,10 @@ export interface WorkerNotices {
 
 /** Called by the worker. */
 export interface HostMethods {
+  /** A picture the plugin gets by itself: an id for it, its pixels, and its end, well or not. */
+  openFrame(source: { readonly stream: string; readonly topic: string; readonly capturedTs?: number }): string;
+  fillFrame(id: string, bytes: Uint8Array): Promise<FrameItem>;
+  closeFrame(id: string, error?: WireError): Promise<void>;
   generate(request: PluginGenerateRequest): Promise<PluginResult>;
   emit(fields: EmitFields): Promise<void>;
   publish(

@@ -32,7 +32,7 @@ function base(kind: StreamEvent['kind'], item: Item, { id, node, plugin, ts }: E
     captured_ts: item.capturedTs,
     // A clock that was set back must not make a negative latency.
     latency_ms: Math.max(0, Math.round((ts - item.capturedTs) * 1000)),
-    source: { topic: item.topic, sha256: item.sha256 },
+    source: { topic: item.topic, ...(item.sha256 !== '' && { sha256: item.sha256 }) },
     ...(item.kind === 'clip' && {
       clip: { frames: item.frames, sounds: item.sounds, duration_ms: item.durationMs },
     }),

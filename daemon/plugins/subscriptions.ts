@@ -1,6 +1,7 @@
 /** The MQTT subscriptions of one run of a plugin, with a bound on what it has not taken yet. */
 import type { Bus, Unsubscribe } from '../bus/bus';
-import type { Log } from '../log';
+import { HearthError } from '../errors';
+import { type Log, messageOf } from '../log';
 
 /** Messages on their way to one plugin at most. */
 const maxInHand = 64;
@@ -10,6 +11,10 @@ export interface SubscriptionsOptions {
   readonly bus: Pick<Bus, 'subscribe'>;
   readonly deliver: (filter: string, topic: string, payload: Uint8Array<ArrayBuffer>) => Promise<void>;
   readonly log: Log;
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof HearthError ? `${error.code}: ${error.message}` : messageOf(error);
 }
 
 export class Subscriptions {
@@ -48,7 +53,7 @@ export class Subscriptions {
     this.#inHand++;
     this.options
       .deliver(filter, topic, new Uint8Array(payload))
-      .catch((error: unknown) => this.options.log.warn({ topic, reason: String(error) }, 'a message handler failed'))
+      .catch((error: unknown) => this.options.log.warn({ topic, reason: reasonOf(error) }, 'a message handler failed'))
       .finally(() => this.#inHand--);
   }
 

@@ -165,7 +165,7 @@ export class Supervisor {
       methods: services.methods,
       log: this.#log,
       onFail: (reason) => {
-        services.close();
+        services.close(reason);
         if (this.#run?.process !== process) return;
         this.#run = undefined;
         this.#failed(reason);
@@ -188,8 +188,10 @@ export class Supervisor {
     try {
       manifest = checkManifest(await process.rpc.call('load', []), name);
       const config = resolveConfig(manifest, given);
-      rules = new TopicRules(manifest, config);
-      const registered = await process.rpc.call('start', [{ config, node: options.node, model }]);
+      rules = new TopicRules(manifest, config, { base: options.baseTopic, node: options.node });
+      const registered = await process.rpc.call('start', [
+        { config, node: options.node, baseTopic: options.baseTopic, model },
+      ]);
       if (this.#stopping !== undefined) throw this.#stopping;
       this.#manifest = manifest;
       this.#register(registered);
@@ -302,6 +304,9 @@ export class Supervisor {
     const { options } = this.#dependencies;
     const policy = options.policy(item.kind, item.stream);
     const task = itemTask(item, media, policy);
+    const picture =
+      media.type === 'video' ? media.frames.at(-1)?.image : media.type === 'image' ? media.image : undefined;
+    if (picture !== undefined) this.#dependencies.onPicture?.(item.stream, picture);
     try {
       // Not a turn later where it can be now: a stop in between would not know of the item.
       const run = this.#run ?? (await this.#nextRun(task.deadlineAt));

@@ -61,14 +61,22 @@ export function coversFilter(declared: string, filter: string): boolean {
   return outer.length === inner.length;
 }
 
+export interface OwnTopics {
+  readonly base: string;
+  readonly node: string;
+}
+
 export class TopicRules {
   readonly #publish: readonly string[];
   readonly #subscribe: readonly string[];
 
-  /** Throws `PLUGIN_CONFIG_INVALID`. */
-  constructor({ topics }: Pick<PluginManifest, 'topics'>, config: unknown) {
-    this.#publish = expandDeclared(topics?.publish ?? [], config);
-    this.#subscribe = expandDeclared(topics?.subscribe ?? [], config);
+  /** `own` is what `{base}` and `{node}` stand for. Throws `PLUGIN_CONFIG_INVALID`. */
+  constructor({ topics }: Pick<PluginManifest, 'topics'>, config: unknown, own: OwnTopics) {
+    // Before the configuration is filled in: its values are no templates.
+    const named = (declared: readonly string[] = []): string[] =>
+      declared.map((template) => template.replaceAll('{base}', own.base).replaceAll('{node}', own.node));
+    this.#publish = expandDeclared(named(topics?.publish), config);
+    this.#subscribe = expandDeclared(named(topics?.subscribe), config);
   }
 
   /** Throws `PLUGIN_TOPIC_UNDECLARED`. */

@@ -12,7 +12,7 @@ import type {
 import { PluginError } from './api';
 import { loadModule } from './load-module';
 import type { HostMethods, HostNotices, LogSeverity, Registered, StartSetup, WorkerMethods } from './protocol';
-import type { Rpc } from './rpc';
+import { type Rpc, toWireError } from './rpc';
 
 type MessageHandler = (topic: string, payload: Uint8Array) => void | Promise<void>;
 
@@ -91,11 +91,12 @@ export class WorkerSide {
     };
   }
 
-  #context(manifest: PluginManifest, { config, node, model }: StartSetup): PluginContext {
+  #context(manifest: PluginManifest, { config, node, baseTopic, model }: StartSetup): PluginContext {
     const host = this.host();
     return {
       config,
       node,
+      baseTopic,
       model,
       signal: this.#abort.signal,
       log: { debug: this.#log('debug'), info: this.#log('info'), warn: this.#log('warn'), error: this.#log('error') },
@@ -114,6 +115,18 @@ export class WorkerSide {
       onRequest: (verb, handler) => {
         this.#checkDeclared('verbs', manifest.verbs, verb);
         this.#requests.set(verb, handler);
+      },
+      withFrame: async ({ load, ...source }, handler) => {
+        const id = await host.call('openFrame', [source]);
+        try {
+          const bytes = new Uint8Array(await load());
+          const result = await handler(await host.call('fillFrame', [id, bytes], [bytes.buffer]));
+          await host.call('closeFrame', [id]);
+          return result;
+        } catch (error) {
+          await host.call('closeFrame', [id, toWireError(error)]).catch(() => undefined);
+          throw error;
+        }
       },
       generate: async (request) => await host.call('generate', [request]),
       emit: async (fields) => await host.call('emit', [fields]),

@@ -5,7 +5,15 @@ import { checkStreamName } from '../bus/topics';
 import { HearthError } from '../errors';
 import { ranAs, type StreamEvent } from '../events';
 import type { Engine } from '../inference/engine';
-import type { GenerateRequest, GenerateResult, JsonSchema, Part, SliceRequest, Speculation } from '../inference/types';
+import type {
+  GenerateRequest,
+  GenerateResult,
+  JsonSchema,
+  Part,
+  RgbImage,
+  SliceRequest,
+  Speculation,
+} from '../inference/types';
 import type { JobQueue } from '../streams/job-queue';
 import { summarise } from '../summary';
 import { takeMedia } from './media';
@@ -34,6 +42,8 @@ interface GeneratePayload {
   readonly deadlineMs?: number;
   /** Publishes the reply as an `answer` event of this stream, too. */
   readonly stream?: string;
+  /** The question is about the latest picture of the stream. */
+  readonly look?: boolean;
 }
 
 const sliceSchema = {
@@ -76,6 +86,7 @@ const payloadSchema = {
     priority: { type: 'integer', minimum: 0, maximum: 100 },
     deadlineMs: { type: 'integer', minimum: 1 },
     stream: { type: 'string' },
+    look: { type: 'boolean' },
   },
 };
 
@@ -108,6 +119,8 @@ export interface GenerateRequestsOptions {
   readonly defaultPriority: number;
   readonly defaultDeadlineMs: number;
   readonly maxAudioSeconds: number;
+  /** The picture a camera was last looked at by. */
+  readonly latestFrame?: (stream: string) => RgbImage | undefined;
 }
 
 export class GenerateRequests {
@@ -136,6 +149,7 @@ export class GenerateRequests {
     this.running.set(request.id, abort);
     try {
       const parts: Part[] = [
+        ...this.latest(payload),
         ...(await mediaParts(payload, this.options.maxAudioSeconds)),
         { type: 'text', text: payload.prompt },
       ];
@@ -151,6 +165,20 @@ export class GenerateRequests {
     } finally {
       this.running.delete(request.id);
     }
+  }
+
+  /** Throws `REQUEST_INVALID` where there is no picture to look at. */
+  private latest({ look, stream, image }: GeneratePayload): Part[] {
+    if (look !== true) return [];
+    if (stream === undefined || image !== undefined) {
+      throw new HearthError('REQUEST_INVALID', 'generate: look: expected a stream, and no image');
+    }
+    const latest = this.options.latestFrame?.(stream);
+    if (latest !== undefined) return [{ type: 'image', image: latest }];
+    throw new HearthError(
+      'REQUEST_INVALID',
+      `generate: look: expected a camera that was looked at, received ${stream}`,
+    );
   }
 
   private async run(

@@ -2,6 +2,7 @@
 import type { CameraConfig, Config, MicrophoneConfig } from '../config';
 import type { CameraOptions } from './camera-stream';
 import type { MicrophoneOptions } from './microphone-stream';
+import { filtersOverlap, patternFilter } from './topic-pattern';
 import type { VadAggressiveness } from './voice-detector';
 
 /** What holds for the items of a stream, whatever their kind. */
@@ -35,7 +36,19 @@ export interface StreamsOptions {
   readonly microphones: ReadonlyMap<string, MicrophonePolicy>;
   /** Topic filters beside `<base>/in/<stream>/...`; a filter feeds one stream. */
   readonly inputs: readonly { readonly filter: string; readonly stream: string; readonly kind: 'frame' | 'audio' }[];
+  /** Topics that name their stream in the level `{stream}`. Those of `inputs` are not taken twice. */
+  readonly patterns: readonly TopicPattern[];
 }
+
+export interface TopicPattern {
+  readonly template: string;
+  readonly kind: 'frame' | 'audio';
+  /** Nobody asked for it: a broker that refuses it is no reason not to start. */
+  readonly optional: boolean;
+}
+
+const frigateSnapshots = 'frigate/{stream}/+/snapshot';
+const hermesAudio = 'hermes/audioServer/{stream}/audioFrame';
 
 /** With the usual chunks of 20 to 500 ms, a second without one means that the sender has stopped. */
 const idleFlushMs = 1000;
@@ -75,6 +88,20 @@ function microphonePolicy(microphone: Defaults<MicrophoneConfig>, config: Config
   };
 }
 
+function patternsOf({ inputs, plugins, streams }: Config): TopicPattern[] {
+  const runs = (plugin: string): boolean => Object.hasOwn(plugins, plugin) && plugins[plugin]?.enabled !== false;
+  // Frames that are looked at by another way, or by name, are not looked at a second time.
+  const listed = Object.values(streams).some(({ topics }) =>
+    topics.some((filter) => filtersOverlap(filter, patternFilter(frigateSnapshots))),
+  );
+  const cameras = inputs.cameras ?? (runs('frigate') || listed ? [] : [frigateSnapshots]);
+  const microphones = inputs.microphones ?? (runs('hermes') ? [hermesAudio] : []);
+  return [
+    ...cameras.map((template) => ({ template, kind: 'frame' as const, optional: inputs.cameras === null })),
+    ...microphones.map((template) => ({ template, kind: 'audio' as const, optional: false })),
+  ];
+}
+
 export function streamsOptions(config: Config): StreamsOptions {
   const { limits, defaults } = config;
   const streams = Object.entries(config.streams);
@@ -99,5 +126,6 @@ export function streamsOptions(config: Config): StreamsOptions {
     inputs: streams.flatMap(([stream, { kind, topics }]) =>
       topics.map((filter) => ({ filter, stream, kind: kind === 'camera' ? ('frame' as const) : ('audio' as const) })),
     ),
+    patterns: patternsOf(config),
   };
 }

@@ -46,6 +46,7 @@ const reasons: Partial<Record<ErrorCode, SkipReason>> = {
   MEDIA_STORE_FULL: 'queue-full',
   JOB_DEADLINE: 'deadline',
   SHUTDOWN: 'shutdown',
+  ITEM_UNWANTED: 'no-consumer',
   MEDIA_IMAGE_TOO_LARGE: 'too-large',
   MEDIA_TOO_LARGE: 'too-large',
   MEDIA_AUDIO_TOO_LONG: 'too-long',

@@ -1,7 +1,7 @@
 /** Media in: from MQTT topics to the cameras and microphones they stand for, and from those to the dispatcher. */
 import type { SchedulerLike } from 'rxjs';
 import type { Bus, PacketInfo, Unsubscribe } from '../bus/bus';
-import { type InputKind, isName, type Topics } from '../bus/topics';
+import { type InputKind, isName, matchesFilter, type Topics } from '../bus/topics';
 import { HearthError } from '../errors';
 import type { SkipReason } from '../events';
 import type { Engine } from '../inference/engine';
@@ -13,8 +13,9 @@ import { chunkProperties } from './chunk-properties';
 import type { Dispatcher, ItemKind } from './dispatcher';
 import type { MediaStore } from './media-store';
 import { MicrophoneStream } from './microphone-stream';
-import type { CameraPolicy, ItemPolicy, MicrophonePolicy, StreamsOptions } from './options';
+import type { CameraPolicy, ItemPolicy, MicrophonePolicy, StreamsOptions, TopicPattern } from './options';
 import { otherStream, type SkipCounts, type Skips } from './skips';
+import { patternFilter, patternStream } from './topic-pattern';
 import { loadVoiceDetector, type VoiceDetectorFactory } from './voice-detector';
 
 export interface StreamsDependencies {
@@ -43,6 +44,8 @@ export interface StreamStats {
   readonly skipped: SkipCounts[string];
   /** Audio chunks that never came, by their sequence numbers. */
   readonly missingChunks: number;
+  /** False while it is switched off. */
+  readonly enabled: boolean;
 }
 
 interface Entry {
@@ -51,6 +54,7 @@ interface Entry {
   readonly microphonePolicy: MicrophonePolicy;
   received: number;
   receivedBytes: number;
+  enabled: boolean;
   camera?: CameraStream;
   microphone?: MicrophoneStream;
 }
@@ -92,6 +96,7 @@ export class Streams {
       await this.#subscribe(topics.in(kind), kind, (topic) => topics.parseIn(topic)?.stream ?? '');
     }
     for (const { filter, kind, stream } of options.inputs) await this.#subscribe(filter, kind, () => stream);
+    for (const pattern of options.patterns) await this.#subscribePattern(pattern);
   }
 
   /** Takes no more input; what waits is skipped as `shutdown`, consumers finish what they have in hand. */
@@ -120,6 +125,15 @@ export class Streams {
     return entry.cameraPolicy.options;
   }
 
+  /** Switches a stream on or off while it runs; what comes in meanwhile is skipped. Throws as `configureCamera`. */
+  setEnabled(stream: string, enabled: boolean): void {
+    this.#entry(stream).enabled = enabled;
+  }
+
+  isEnabled(stream: string): boolean {
+    return this.#entries.get(stream)?.enabled ?? true;
+  }
+
   /** Everything since the start, by stream. */
   stats(): Readonly<Record<string, StreamStats>> {
     const { skips, dispatcher } = this.#dependencies;
@@ -135,16 +149,33 @@ export class Streams {
           used: own(used, name) ?? 0,
           skipped: own(skipped, name) ?? {},
           missingChunks: entry?.microphone?.missingChunks ?? 0,
+          enabled: entry?.enabled ?? true,
         };
         return [name, stats];
       }),
     );
   }
 
-  async #subscribe(filter: string, kind: InputKind, streamOf: (topic: string) => string): Promise<void> {
+  async #subscribePattern({ template, kind, optional }: TopicPattern): Promise<void> {
+    const { options, log } = this.#dependencies;
+    const filter = patternFilter(template);
+    const listed = (topic: string): boolean => options.inputs.some((input) => matchesFilter(input.filter, topic));
+    try {
+      await this.#subscribe(filter, kind, (topic) => (listed(topic) ? undefined : patternStream(template, topic)));
+    } catch (error) {
+      if (!optional) throw error;
+      log.warn({ filter, reason: String(error) }, 'the broker does not allow an input that nobody asked for');
+    }
+  }
+
+  /** A topic without a stream is for another subscription. */
+  async #subscribe(filter: string, kind: InputKind, streamOf: (topic: string) => string | undefined): Promise<void> {
     const unsubscribe = await this.#dependencies.bus.subscribe(
       filter,
-      (topic, payload, info) => this.#receive(streamOf(topic), { kind, topic, payload, info }),
+      (topic, payload, info) => {
+        const stream = streamOf(topic);
+        if (stream !== undefined) this.#receive(stream, { kind, topic, payload, info });
+      },
       // Whether a retained replay is used is the stream's own setting.
       { connection: 'ingest', qos: kind === 'audio/end' ? 1 : 0, acceptRetained: true },
     );
@@ -168,6 +199,10 @@ export class Streams {
     const policy = message.kind === 'frame' ? entry.cameraPolicy : entry.microphonePolicy;
     if (message.info.retain && !policy.acceptRetained) {
       this.#skip(name, message, 'retained');
+      return;
+    }
+    if (!entry.enabled) {
+      this.#skip(name, message, 'disabled');
       return;
     }
     try {
@@ -217,6 +252,7 @@ export class Streams {
       microphonePolicy: options.microphones.get(name) ?? options.defaults.microphone,
       received: 0,
       receivedBytes: 0,
+      enabled: true,
     };
     this.#entries.set(name, entry);
     log.info({ stream: name }, 'first message of a stream');

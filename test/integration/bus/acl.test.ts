@@ -70,3 +70,24 @@ test('the daemon says that it is online, and may not speak for another node', as
     code: 'BUS_PUBLISH_REFUSED',
   });
 });
+
+test('the daemon may what its plugins for other systems need, and no more', async () => {
+  for (const topic of [
+    'homeassistant/device/pi5/config',
+    'zigbee2mqtt/kitchen/set',
+    'hermes/asr/textCaptured',
+    'hearth/pi5/service/light/turn_on',
+    'hearth/in/kitchen/audio/end',
+  ])
+    await expect(bus.publish(topic, 'x', { qos: 1 })).resolves.toBeUndefined();
+  for (const topic of [
+    'zigbee2mqtt/bridge/request/restart',
+    'frigate/events',
+    'hearth/in/kitchen/audio',
+    'homeassistant/status',
+  ])
+    await expect(bus.publish(topic, 'x', { qos: 1 })).rejects.toMatchObject({ code: 'BUS_PUBLISH_REFUSED' });
+  const born = new Promise((resolve) => void bus.subscribe('homeassistant/status', resolve));
+  await home.client.publishAsync('homeassistant/status', 'online', { qos: 1 });
+  expect(await born).toBe('homeassistant/status');
+});

@@ -416,3 +416,90 @@ test('what a plugin posts past its API is ignored, and what it prints is no conc
   expect(await made.bus.request('ping')).toBe('pong');
   expect(made.bus.states.get('test')?.at(-1)).toEqual({ state: 'running', restarts: 0 });
 });
+
+describe('a picture the plugin gets by itself', () => {
+  const png = readFileSync(join(process.cwd(), 'test/fixtures/media/tree.png')).toString('base64');
+  const manifest = { verbs: ['look', 'keep'], emits: ['caption'] };
+  const body = `
+    const kept = [];
+    ctx.onRequest('look', async ({ payload }) => await ctx.withFrame(
+      { stream: payload.stream ?? 'yard', topic: 'elsewhere/events', load: async () => {
+        if (payload.fail === 'load') throw Object.assign(new Error('nothing there'), { code: 'WEB_REQUEST_FAILED' });
+        return Buffer.from(payload.bytes, 'base64');
+      } },
+      async (frame) => {
+        if (payload.fail === 'handler') throw new Error('no idea');
+        const result = await ctx.generate({ item: frame, messages: [{ role: 'user', parts: [{ type: 'media', media: frame.media }] }] });
+        await ctx.emit({ kind: 'caption', item: frame, result, text: result.text });
+        return { width: frame.width, settings: frame.settings, base: ctx.baseTopic };
+      },
+    ));
+    ctx.onRequest('keep', async () => {
+      const open = () => ctx.withFrame({ stream: 'yard', topic: 't', load: () => new Promise(() => undefined) }, () => undefined);
+      for (let i = 0; i < 4; i++) open().catch(() => undefined);
+      await open();
+    });
+  `;
+
+  test('is an item of a stream, with the stream’s own settings', async () => {
+    await start(manifest, body, { streams: { yard: { settings: { prompt: 'Who?' }, priority: 3 } } });
+    made.engine.reply = () => 'A tree.';
+    expect(await made.bus.request('look', { bytes: png })).toEqual({
+      width: 256,
+      settings: { prompt: 'Who?' },
+      base: 'hearth',
+    });
+    expect(made.bus.events).toEqual([
+      expect.objectContaining({
+        kind: 'caption',
+        stream: 'yard',
+        text: 'A tree.',
+        plugin: 'test',
+        source: { topic: 'elsewhere/events', sha256: expect.stringMatching(/^[0-9a-f]{64}$/) as string },
+      }),
+    ]);
+    expect(made.engine.jobs[0]?.messages[0]?.parts).toMatchObject([
+      { type: 'image', image: { width: 256, height: 256 } },
+    ]);
+  });
+
+  test.each([
+    [{ fail: 'load' }, 'WEB_REQUEST_FAILED', undefined],
+    [{ bytes: png, fail: 'handler' }, 'PLUGIN_FAILED', expect.stringMatching(/^[0-9a-f]{64}$/)],
+    [{ bytes: 'AAAA' }, 'MEDIA_NOT_AN_IMAGE', undefined],
+    [{ bytes: png.slice(0, 4000) }, 'MEDIA_BROKEN_IMAGE', undefined],
+    [{ bytes: 'A'.repeat(200_000) }, 'MEDIA_TOO_LARGE', undefined],
+  ])('what fails is an error event of the stream: %#', async (payload, code, sha256) => {
+    await start(manifest, body);
+    expect((await failureOf(made.bus.request('look', payload))).code).toBe(code);
+    expect(made.bus.events).toMatchObject([{ kind: 'error', stream: 'yard', error: { code } }]);
+    expect(made.bus.events[0]?.source).toEqual({ topic: 'elsewhere/events', ...(sha256 !== undefined && { sha256 }) });
+  });
+
+  test('needs the name of a stream; at most four at a time; those of a plugin that ends are errors', async () => {
+    await start(manifest, body);
+    expect((await failureOf(made.bus.request('look', { stream: 'a/b', bytes: png }))).code).toBe('STREAM_NAME_INVALID');
+    expect((await failureOf(made.bus.request('keep'))).code).toBe('MEDIA_STORE_FULL');
+    expect(made.bus.events).toEqual([]);
+    await made.host.stop();
+    expect(made.bus.events.map(({ kind, error }) => [kind, error?.code])).toEqual(Array(4).fill(['error', 'SHUTDOWN']));
+  });
+});
+
+test('an item every plugin hands back is skipped; one that another uses is not', async () => {
+  const body = (then: string): string =>
+    write(
+      source(
+        `start(ctx) { ctx.onSegment((item) => { if (item.stream === 'kitchen') throw Object.assign(new Error('not mine'), { code: 'ITEM_UNWANTED' }); ${then} }); }`,
+        { consumes: ['segment'] },
+      ),
+    );
+  made = make([{ name: 'test', path: body('') }]);
+  await made.start('test');
+  made.segment('kitchen');
+  made.segment('hall');
+  await until(() => made.bus.events.length === 1 && made.dispatcher.used()['hall'] === 1);
+  expect(made.bus.events).toMatchObject([
+    { kind: 'skipped', stream: 'kitchen', reason: 'no-consumer', error: { code: 'ITEM_UNWANTED' } },
+  ]);
+});

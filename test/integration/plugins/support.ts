@@ -198,11 +198,13 @@ export function make(
   const dependencies: PluginHostDependencies = {
     options: {
       node: 'pi5',
+      baseTopic: 'hearth',
       plugins: plugins.map((plugin) => ({ config: {}, memoryMb: 64, hangTimeoutMs: 20_000, ...plugin })),
       policy: (_kind, stream) => ({ ...policy, ...options.streams?.[stream] }),
       requestPriority: 4,
       defaultDeadlineMs: 60_000,
       maxAudioSeconds: 30,
+      maxFrameBytes: 100_000,
       timing: { ...quick, ...options.timing },
     },
     bus,

@@ -109,4 +109,6 @@ test('plugin new writes a plugin once; plugin list says what runs', async () => 
   }
   const { out } = await outcome('plugin', 'list', '--config', '/dev/null');
   expect(out.split('\n')[0]).toMatch(/^enabled {2}captions: .*captions\/index\.js$/);
+  // It comes with hearth and runs once it is named.
+  expect(out).toMatch(/^disabled hermes: .*hermes\/index\.js$/m);
 });

@@ -255,3 +255,18 @@ test('the governor’s options fit each other', () => {
     /^governor\.slices \| a list of slice names/,
   );
 });
+
+test.each([
+  ['frigate/{stream}/+/snapshot', true],
+  ['{stream}', true],
+  ['frigate/+/snapshot', false],
+  ['a/{stream}/{stream}', false],
+  ['a/x{stream}', false],
+  ['a/{stream}/#', false],
+  ['a/{stream}/{node}', false],
+  ['', false],
+])('an input that names its stream: %s', (topic, fine) => {
+  const load = () => loadConfig({ env: { HEARTH_INPUTS_CAMERAS: `x/{stream},${topic === '' ? '+' : topic}` } });
+  if (fine) expect(load().inputs.cameras).toEqual(['x/{stream}', topic]);
+  else expect(load).toThrow(/inputs\.cameras: expected a list of topics with a level \{stream\}/);
+});

@@ -1,6 +1,7 @@
 /** A plugin's context that answers jobs with set replies and records what the plugin does. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { matchesFilter } from '../../../daemon/bus/topics';
 import type {
   ClipItem,
   EmitFields,
@@ -119,6 +120,9 @@ export async function start<Config>(
   const events: EmitFields[] = [];
   const published: Published[] = [];
   const handlers = new Map<string, (request: RequestItem) => unknown>();
+  const subscriptions = new Map<string, (topic: string, payload: Uint8Array) => unknown>();
+  const warnings: { readonly message: string; readonly fields: unknown }[] = [];
+  const failures: unknown[] = [];
   let onFrame: ((item: FrameItem) => unknown) | undefined;
   let onSegment: ((item: SegmentItem) => unknown) | undefined;
   let onClip: ((item: ClipItem) => unknown) | undefined;
@@ -126,9 +130,10 @@ export async function start<Config>(
   const ctx: PluginContext<Config> = {
     config: resolveConfig(manifest, config) as Config,
     node: 'pi5',
+    baseTopic: 'hearth',
     model: info,
     signal: new AbortController().signal,
-    log: { debug: log, info: log, warn: log, error: log },
+    log: { debug: log, info: log, warn: (message, fields) => void warnings.push({ message, fields }), error: log },
     onFrame: (handler) => {
       onFrame = handler;
     },
@@ -154,7 +159,16 @@ export async function start<Config>(
     },
     emit: async (fields) => void events.push(fields),
     publish: async (topic, payload, options) => void published.push({ topic, payload, options }),
-    subscribe: async () => undefined,
+    subscribe: async (filter, handler) => void subscriptions.set(filter, handler),
+    withFrame: async ({ load, ...source }, handler) => {
+      try {
+        await load();
+        return await handler({ ...frame, ...source });
+      } catch (error) {
+        failures.push(error);
+        throw error;
+      }
+    },
     read: () => Promise.reject(new Error('the built-in plugins need no pixels')),
   };
   await plugin.start(ctx);
@@ -162,6 +176,16 @@ export async function start<Config>(
     jobs,
     events,
     published,
+    warnings,
+    /** What ended frames of the plugin's own. */
+    failures,
+    filters: () => [...subscriptions.keys()],
+    /** A message to everyone who subscribed to it. */
+    receive: async (topic: string, payload: unknown) => {
+      const bytes = Buffer.from(typeof payload === 'string' ? payload : JSON.stringify(payload));
+      for (const [filter, handler] of subscriptions) if (matchesFilter(filter, topic)) await handler(topic, bytes);
+    },
+    stop: async () => await plugin.stop?.(),
     takesFrames: onFrame !== undefined,
     takesSegments: onSegment !== undefined,
     frame: async (item: FrameItem) => await onFrame?.(item),

@@ -1,11 +1,16 @@
 import { pluginOptionTable } from '../../../daemon/plugins/option-table';
 import captions from '../../../plugins/captions';
+import frigate from '../../../plugins/frigate';
 import functionCalls from '../../../plugins/function-calls';
+import hermes from '../../../plugins/hermes';
+import homeAssistant from '../../../plugins/home-assistant';
 import transcribe from '../../../plugins/transcribe';
 import translate from '../../../plugins/translate';
+import zigbee2mqtt from '../../../plugins/zigbee2mqtt';
 import { readme } from './fake-context';
 
-const manifests = [captions, transcribe, translate, functionCalls].map(({ manifest }) => manifest);
+const plugins = [captions, transcribe, translate, functionCalls, homeAssistant, zigbee2mqtt, frigate, hermes];
+const manifests = plugins.map(({ manifest }) => manifest);
 
 test.each(manifests.map((manifest) => [manifest.name, manifest] as const))(
   'the README of %s has the options, verbs and kinds of its manifest',

@@ -54,7 +54,17 @@ test.each([
 });
 
 test('without a declaration nothing may be used', () => {
-  const rules = new TopicRules({}, {});
+  const rules = new TopicRules({}, {}, { base: 'hearth', node: 'pi5' });
   expect(() => rules.checkPublish('a')).toThrow(expect.objectContaining({ code: 'PLUGIN_TOPIC_UNDECLARED' }));
   expect(() => rules.checkSubscribe('a')).toThrow(expect.objectContaining({ code: 'PLUGIN_TOPIC_UNDECLARED' }));
+});
+
+test('{base} and {node} are the daemon’s own; what the configuration says is no template', () => {
+  const topics = { publish: ['{base}/{node}/x/+', '{config.mine}'], subscribe: ['{base}/+/info'] };
+  const rules = new TopicRules({ topics }, { mine: '{base}/secret' }, { base: 'my/home', node: 'pi5' });
+  expect(() => rules.checkPublish('my/home/pi5/x/y')).not.toThrow();
+  expect(() => rules.checkSubscribe('my/home/+/info')).not.toThrow();
+  expect(() => rules.checkPublish('my/home/secret')).toThrow(
+    expect.objectContaining({ code: 'PLUGIN_TOPIC_UNDECLARED' }),
+  );
 });

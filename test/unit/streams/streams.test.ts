@@ -2,11 +2,14 @@ import sharp from 'sharp';
 import type { Bus, MessageHandler, PacketProperties, SubscribeOptions } from '../../../daemon/bus/bus';
 import { matchesFilter, Topics } from '../../../daemon/bus/topics';
 import { loadConfig } from '../../../daemon/config';
+import { HearthError } from '../../../daemon/errors';
 import { decodeWav } from '../../../daemon/media/wav';
+import { setStream } from '../../../daemon/requests/stream-set';
 import type { CameraOptions } from '../../../daemon/streams/camera-stream';
 import type { MicrophoneOptions } from '../../../daemon/streams/microphone-stream';
 import { type StreamsOptions, streamsOptions } from '../../../daemon/streams/options';
 import { Streams, type StreamsDependencies } from '../../../daemon/streams/streams';
+import { filtersOverlap } from '../../../daemon/streams/topic-pattern';
 import { fixture, HandDriven, makeParts, makeWav, mutate, seeded, settle, until } from './support';
 
 /** The broker's side of the bus: hands a message to every handler whose filter matches. */
@@ -482,4 +485,109 @@ test('mutated pictures and sounds on live topics: every message is accounted for
   });
   expect(streams.stats()['cam']!.used).toBeGreaterThan(0);
   expect(store.count).toBeLessThanOrEqual(4);
+});
+
+describe('topics that name their stream', () => {
+  const snapshots = { template: 'frigate/{stream}/+/snapshot', kind: 'frame' as const, optional: true };
+
+  test('feed the stream they name, written as hearth writes names; listed ones go where they are listed', async () => {
+    const { bus, consumer, skips } = await started({
+      patterns: [snapshots],
+      inputs: [{ filter: 'frigate/garage/+/snapshot', stream: 'car_port', kind: 'frame' }],
+      camera: { duplicateThreshold: 0 },
+    });
+    const topics = ['frigate/Front Door/person/snapshot', 'frigate/garage/car/snapshot', 'frigate/Über/cat/snapshot'];
+    for (const topic of topics) bus.send(topic, png);
+    await until(() => consumer.handled.length === 3);
+    expect(consumer.handled.map(({ item }) => [item.stream, item.topic])).toEqual([
+      ['front_door', topics[0]],
+      ['car_port', topics[1]],
+      ['_ber', topics[2]],
+    ]);
+    bus.send('frigate//cat/snapshot', png);
+    expect(skips.counts()).toEqual({ _other: { 'bad-input': 1 } });
+  });
+
+  test('sound comes in the same way', async () => {
+    const { bus, streams } = await started({
+      patterns: [{ template: 'hermes/audioServer/{stream}/audioFrame', kind: 'audio', optional: false }],
+    });
+    bus.send('hermes/audioServer/Kitchen/audioFrame', fixture('speech-002.wav'));
+    await settle();
+    expect(streams.stats()).toMatchObject({ kitchen: { received: 1 } });
+  });
+
+  test.each([true, false])(
+    'a broker that refuses one is no reason not to start, if nobody asked for it: %s',
+    async (optional) => {
+      const warnings: unknown[] = [];
+      const bus = new FakeBus();
+      const subscribe = bus.subscribe.bind(bus);
+      bus.subscribe = async (filter, handler, options) => {
+        if (filter.startsWith('frigate/')) throw new HearthError('BUS_SUBSCRIBE_REFUSED', filter);
+        return await subscribe(filter, handler, options);
+      };
+      const start = started(
+        { patterns: [{ ...snapshots, optional }] },
+        { bus, log: { info: () => undefined, warn: (fields: unknown) => void warnings.push(fields) } as never },
+      );
+      if (optional) await start;
+      else await expect(start).rejects.toMatchObject({ code: 'BUS_SUBSCRIBE_REFUSED' });
+      expect(warnings).toHaveLength(optional ? 1 : 0);
+    },
+  );
+
+  const patternsOf = (yaml: Record<string, unknown>) => {
+    const config = loadConfig({ env: {} });
+    return streamsOptions({ ...config, ...yaml } as never).patterns.map(({ template }) => template);
+  };
+  const plugin = (name: string, enabled = true) => ({ plugins: { [name]: { enabled, path: null, config: {} } } });
+
+  test('Frigate’s are taken without configuration, unless they are looked at otherwise; Hermes’ with its plugin', () => {
+    const own = { cameras: null, microphones: null };
+    expect(patternsOf({})).toEqual(['frigate/{stream}/+/snapshot']);
+    expect(patternsOf(plugin('frigate'))).toEqual([]);
+    expect(patternsOf(plugin('frigate', false))).toEqual(['frigate/{stream}/+/snapshot']);
+    const { camera } = loadConfig({ env: {} }).defaults;
+    const listed = { streams: { door: { ...camera, kind: 'camera', topics: ['frigate/door/#'] } } };
+    expect(patternsOf(listed)).toEqual([]);
+    expect(patternsOf({ inputs: { ...own, cameras: [] } })).toEqual([]);
+    expect(patternsOf({ ...listed, inputs: { ...own, cameras: ['cams/{stream}'] } })).toEqual(['cams/{stream}']);
+    expect(patternsOf(plugin('hermes'))).toEqual([
+      'frigate/{stream}/+/snapshot',
+      'hermes/audioServer/{stream}/audioFrame',
+    ]);
+  });
+
+  test.each([
+    ['a/b', 'a/b', true],
+    ['a/+', '+/b', true],
+    ['a/#', 'a/b/c', true],
+    ['#', 'x', true],
+    ['a/+/c', 'a/b/d', false],
+    ['a/+', 'a/b/c', false],
+    ['a', 'a/b', false],
+  ])('%s and %s overlap: %s', (a, b, overlap) => {
+    expect([filtersOverlap(a, b), filtersOverlap(b, a)]).toEqual([overlap, overlap]);
+  });
+});
+
+test('a stream that is switched off: everything is skipped as disabled, until it is on again', async () => {
+  const { bus, consumer, skips, streams } = await started();
+  expect(setStream(streams, { payload: { stream: 'cam', enabled: false } } as never)).toMatchObject({ enabled: false });
+  bus.send('hearth/in/cam/frame', png);
+  bus.send('hearth/in/cam/audio', fixture('speech-002.wav'));
+  expect(skips.counts()).toEqual({ cam: { disabled: 2 } });
+  expect(streams.stats()['cam']).toMatchObject({ received: 2, enabled: false });
+  expect(setStream(streams, { payload: { stream: 'cam', enabled: true, minIntervalMs: 5 } } as never)).toEqual({
+    enabled: true,
+    minIntervalMs: 5,
+    duplicateThreshold: 2,
+  });
+  bus.send('hearth/in/cam/frame', png);
+  await until(() => consumer.handled.length === 1);
+  expect(streams.stats()['cam']).toMatchObject({ enabled: true });
+  expect(() => setStream(streams, { payload: { stream: 'cam', enabled: 'no' } } as never)).toThrow(
+    expect.objectContaining({ code: 'REQUEST_INVALID' }),
+  );
 });
