@@ -19,9 +19,6 @@ typedef void (*hearth_gemv_fn)(const uint8_t* w, int64_t row_bytes, int64_t n, c
 /* out[n] = the values of one row. */
 typedef void (*hearth_dequantize_fn)(const uint8_t* w, int64_t n, float* out);
 
-/* y[c] += sum over i of p[i] * (value c of row i): `count` rows of n values, row i at rows + i * row_bytes. */
-typedef void (*hearth_mix_fn)(const uint8_t* rows, int64_t row_bytes, int64_t count, int64_t n, const float* p,
-                              float* y);
 /* n values as they are stored in a row of the type; rounds to nearest. */
 typedef void (*hearth_store_fn)(const float* x, int64_t n, uint8_t* out);
 
@@ -92,9 +89,7 @@ struct hearth_kernels {
    */
   void (*quantize_q8)(const float* x, int64_t n, int8_t* q, float* d, int32_t* offset);
 
-#define HEARTH_KV_KERNELS(type, TYPE) \
-  hearth_mix_fn mix_##type;           \
-  hearth_store_fn store_##type;
+#define HEARTH_KV_KERNELS(type, TYPE) hearth_store_fn store_##type;
 #include "addon/kernels/kv_list.inc"
 #undef HEARTH_KV_KERNELS
   /* y[t * ldy + c] += sum over i of p[t * ldp + i] * v[i * ldv + c]: `count` rows v of n values, `tokens` rows p. */

@@ -57,15 +57,6 @@ hearth_column_fn ColumnOf(const hearth_kernels& kernels, uint32_t type) {
   return nullptr;
 }
 
-hearth_mix_fn MixOf(const hearth_kernels& kernels, uint32_t type) {
-  switch (type) {
-#define HEARTH_KV_KERNELS(name, TYPE) case HEARTH_##TYPE: return kernels.mix_##name;
-#include "addon/kernels/kv_list.inc"
-#undef HEARTH_KV_KERNELS
-  }
-  return nullptr;
-}
-
 hearth_store_fn StoreOf(const hearth_kernels& kernels, uint32_t type) {
   switch (type) {
 #define HEARTH_KV_KERNELS(name, TYPE) case HEARTH_##TYPE: return kernels.store_##name;

@@ -15,7 +15,6 @@ hearth_panel_fn PanelOf(const hearth_kernels& kernels, uint32_t type);
 hearth_row_fn RowOf(const hearth_kernels& kernels, uint32_t type);
 hearth_column_fn ColumnOf(const hearth_kernels& kernels, uint32_t type);
 // For the types keys and values can be kept in.
-hearth_mix_fn MixOf(const hearth_kernels& kernels, uint32_t type);
 hearth_store_fn StoreOf(const hearth_kernels& kernels, uint32_t type);
 
 }  // namespace hearth
