@@ -66,6 +66,24 @@ export const catalogue = {
     exitCode: 65,
   },
   GRAMMAR_DEAD_END: { meaning: 'No token can continue the reply under its schema.', retryable: false },
+  HTTP_HOST_REFUSED: {
+    meaning: 'An HTTP request asked for a host this daemon is not, as a web page does that was made to point here.',
+    retryable: false,
+  },
+  HTTP_LISTEN_FAILED: {
+    meaning: 'The HTTP or the Wyoming server cannot listen; mostly because another program has its port.',
+    retryable: false,
+    exitCode: 69,
+  },
+  HTTP_ORIGIN_REFUSED: {
+    meaning: 'A web page from elsewhere sent an HTTP request, and `http.allowedOrigins` does not list it.',
+    retryable: false,
+  },
+  HTTP_ROUTE_UNKNOWN: {
+    meaning: 'The HTTP server has nothing at that path, or not for that method.',
+    retryable: false,
+  },
+  HTTP_UNAUTHORIZED: { meaning: 'An HTTP request came without the token, or with a wrong one.', retryable: false },
   IMAGE_INVALID: {
     meaning: "A picture's size and bytes do not fit, or it is too large or too small to encode.",
     retryable: false,
@@ -116,6 +134,7 @@ export const catalogue = {
     retryable: false,
     exitCode: 65,
   },
+  MODEL_UNKNOWN: { meaning: 'A request names a model that this daemon does not have.', retryable: false },
   MODEL_UNSUPPORTED: {
     meaning: 'The model is of another kind, or lacks the part that is asked for.',
     retryable: false,
@@ -191,6 +210,10 @@ export const catalogue = {
   WEB_REQUEST_FAILED: {
     meaning: 'A web service could not be reached, or did not answer as it should.',
     retryable: true,
+  },
+  WYOMING_INVALID: {
+    meaning: 'A Wyoming client sent something that is no event, or not when it can be used, or too much of it.',
+    retryable: false,
   },
 } as const satisfies Record<string, CatalogueEntry>;
 

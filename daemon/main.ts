@@ -4,7 +4,7 @@ import { brokerOptions } from './bus/broker-options';
 import { startEmbeddedBroker } from './bus/embedded-broker';
 import { MqttBus } from './bus/mqtt-bus';
 import { examine } from './commands/doctor';
-import { type Config, redact, serviceManager } from './config';
+import { type Config, isLoopback, redact, serviceManager } from './config';
 import { type ErrorCode, exitCodeOf, HearthError } from './errors';
 import { readBoard } from './governor/board';
 import { type BoardRoots, realBoard } from './governor/files';
@@ -13,8 +13,12 @@ import { Governor } from './governor/governor';
 import { governorSettings } from './governor/settings';
 import { HealthReporter } from './health/health';
 import { LoadProgress } from './health/load-progress';
+import { MeteredEngine } from './health/metered-engine';
+import { Metrics } from './health/metrics';
 import { createSdNotify } from './health/sd-notify';
 import { ServiceNotifier } from './health/service-notifier';
+import { modelFileOf } from './http/models';
+import { HttpServer } from './http/server';
 import type { Engine } from './inference/engine';
 import { RunnerEngine } from './inference/runner-engine';
 import type { EngineState, ModelInfo } from './inference/types';
@@ -25,6 +29,7 @@ import { locateModel } from './models/locate';
 import { PluginHost } from './plugins/host';
 import { pluginHostOptions } from './plugins/options';
 import { GenerateRequests } from './requests/generate';
+import { RequestJobs } from './requests/jobs';
 import { setStream } from './requests/stream-set';
 import { Dispatcher } from './streams/dispatcher';
 import { JobQueue } from './streams/job-queue';
@@ -34,6 +39,7 @@ import { streamsOptions } from './streams/options';
 import { Skips } from './streams/skips';
 import { Streams } from './streams/streams';
 import { version } from './version';
+import { WyomingServer } from './wyoming/server';
 
 /** Requests come from someone who waits: before cameras, after speech. */
 const requestPriority = 4;
@@ -127,7 +133,24 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     }),
     log: log.child({ ns: 'governor' }),
   });
-  const engine = new GovernedEngine(runner, governor);
+  const metrics: Metrics = new Metrics({
+    node: node.id,
+    sources: {
+      health: async () => await health.gather(),
+      queueCounts: () => queue.state.counts,
+      oldestWaitMs: () => queue.oldestWaitMs,
+      brokerConnected: () => running.connected,
+      streams: () => streams.stats(),
+    },
+  });
+  const engine = new MeteredEngine(new GovernedEngine(runner, governor), metrics);
+  const jobs = new RequestJobs({
+    engine,
+    queue,
+    defaultPriority: requestPriority,
+    defaultDeadlineMs: queueConfig.defaultDeadlineMs,
+  });
+  const model = () => (engineState.phase === 'ready' ? engineState.info : undefined);
   const streams = new Streams({
     options: streamsOptions(config),
     bus: running,
@@ -153,16 +176,36 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
   });
   const generateRequests = new GenerateRequests({
     bus: running,
-    engine,
-    queue,
+    jobs,
     node: node.id,
-    modelName: () => (engineState.phase === 'ready' ? engineState.info.name : undefined),
-    defaultPriority: requestPriority,
-    defaultDeadlineMs: queueConfig.defaultDeadlineMs,
+    modelName: () => model()?.name,
     maxAudioSeconds: limits.maxAudioSeconds,
     latestFrame: (stream) => latestFrames.get(stream),
   });
-  const health = new HealthReporter({
+  const http = config.http.enabled
+    ? new HttpServer({
+        ...config.http,
+        loopback: isLoopback(config.http.host),
+        jobs,
+        model,
+        modelFile: modelFileOf(modelFiles),
+        maxAudioSeconds: limits.maxAudioSeconds,
+        readiness: () => ({ engine: engineState.phase, broker: running.connected ? 'connected' : 'offline' }),
+        metrics: async () => await metrics.text(),
+        onResponse: (route, method, status) => metrics.httpResponse(route, method, status),
+        log: log.child({ ns: 'http' }),
+      })
+    : undefined;
+  const wyoming = config.wyoming.enabled
+    ? new WyomingServer({
+        ...config.wyoming,
+        jobs,
+        model,
+        maxAudioSeconds: limits.maxAudioSeconds,
+        log: log.child({ ns: 'wyoming' }),
+      })
+    : undefined;
+  const health: HealthReporter = new HealthReporter({
     sources: {
       queue: () => ({ depth: queue.state.waiting, running: queue.state.running }),
       runner: () => ({
@@ -198,6 +241,8 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
   });
 
   const up = async (): Promise<void> => {
+    // First of all: who asks whether the daemon is ready hears that it is not yet.
+    if (http !== undefined) log.info({ ns: 'http', url: await http.start() }, 'HTTP is served');
     await running.ready();
     generateRequests.start();
     running.onRequest('health', async () => await health.gather());
@@ -214,6 +259,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     modelInUse.catch(() => undefined);
     await streams.start();
     await modelInUse;
+    if (wyoming !== undefined) log.info({ ns: 'wyoming', port: await wyoming.start() }, 'Wyoming is served');
     await host.settled();
     publishInfo();
     notifier.ready(`node ${node.id}, ${running.topics.base}/${node.id}`);
@@ -230,6 +276,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     governor.stop();
     health.stop();
     running.stopIntake();
+    http?.stopIntake();
     // Jobs in hand may end; the plugins they are for are still there to publish what comes of them.
     await Promise.all([
       step('streams', 1300, log, async () => await streams.stop()),
@@ -238,6 +285,8 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     await Promise.all([
       step('plugins', 2200, log, async () => await host.stop()),
       step('engine', 2200, log, async () => await engine.close()),
+      step('http', 500, log, async () => await http?.close()),
+      step('wyoming', 500, log, async () => await wyoming?.close()),
     ]);
     skips.stop();
     await step('bus', 900, log, async () => await running.close(800));

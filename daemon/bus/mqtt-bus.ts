@@ -132,6 +132,12 @@ export class MqttBus implements Bus {
     this.#connections.ingest.start();
   }
 
+  /** Whether the broker has us now, on both connections. */
+  get connected(): boolean {
+    const { control, ingest } = this.#connections;
+    return control.session !== undefined && ingest.session !== undefined;
+  }
+
   get counters(): BusCounters {
     const { received, published, retainedDropped, refused, handlerErrors, reconnects } = this.#counts;
     return {

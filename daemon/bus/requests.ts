@@ -2,6 +2,7 @@
 import { isUtf8 } from 'node:buffer';
 import { ulid } from 'ulid';
 import { catalogue, type ErrorCode, HearthError } from '../errors';
+import { isDeeperThan, maxJsonDepth } from '../json';
 import { type Log, messageOf } from '../log';
 import type { PacketInfo, PublishOptions, Request, RequestHandler } from './bus';
 import { checkTopic, checkVerb, type ResponsePayload, type Topics } from './topics';
@@ -19,8 +20,6 @@ const maxAnswers = 512;
 const maxAnswerBytes = 4 << 20;
 const maxPending = 64;
 const maxIdLength = 128;
-/** Deeper JSON is no request; it would only overflow a stack somewhere. */
-const maxDepth = 64;
 
 type Answer =
   | { readonly ok: true; readonly data: unknown }
@@ -112,7 +111,7 @@ export class Requests {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) {
       throw badJson(value === null ? 'null' : Array.isArray(value) ? 'an array' : `a ${typeof value}`);
     }
-    if (isDeeperThan(value, maxDepth)) throw badJson(`more than ${maxDepth} levels of nesting`);
+    if (isDeeperThan(value, maxJsonDepth)) throw badJson(`more than ${maxJsonDepth} levels of nesting`);
     const fields = value as Record<string, unknown>;
     const { id } = fields as { id?: unknown };
     if (id === undefined) return { id: ulid(), own: false, payload: fields };
@@ -263,13 +262,4 @@ function badJson(received: string): HearthError {
 
 function shorten(text: string): string {
   return text.length > 120 ? `${text.slice(0, 120)}...` : text;
-}
-
-function isDeeperThan(value: unknown, limit: number): boolean {
-  let level: unknown[] = [value];
-  for (let depth = 0; level.length > 0; depth++) {
-    if (depth > limit) return true;
-    level = level.flatMap((entry) => (typeof entry === 'object' && entry !== null ? Object.values(entry) : []));
-  }
-  return false;
 }

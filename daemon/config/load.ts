@@ -5,9 +5,19 @@ import { join } from 'node:path';
 import convict from 'convict';
 import { check, collect, fromFile, loadPlugins, loadStreams } from './entries';
 import { parseFile } from './file';
+import { isLoopback } from './loopback';
 import type { Values } from './option';
 import { ConfigError, type ConfigProblem, reasonOf, show, suggestion } from './problems';
-import { isOption, type Leaf, leaves, type PluginConfig, type Schema, type StreamConfig, schema } from './schema';
+import {
+  isOption,
+  isToken,
+  type Leaf,
+  leaves,
+  type PluginConfig,
+  type Schema,
+  type StreamConfig,
+  schema,
+} from './schema';
 
 type Loaded = Omit<Values<Schema>, 'streams' | 'plugins'>;
 
@@ -70,10 +80,17 @@ export function loadConfig(sources: ConfigSources = {}): Config {
   const tree = values.getProperties() as unknown as Values<Schema>;
   const streams = loadStreams(tree, file ?? '', problems);
   const plugins = loadPlugins(tree, file ?? '', problems);
-  const mqtt = { ...tree.mqtt, password: readPassword(tree.mqtt, origins, problems) };
-  checkTogether(tree, streams, origins, problems);
+  const mqtt = {
+    ...tree.mqtt,
+    password: readSecret(passwordOption, tree.mqtt.password, tree.mqtt.passwordFile, origins, problems),
+  };
+  const http = {
+    ...tree.http,
+    token: readSecret(tokenOption, tree.http.token, tree.http.tokenFile, origins, problems),
+  };
+  checkTogether({ ...tree, http }, streams, origins, problems);
   if (problems.length > 0) throw new ConfigError(problems);
-  return deepFreeze({ ...tree, mqtt, streams, plugins, file: file ?? null });
+  return deepFreeze({ ...tree, mqtt, http, streams, plugins, file: file ?? null });
 }
 
 /** Every flag there is, for the command line's own help. */
@@ -134,7 +151,7 @@ function withEnvironment(node: object, prefix = ''): object {
 
 /** What one option alone cannot tell. */
 function checkTogether(
-  { mqtt, defaults, limits, governor }: Values<Schema>,
+  { mqtt, http, defaults, limits, governor }: Values<Schema>,
   streams: Readonly<Record<string, StreamConfig>>,
   origins: ReadonlyMap<string, string>,
   problems: ConfigProblem[],
@@ -175,6 +192,15 @@ function checkTogether(
       origin: origins.get('governor.warmC') ?? 'default',
     });
   }
+  // A token file that cannot be read is a problem of its own.
+  if (http.enabled && !isLoopback(http.host) && http.token === null && http.tokenFile === null) {
+    problems.push({
+      path: 'http.token',
+      expected: `a token or http.tokenFile, since http.host (${http.host}) can be reached from other machines`,
+      received: 'nothing',
+      origin: origins.get('http.host') ?? 'default',
+    });
+  }
   const listed = Object.keys(streams).length;
   if (listed > limits.maxStreams) {
     problems.push({
@@ -186,32 +212,50 @@ function checkTogether(
   }
 }
 
-function readPassword(
-  mqtt: Values<Schema>['mqtt'],
+/** An option that may stand in a file of its own. */
+interface SecretOption {
+  readonly path: string;
+  readonly filePath: string;
+  readonly expected: string;
+  readonly accepts: (secret: string) => boolean;
+}
+
+const passwordOption: SecretOption = {
+  path: 'mqtt.password',
+  filePath: 'mqtt.passwordFile',
+  expected: '1 to 65535 characters',
+  accepts: (secret) => secret !== '' && secret.length <= 65_535,
+};
+
+const tokenOption: SecretOption = {
+  path: 'http.token',
+  filePath: 'http.tokenFile',
+  expected: '16 to 512 printable ASCII characters without spaces',
+  accepts: isToken,
+};
+
+function readSecret(
+  { path, filePath, expected, accepts }: SecretOption,
+  value: string | null,
+  file: string | null,
   origins: ReadonlyMap<string, string>,
   problems: ConfigProblem[],
 ): string | null {
-  if (typeof mqtt.passwordFile !== 'string') return mqtt.password;
-  const origin = origins.get('mqtt.passwordFile') ?? 'default';
-  if (mqtt.password !== null) {
-    problems.push({
-      path: 'mqtt.passwordFile',
-      expected: 'nothing, since mqtt.password is set',
-      received: show(mqtt.passwordFile),
-      origin,
-    });
+  if (typeof file !== 'string') return value;
+  const origin = origins.get(filePath) ?? 'default';
+  if (value !== null) {
+    problems.push({ path: filePath, expected: `nothing, since ${path} is set`, received: show(file), origin });
     return null;
   }
-  const path = mqtt.passwordFile;
   try {
-    const password = readFileSync(path, 'utf8').replace(/\r?\n$/, '');
-    if (password === '' || password.length > 65_535) throw new Error(`it holds ${password.length} characters`);
-    return password;
+    const secret = readFileSync(file, 'utf8').replace(/\r?\n$/, '');
+    if (!accepts(secret)) throw new Error(`it holds ${secret.length} characters`);
+    return secret;
   } catch (error) {
     problems.push({
-      path: 'mqtt.passwordFile',
-      expected: 'a readable file with 1 to 65535 characters',
-      received: `${show(path)}: ${reasonOf(error)}`,
+      path: filePath,
+      expected: `a readable file with ${expected}`,
+      received: `${show(file)}: ${reasonOf(error)}`,
       origin,
     });
     return null;

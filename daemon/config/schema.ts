@@ -55,6 +55,11 @@ function isInputTemplate(template: string): boolean {
   return named === 1 && isFilter(filter) && !filter.includes('#') && !/[{}]/.test(filter);
 }
 
+/** It has to fit into a header. */
+export function isToken(token: string): boolean {
+  return /^[!-~]{16,512}$/.test(token);
+}
+
 const commonStream = {
   plugins: optionalList('Names of the plugins that are handed this stream.', 'plugin names', isName, {
     defaultDoc: 'every plugin that takes its kind',
@@ -345,6 +350,42 @@ export const schema = {
       'Take streams that appear under `<base>/in/` without being listed under `streams`.',
       true,
     ),
+  },
+  http: {
+    enabled: flag('Serve HTTP: health, metrics, and the interfaces of OpenAI and Ollama.', true),
+    host: pattern(
+      'Address to listen at. One that is not loopback needs a token.',
+      '127.0.0.1',
+      'an IP address or localhost',
+      /^(localhost|[0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9a-fA-F:]*:[0-9a-fA-F:.]*)$/,
+    ),
+    port: integer('Port to listen at; 0 takes a free one.', 8474, 0, 65_535),
+    token: optionalPattern(
+      'What a client has to send as `Authorization: Bearer`; prefer `tokenFile`.',
+      '16 to 512 printable ASCII characters without spaces',
+      isToken,
+      { sensitive: true },
+    ),
+    tokenFile: optionalPath('File that holds the token.'),
+    allowedHosts: list('Names clients ask for, beside those of loopback.', 'host names', (name) =>
+      /^[a-zA-Z0-9._-]{1,253}$/.test(name),
+    ),
+    allowedOrigins: list(
+      'Web pages of other origins that may ask, such as `https://chat.example`.',
+      'origins',
+      (origin) => URL.canParse(origin) && new URL(origin).origin === origin,
+    ),
+    maxBodyBytes: integer('Larger requests are refused.', 16 << 20, 1024, 256 << 20),
+  },
+  wyoming: {
+    enabled: flag('Serve speech to text over the Wyoming protocol, as Home Assistant speaks it.', false),
+    host: pattern(
+      'Address to listen at. The protocol knows no password: whoever reaches the port may use it.',
+      '127.0.0.1',
+      'an IP address or localhost',
+      /^(localhost|[0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9a-fA-F:]*:[0-9a-fA-F:.]*)$/,
+    ),
+    port: integer('Port to listen at; 0 takes a free one.', 10_300, 0, 65_535),
   },
   plugins: map('Plugins by name; the built-in ones run without being listed.'),
   log: {

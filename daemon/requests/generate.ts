@@ -4,7 +4,6 @@ import type { Bus, Request } from '../bus/bus';
 import { checkStreamName } from '../bus/topics';
 import { HearthError } from '../errors';
 import { ranAs, type StreamEvent } from '../events';
-import type { Engine } from '../inference/engine';
 import type {
   GenerateRequest,
   GenerateResult,
@@ -14,8 +13,8 @@ import type {
   SliceRequest,
   Speculation,
 } from '../inference/types';
-import type { JobQueue } from '../streams/job-queue';
 import { summarise } from '../summary';
+import type { RequestJobs } from './jobs';
 import { takeMedia } from './media';
 
 /** The JSON a `generate` request holds, beside `id`. */
@@ -112,12 +111,9 @@ function present<T extends object>(object: T): { [K in keyof T]: Exclude<T[K], u
 
 export interface GenerateRequestsOptions {
   readonly bus: Bus;
-  readonly engine: Engine;
-  readonly queue: JobQueue;
+  readonly jobs: RequestJobs;
   readonly node: string;
   readonly modelName: () => string | undefined;
-  readonly defaultPriority: number;
-  readonly defaultDeadlineMs: number;
   readonly maxAudioSeconds: number;
   /** The picture a camera was last looked at by. */
   readonly latestFrame?: (stream: string) => RgbImage | undefined;
@@ -186,7 +182,6 @@ export class GenerateRequests {
     parts: Part[],
     signal: AbortSignal,
   ): Promise<{ result: GenerateResult; firstTokenTs: number }> {
-    const { queue, engine, defaultPriority, defaultDeadlineMs } = this.options;
     const { temperature, topK, topP, minP, seed, maxTokens, stop, slice, tailSlice, imageSize, schema, speculation } =
       payload;
     const request: GenerateRequest = {
@@ -200,21 +195,13 @@ export class GenerateRequests {
       ...present({ maxTokens, stop, slice, tailSlice, imageSize, schema, speculation }),
     };
     let firstTokenTs = 0;
-    const priority = payload.priority ?? defaultPriority;
-    const deadlineAt = Date.now() + (payload.deadlineMs ?? defaultDeadlineMs);
-    const result = await queue.submit({
-      priority,
-      deadlineAt,
+    const result = await this.options.jobs.run(request, {
+      priority: payload.priority,
+      deadlineMs: payload.deadlineMs,
       signal,
-      run: async (jobSignal) =>
-        await engine.generate(request, {
-          priority,
-          signal: jobSignal,
-          deadlineAt,
-          onText: () => {
-            firstTokenTs ||= Date.now() / 1000;
-          },
-        }),
+      onText: () => {
+        firstTokenTs ||= Date.now() / 1000;
+      },
     });
     return { result, firstTokenTs };
   }

@@ -1,5 +1,6 @@
 /** The picture and the sound of a request. */
 import { HearthError } from '../errors';
+import type { AudioClip, RgbImage } from '../inference/types';
 import { decodeImage } from '../media/image';
 import { toModelRate } from '../media/resample';
 import { decodeWav } from '../media/wav';
@@ -28,6 +29,16 @@ function bytesOf(text: string, member: string): Buffer {
   throw new HearthError('REQUEST_INVALID', `${member}: expected base64, received other characters`);
 }
 
+/** Of base64 or a data URL of a JPEG, PNG or WebP. Rejects with `REQUEST_INVALID` or a `MEDIA_` code. */
+export async function imageOf(value: unknown, member: string): Promise<RgbImage> {
+  return (await decodeImage(Buffer.from(JSON.stringify({ image: textOf(value, member) })))).image;
+}
+
+/** Of base64 or a data URL of a WAV. Rejects with `REQUEST_INVALID` or a `MEDIA_` code. */
+export async function audioOf(value: unknown, member: string, maxAudioSeconds: number): Promise<AudioClip> {
+  return await toModelRate(decodeWav(bytesOf(textOf(value, member), member), maxAudioSeconds * 1000));
+}
+
 /** Rejects with `REQUEST_INVALID` or a `MEDIA_` code. */
 export async function takeMedia(
   request: Readonly<Record<string, unknown>>,
@@ -37,16 +48,10 @@ export async function takeMedia(
   return {
     payload,
     ...(image !== undefined && {
-      image: {
-        type: 'image',
-        image: (await decodeImage(Buffer.from(JSON.stringify({ image: textOf(image, 'image') })))).image,
-      } as const,
+      image: { type: 'image', image: await imageOf(image, 'image') } as const,
     }),
     ...(audio !== undefined && {
-      audio: {
-        type: 'audio',
-        audio: await toModelRate(decodeWav(bytesOf(textOf(audio, 'audio'), 'audio'), maxAudioSeconds * 1000)),
-      } as const,
+      audio: { type: 'audio', audio: await audioOf(audio, 'audio', maxAudioSeconds) } as const,
     }),
   };
 }

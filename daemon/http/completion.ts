@@ -1,0 +1,163 @@
+/** One chat from request to reply, piece by piece: what both front doors stream, each in its own words. */
+import { HearthError } from '../errors';
+import type { FinishReason, GenerateRequest, GenerateResult, Message, ModelInfo } from '../inference/types';
+import type { JobTerms, RequestJobs } from '../requests/jobs';
+import { type Chat, joinParts } from './chat';
+import { callPrompt, parseCall, replySchema, type ToolCall, type Tools } from './tools';
+
+/** Of all jobs the chat took: a reply with tools may take two. Milliseconds. */
+export interface Usage {
+  readonly promptTokens: number;
+  readonly completionTokens: number;
+  readonly cachedTokens: number;
+  readonly promptMs: number;
+  readonly decodeMs: number;
+  readonly totalMs: number;
+}
+
+export type CompletionEvent =
+  | { readonly type: 'text'; readonly text: string }
+  | { readonly type: 'call'; readonly call: ToolCall }
+  | {
+      readonly type: 'end';
+      readonly finishReason: Exclude<FinishReason, 'cancelled'> | 'call';
+      readonly usage: Usage;
+      /** The slice it ran as. */
+      readonly slice: string;
+    };
+
+/** Longest call, in tokens, where the request sets no limit. */
+const maxCallTokens = 1024;
+
+/** Pieces that come by callback, to be iterated over. */
+class Pieces implements AsyncIterable<string> {
+  readonly #waiting: string[] = [];
+  #ended = false;
+  #wake: () => void = () => undefined;
+
+  push(piece: string): void {
+    this.#waiting.push(piece);
+    this.#wake();
+  }
+
+  end(): void {
+    this.#ended = true;
+    this.#wake();
+  }
+
+  async *[Symbol.asyncIterator](): AsyncIterator<string> {
+    for (;;) {
+      if (this.#waiting.length > 0) yield this.#waiting.splice(0).join('');
+      else if (this.#ended) return;
+      else {
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+      }
+    }
+  }
+}
+
+function usageOf(results: readonly GenerateResult[]): Usage {
+  const sum = (value: (result: GenerateResult) => number): number =>
+    results.reduce((total, result) => total + value(result), 0);
+  return {
+    promptTokens: sum(({ tokens }) => tokens.prompt),
+    completionTokens: sum(({ tokens }) => tokens.completion),
+    cachedTokens: sum(({ tokens }) => tokens.cached ?? 0),
+    promptMs: sum(({ timings }) => timings.encode + timings.prefill),
+    decodeMs: sum(({ timings }) => timings.decode),
+    totalMs: sum(({ timings }) => timings.total),
+  };
+}
+
+/** The last turn asks for a call; what comes before it stays as it is, and with it what the prefix cache holds. */
+function askForCall(messages: readonly Message[], template: string, tools: Tools): Message[] {
+  const last = messages.at(-1);
+  if (last?.role !== 'user') return [...messages];
+  const media = last.parts.filter((part) => part.type !== 'text');
+  const words = last.parts.flatMap((part) => (part.type === 'text' ? [part.text] : [])).join('\n\n');
+  const asked = callPrompt(template, tools, words);
+  return [...messages.slice(0, -1), { role: 'user', parts: joinParts([...media, { type: 'text', text: asked }]) }];
+}
+
+/** Rejects, where nothing has been yielded yet or later, with a `HearthError`. */
+export async function* complete(
+  chat: Chat,
+  model: ModelInfo,
+  jobs: RequestJobs,
+  terms: Omit<JobTerms, 'onText'>,
+): AsyncGenerator<CompletionEvent, void> {
+  const { tools, messages, schema, maxTokens = model.contextLength, stop, slice, imageSize, sampling } = chat;
+  const common = {
+    ...(slice !== undefined && { slice }),
+    ...(imageSize !== undefined && { imageSize }),
+  };
+  const results: GenerateResult[] = [];
+  const end = (result: GenerateResult, called: boolean): CompletionEvent => ({
+    type: 'end',
+    finishReason: called ? 'call' : result.finishReason === 'length' ? 'length' : 'stop',
+    usage: usageOf(results),
+    slice: result.slice,
+  });
+
+  if (tools !== undefined) {
+    const result = await jobs.run(
+      {
+        ...common,
+        messages: askForCall(messages, model.prompts.call, tools),
+        schema: replySchema(tools),
+        sampling: { temperature: 0 },
+        maxTokens: chat.maxTokens ?? maxCallTokens,
+      },
+      terms,
+    );
+    results.push(result);
+    if (result.finishReason === 'length') {
+      yield end(result, false);
+      return;
+    }
+    const call = parseCall(result.text);
+    if (call !== null) {
+      yield { type: 'call', call };
+      yield end(result, true);
+      return;
+    }
+    if (tools.required) throw new HearthError('INTERNAL', 'the reply fits its schema but calls no function');
+  }
+
+  const request: GenerateRequest = {
+    ...common,
+    messages,
+    sampling,
+    maxTokens,
+    ...(stop !== undefined && stop.length > 0 && { stop }),
+    ...(schema !== undefined && { schema }),
+  };
+  const pieces = new Pieces();
+  const running = jobs.run(request, { ...terms, onText: (piece) => pieces.push(piece) });
+  running.then(
+    () => pieces.end(),
+    () => pieces.end(),
+  );
+  for await (const text of pieces) yield { type: 'text', text };
+  const result = await running;
+  results.push(result);
+  yield end(result, false);
+}
+
+/** The whole reply at once. */
+export async function collect(events: AsyncIterable<CompletionEvent>): Promise<{
+  readonly text: string;
+  readonly calls: readonly ToolCall[];
+  readonly end: Extract<CompletionEvent, { type: 'end' }>;
+}> {
+  let text = '';
+  const calls: ToolCall[] = [];
+  for await (const event of events) {
+    if (event.type === 'text') text += event.text;
+    else if (event.type === 'call') calls.push(event.call);
+    else return { text, calls, end: event };
+  }
+  throw new HearthError('INTERNAL', 'a reply had no end');
+}

@@ -1,0 +1,48 @@
+/** A request's way to the engine, whichever door it came through: one job in the one queue. */
+import type { Engine } from '../inference/engine';
+import type { GenerateRequest, GenerateResult } from '../inference/types';
+import type { JobQueue } from '../streams/job-queue';
+
+export interface RequestJobsOptions {
+  readonly engine: Engine;
+  readonly queue: JobQueue;
+  /** Of requests that name none. */
+  readonly defaultPriority: number;
+  readonly defaultDeadlineMs: number;
+}
+
+export interface JobTerms {
+  readonly priority?: number | undefined;
+  /** Milliseconds from now: the job does not start later, and should be done by then. */
+  readonly deadlineMs?: number | undefined;
+  /** Cancels it, whether it waits or runs. */
+  readonly signal?: AbortSignal | undefined;
+  readonly onText?: ((piece: string) => void) | undefined;
+}
+
+export class RequestJobs {
+  readonly #options: RequestJobsOptions;
+
+  constructor(options: RequestJobsOptions) {
+    this.#options = options;
+  }
+
+  /** Rejects as `JobQueue.submit` and `Engine.generate` do. */
+  async run(request: GenerateRequest, terms: JobTerms = {}): Promise<GenerateResult> {
+    const { engine, queue, defaultPriority, defaultDeadlineMs } = this.#options;
+    const { priority = defaultPriority, deadlineMs = defaultDeadlineMs, signal, onText } = terms;
+    const deadlineAt = Date.now() + deadlineMs;
+    return await queue.submit({
+      priority,
+      deadlineAt,
+      ...(signal !== undefined && { signal }),
+      run: async (jobSignal) =>
+        await engine.generate(request, {
+          priority,
+          signal: jobSignal,
+          deadlineAt,
+          ...(onText !== undefined && { onText }),
+        }),
+    });
+  }
+}
