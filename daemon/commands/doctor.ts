@@ -56,12 +56,17 @@ function configFile(config: Config): Finding {
   if (config.file === null)
     return { level: 'ok', what: 'configuration', detail: 'no file; environment, flags and defaults' };
   const mode = statSync(config.file).mode & 0o777;
-  const exposed = config.mqtt.password !== null && config.mqtt.passwordFile === null && (mode & 0o004) !== 0;
+  const { mqtt, http } = config;
+  const secrets = [
+    ...(mqtt.password !== null && mqtt.passwordFile === null ? ['a password'] : []),
+    ...(http.token !== null && http.tokenFile === null ? ['a token'] : []),
+  ];
+  const exposed = secrets.length > 0 && (mode & 0o004) !== 0;
   if (exposed) {
     return {
       level: 'warn',
       what: 'configuration',
-      detail: `${config.file} holds a password and everyone may read it (mode ${mode.toString(8)})`,
+      detail: `${config.file} holds ${secrets.join(' and ')} and everyone may read it (mode ${mode.toString(8)})`,
     };
   }
   return { level: 'ok', what: 'configuration', detail: config.file };

@@ -54,6 +54,7 @@ function configuration(port: number, stateDirectory: string): object {
   return {
     node: { id: node },
     mqtt: { embedded: { port } },
+    http: { port: 0 },
     model: { path: modelPath },
     streams: { ...streams, [camera]: { kind: 'camera', minIntervalMs: 200, language: 'en', deadlineMs: 120_000 } },
     queue: { capacity: 64, defaultDeadlineMs: 120_000 },

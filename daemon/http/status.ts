@@ -46,7 +46,7 @@ export function asHearthError(error: unknown): HearthError {
     const which = problem.params?.['allowedValues'];
     return new HearthError(
       'REQUEST_INVALID',
-      `${where} ${problem.message ?? 'does not fit'}${Array.isArray(which) ? `: ${which.join(', ')}` : ''}`,
+      `${where} ${problem.message ?? 'does not fit'}${Array.isArray(which) ? `: ${which.map((value) => JSON.stringify(value)).join(', ')}` : ''}`,
     );
   }
   const known = code === undefined ? undefined : ofFastify[code];

@@ -184,7 +184,14 @@ describe('install.sh', () => {
       receiver = await receiveDatagrams(socketPath);
       child = spawn(
         installed('usr/local/bin/hearthd'),
-        ['--model-path', join(root, 'test/fixtures/models/e2b-narrow.gguf'), '--mqtt-embedded-port', '0'],
+        [
+          '--model-path',
+          join(root, 'test/fixtures/models/e2b-narrow.gguf'),
+          '--mqtt-embedded-port',
+          '0',
+          '--http-port',
+          '0',
+        ],
         {
           cwd: '/',
           stdio: 'ignore',

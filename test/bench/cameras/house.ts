@@ -40,6 +40,7 @@ function configOf(options: CamerasOptions, files: ModelFiles, cameras: number, u
   const names = Array.from({ length: cameras }, (_, i) => `camera${i + 1}`);
   return {
     node: { id: 'bench' },
+    http: { enabled: false },
     mqtt: { url },
     stateDirectory,
     model: {

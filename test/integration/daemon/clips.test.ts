@@ -30,6 +30,7 @@ beforeAll(async () => {
     JSON.stringify({
       node: { id: 'pi5' },
       mqtt: { url: broker.url },
+      http: { port: 0 },
       stateDirectory: directory,
       model: { path: resolve(`${model}/nano.gguf`), multimodalPath: resolve(`${model}/mmproj-nano.gguf`), threads: 1 },
       streams: {

@@ -48,7 +48,18 @@ afterEach(async () => {
 function spawnDaemon(...flags: string[]): void {
   const model = join(process.cwd(), 'daemon/demo/model/nano.gguf');
   const script = join(__dirname, '../../helpers/hearthd-on-board.js');
-  const common = ['--node-id', 'pi5', '--model-path', model, '--model-threads', '1', '--mqtt-url', broker.url];
+  const common = [
+    '--node-id',
+    'pi5',
+    '--model-path',
+    model,
+    '--model-threads',
+    '1',
+    '--mqtt-url',
+    broker.url,
+    '--http-port',
+    '0',
+  ];
   const { sys, proc } = board.roots;
   child = spawn(process.execPath, [script, sys, proc, ...common, '--state-directory', stateDirectory, ...flags], {
     env: {},

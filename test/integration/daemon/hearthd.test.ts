@@ -51,6 +51,8 @@ async function start(env: Readonly<Record<string, string>> = {}): Promise<void> 
       stateDirectory,
       '--mqtt-url',
       broker.url,
+      '--http-port',
+      '0',
     ],
     {
       env,

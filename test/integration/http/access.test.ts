@@ -124,7 +124,7 @@ describe('on loopback', () => {
       '127.0.0.1.evil.example',
       'localhost.evil.example',
       'x@localhost',
-      '10.0.0.1',
+      '203.0.113.7',
     ]) {
       const page = { host, origin: `http://${host}` };
       const { status, text } = await ask(hearthd, '/v1/models', { headers: page });

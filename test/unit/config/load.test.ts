@@ -270,3 +270,46 @@ test.each([
   if (fine) expect(load().inputs.cameras).toEqual(['x/{stream}', topic]);
   else expect(load).toThrow(/inputs\.cameras: expected a list of topics with a level \{stream\}/);
 });
+
+describe('http', () => {
+  const token = 'correct-horse-battery';
+
+  test('listens on loopback without a token', () => {
+    expect(load('').http).toMatchObject({ enabled: true, host: '127.0.0.1', port: 8474, token: null });
+    for (const host of ['localhost', '::1', '127.0.0.2']) expect(load(`http: {host: "${host}"}`).http.host).toBe(host);
+  });
+
+  test('does not listen elsewhere without one', () => {
+    for (const host of ['0.0.0.0', '::', '192.168.1.5']) {
+      expect(problemsOf(() => load(`http: {host: "${host}"}`))).toEqual([
+        `http.token | a token or http.tokenFile, since http.host (${host}) can be reached from other machines | nothing | /hearth.yaml`,
+      ]);
+      expect(load(`http: {host: "${host}", token: ${token}}`).http.token).toBe(token);
+      expect(load(`http: {host: "${host}", enabled: false}`).http.enabled).toBe(false);
+    }
+    const [noAddress] = problemsOf(() => load('http: {host: pi5.lan}'));
+    expect(noAddress).toContain('http.host | an IP address');
+  });
+
+  test('takes the token from a file, and shows it nowhere', () => {
+    const path = file(`${token}\n`, 'token');
+    const config = load(`http: {host: 0.0.0.0, tokenFile: ${path}}`);
+    expect(config.http.token).toBe(token);
+    expect(JSON.stringify(redact(config))).not.toContain(token);
+    expect(problemsOf(() => load(`http: {host: 0.0.0.0, tokenFile: ${file('short', 'short')}}`))).toEqual([
+      expect.stringContaining('http.tokenFile | a readable file with 16 to 512 printable ASCII'),
+    ]);
+    const both = problemsOf(() => load(`http: {token: ${token}, tokenFile: ${path}}`));
+    expect(both).toEqual([expect.stringContaining('http.tokenFile | nothing, since http.token is set')]);
+    const [wrong] = problemsOf(() => load('http: {token: "with a space in it"}'));
+    expect(wrong).toContain('a value that is not shown');
+  });
+
+  test('origins are origins, hosts are names', () => {
+    expect(load('http: {allowedOrigins: ["https://chat.example"]}').http.allowedOrigins).toEqual([
+      'https://chat.example',
+    ]);
+    for (const list of ['allowedOrigins: ["*"]', 'allowedOrigins: ["https://a.example/"]', 'allowedHosts: ["a/b"]'])
+      expect(problemsOf(() => load(`http: {${list}}`))).toHaveLength(1);
+  });
+});
