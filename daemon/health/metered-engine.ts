@@ -1,7 +1,7 @@
 /** The engine with a meter before it: every job that runs, whoever asked for it, is counted and timed. */
 import type { Observable } from 'rxjs';
 import { HearthError } from '../errors';
-import type { Engine } from '../inference/engine';
+import type { Engine, Listening, ListenOptions } from '../inference/engine';
 import type { EngineState, GenerateOptions, GenerateRequest, GenerateResult } from '../inference/types';
 import type { Metrics } from './metrics';
 
@@ -33,6 +33,10 @@ export class MeteredEngine implements Engine {
       this.#metrics.jobFailed(error instanceof HearthError ? error.code : 'INTERNAL');
       throw error;
     }
+  }
+
+  listen(options?: ListenOptions): Listening {
+    return this.#engine.listen(options);
   }
 
   async close(): Promise<void> {

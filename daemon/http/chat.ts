@@ -4,7 +4,7 @@ import type { Tools } from './tools';
 
 export interface Chat {
   readonly messages: readonly Message[];
-  readonly sampling: Sampling;
+  readonly sampling?: Sampling;
   /** As long as the context has room when left out. */
   readonly maxTokens?: number;
   readonly stop?: readonly string[];

@@ -81,6 +81,22 @@ function askForCall(messages: readonly Message[], template: string, tools: Tools
   return [...messages.slice(0, -1), { role: 'user', parts: joinParts([...media, { type: 'text', text: asked }]) }];
 }
 
+/** The text of one job as it comes, and its result in the end. */
+export async function* streamed(
+  jobs: RequestJobs,
+  request: GenerateRequest,
+  terms: Omit<JobTerms, 'onText'>,
+): AsyncGenerator<string, GenerateResult> {
+  const pieces = new Pieces();
+  const running = jobs.run(request, { ...terms, onText: (piece) => pieces.push(piece) });
+  running.then(
+    () => pieces.end(),
+    () => pieces.end(),
+  );
+  yield* pieces;
+  return await running;
+}
+
 /** Rejects, where nothing has been yielded yet or later, with a `HearthError`. */
 export async function* complete(
   chat: Chat,
@@ -129,19 +145,15 @@ export async function* complete(
   const request: GenerateRequest = {
     ...common,
     messages,
-    sampling,
+    ...(sampling !== undefined && { sampling }),
     maxTokens,
     ...(stop !== undefined && stop.length > 0 && { stop }),
     ...(schema !== undefined && { schema }),
   };
-  const pieces = new Pieces();
-  const running = jobs.run(request, { ...terms, onText: (piece) => pieces.push(piece) });
-  running.then(
-    () => pieces.end(),
-    () => pieces.end(),
-  );
-  for await (const text of pieces) yield { type: 'text', text };
-  const result = await running;
+  const running = streamed(jobs, request, terms);
+  let next = await running.next();
+  for (; next.done !== true; next = await running.next()) yield { type: 'text', text: next.value };
+  const result = next.value;
   results.push(result);
   yield end(result, false);
 }

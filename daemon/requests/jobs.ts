@@ -1,5 +1,5 @@
 /** A request's way to the engine, whichever door it came through: one job in the one queue. */
-import type { Engine } from '../inference/engine';
+import type { Engine, Listening } from '../inference/engine';
 import type { GenerateRequest, GenerateResult } from '../inference/types';
 import type { JobQueue } from '../streams/job-queue';
 
@@ -44,5 +44,11 @@ export class RequestJobs {
           ...(onText !== undefined && { onText }),
         }),
     });
+  }
+
+  /** For a clip that begins to be spoken, and that a job will come with. */
+  listen(): Listening {
+    const { engine, defaultPriority } = this.#options;
+    return engine.listen({ priority: defaultPriority });
   }
 }

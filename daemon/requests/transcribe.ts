@@ -1,51 +1,25 @@
-/** Speech to text for programs that ask for it directly: one job for each piece the model can hear at once. */
-import type { AudioClip, GenerateResult, ModelInfo } from '../inference/types';
-import { modelSampleRate } from '../media/resample';
-import { splitAtQuiet } from '../media/split';
-import type { JobTerms, RequestJobs } from './jobs';
+/** Speech to text for programs that ask for it directly. Recordings longer than a clip are the engine's to cut. */
+import type { AudioClip, GenerateRequest, ModelInfo } from '../inference/types';
+import { modelSampleRate } from '../media/sample-rate';
 
-/** Longest recording that is taken, in seconds. */
-export const maxRecordingSeconds = 600;
+/** What the fastest speaker says in a second, with room. */
+const tokensPerSecond = 12;
+const minTokens = 128;
 
-const maxTokens = 512;
-
-export interface TranscribedPiece {
-  /** Seconds from the beginning of the recording. */
-  readonly start: number;
-  readonly end: number;
-  readonly text: string;
-  readonly result: GenerateResult;
-}
-
-/** Pieces in order, each when it is done. Rejects as `RequestJobs.run` does. */
-export async function* transcribe(
-  { samples }: AudioClip,
-  model: ModelInfo,
-  maxAudioSeconds: number,
-  jobs: RequestJobs,
-  terms: JobTerms,
-): AsyncGenerator<TranscribedPiece, void> {
-  let at = 0;
-  const seconds = Math.min(maxAudioSeconds, model.maxAudioSeconds || maxAudioSeconds);
-  for (const piece of splitAtQuiet(samples, modelSampleRate, seconds)) {
-    const start = at / modelSampleRate;
-    at += piece.length;
-    const result = await jobs.run(
+/** Throws nothing; whether the model has ears is found out when it runs. */
+export function transcription(audio: AudioClip, { prompts }: ModelInfo): GenerateRequest {
+  const seconds = audio.samples.length / modelSampleRate;
+  return {
+    messages: [
       {
-        messages: [
-          {
-            role: 'user',
-            parts: [
-              { type: 'audio', audio: { samples: piece } },
-              { type: 'text', text: model.prompts.transcribe },
-            ],
-          },
+        role: 'user',
+        parts: [
+          { type: 'audio', audio },
+          { type: 'text', text: prompts.transcribe },
         ],
-        sampling: { temperature: 0 },
-        maxTokens,
       },
-      terms,
-    );
-    yield { start, end: at / modelSampleRate, text: result.text.trim(), result };
-  }
+    ],
+    sampling: { temperature: 0 },
+    maxTokens: minTokens + Math.ceil(tokensPerSecond * seconds),
+  };
 }

@@ -1,11 +1,14 @@
 /** One connection: describes what there is, gathers what is said, and answers with its words. */
 import { HearthError } from '../errors';
+import type { Listening } from '../inference/engine';
 import type { ModelInfo } from '../inference/types';
 import { messageOf } from '../log';
-import { decodePcm, type PcmEncoding, type PcmFormat } from '../media/pcm';
+import { concat } from '../media/concat';
+import { bytesPerSample, decodePcm, type PcmEncoding, type PcmFormat } from '../media/pcm';
 import { toModelRate } from '../media/resample';
+import { modelSampleRate } from '../media/sample-rate';
 import type { RequestJobs } from '../requests/jobs';
-import { maxRecordingSeconds, transcribe } from '../requests/transcribe';
+import { transcription } from '../requests/transcribe';
 import { version } from '../version';
 import { encodeEvent, type WyomingEvent } from './events';
 
@@ -16,8 +19,8 @@ export interface WyomingContext {
   readonly maxAudioSeconds: number;
 }
 
-/** Ten minutes at 16 kHz and 16 bit. */
-const maxRecordingBytes = 20 << 20;
+/** Hz. More is no better understood, only more to hold. */
+const maxRate = 48_000;
 
 const encodings: Readonly<Record<number, PcmEncoding>> = { 1: 'u8', 2: 's16le', 3: 's24le', 4: 's32le' };
 
@@ -25,18 +28,55 @@ const invalid = (what: string): HearthError => new HearthError('WYOMING_INVALID'
 
 function formatOf({ rate, width, channels }: Readonly<Record<string, unknown>>): PcmFormat {
   const encoding = typeof width === 'number' ? encodings[width] : undefined;
-  if (encoding === undefined || typeof rate !== 'number' || typeof channels !== 'number')
-    throw invalid('audio: expected rate, width of 1 to 4 bytes, and channels');
+  if (encoding === undefined || typeof rate !== 'number' || rate > maxRate || typeof channels !== 'number')
+    throw invalid(`audio: expected a rate of at most ${maxRate} Hz, a width of 1 to 4 bytes, and channels`);
   return { encoding, sampleRate: rate, channels };
 }
 
 const sameFormat = (a: PcmFormat, b: PcmFormat): boolean =>
   a.encoding === b.encoding && a.sampleRate === b.sampleRate && a.channels === b.channels;
 
-interface Recording {
-  readonly chunks: Buffer[];
-  bytes: number;
-  format: PcmFormat | undefined;
+/** What is said between `audio-start` and `audio-stop`. */
+class Recording {
+  readonly #chunks: Float32Array[] = [];
+  readonly #listening: Listening | undefined;
+  /** Part of a frame, whose rest comes with the next chunk. */
+  #rest: Buffer = Buffer.alloc(0);
+  #length = 0;
+
+  /** At the model's own rate, the engine hears it while it is spoken. */
+  constructor(
+    readonly format: PcmFormat,
+    private readonly maxSeconds: number,
+    listen: () => Listening,
+  ) {
+    this.#listening = format.sampleRate === modelSampleRate ? listen() : undefined;
+  }
+
+  /** Throws `MEDIA_AUDIO_FORMAT` or `MEDIA_AUDIO_TOO_LONG`. */
+  add(payload: Buffer): void {
+    const { encoding, channels, sampleRate } = this.format;
+    const bytes = this.#rest.length === 0 ? payload : Buffer.concat([this.#rest, payload]);
+    const frameBytes = bytesPerSample[encoding] * channels;
+    const whole = bytes.length - (frameBytes > 0 ? bytes.length % frameBytes : 0);
+    const samples = decodePcm(bytes.subarray(0, whole), this.format, Number.POSITIVE_INFINITY);
+    this.#rest = bytes.subarray(whole);
+    this.#length += samples.length;
+    if (this.#length > this.maxSeconds * sampleRate)
+      throw new HearthError('MEDIA_AUDIO_TOO_LONG', `audio: expected at most ${this.maxSeconds} s`);
+    if (samples.length === 0) return;
+    this.#chunks.push(samples);
+    this.#listening?.heard(samples);
+  }
+
+  end(): Float32Array {
+    this.#listening?.end();
+    return concat(this.#chunks);
+  }
+
+  cancel(): void {
+    this.#listening?.cancel();
+  }
 }
 
 export class Session {
@@ -71,7 +111,8 @@ export class Session {
         break;
       case 'audio-start':
         if (this.#busy) throw invalid('audio-start: expected after the transcript');
-        this.#recording = { chunks: [], bytes: 0, format: formatOf(data) };
+        this.#recording?.cancel();
+        this.#recording = this.#record(formatOf(data));
         break;
       case 'audio-chunk':
         this.#add(formatOf(data), payload);
@@ -84,19 +125,21 @@ export class Session {
 
   /** The client is gone: its job is cancelled. */
   close(): void {
+    this.#recording?.cancel();
     this.#abort.abort();
+  }
+
+  #record(format: PcmFormat): Recording {
+    const { jobs, maxAudioSeconds } = this.#context;
+    return new Recording(format, maxAudioSeconds, () => jobs.listen());
   }
 
   #add(format: PcmFormat, payload: Buffer): void {
     if (this.#busy) throw invalid('audio-chunk: expected after the transcript');
     // A client that begins with the sound itself is understood, too.
-    this.#recording ??= { chunks: [], bytes: 0, format: undefined };
-    const recording = this.#recording;
-    recording.format ??= format;
-    if (!sameFormat(recording.format, format)) throw invalid('audio-chunk: expected one format in a recording');
-    recording.bytes += payload.length;
-    if (recording.bytes > maxRecordingBytes) throw invalid(`audio: expected at most ${maxRecordingBytes} bytes`);
-    recording.chunks.push(payload);
+    this.#recording ??= this.#record(format);
+    if (!sameFormat(this.#recording.format, format)) throw invalid('audio-chunk: expected one format in a recording');
+    this.#recording.add(payload);
   }
 
   async #answer(): Promise<void> {
@@ -114,17 +157,15 @@ export class Session {
     }
   }
 
-  async #transcribe({ chunks, bytes, format }: Recording): Promise<string> {
-    const { jobs, model, maxAudioSeconds } = this.#context;
+  async #transcribe(recording: Recording): Promise<string> {
+    const { jobs, model } = this.#context;
     const info = model();
     if (info === undefined) throw new HearthError('ENGINE_NOT_READY', 'the model is not loaded yet');
-    if (bytes === 0 || format === undefined) return '';
-    const samples = decodePcm(Buffer.concat(chunks), format, maxRecordingSeconds * 1000);
-    const recording = await toModelRate({ sampleRate: format.sampleRate, samples });
-    const texts: string[] = [];
-    for await (const { text } of transcribe(recording, info, maxAudioSeconds, jobs, { signal: this.#abort.signal }))
-      texts.push(text);
-    return texts.filter((text) => text !== '').join(' ');
+    const samples = recording.end();
+    if (samples.length === 0) return '';
+    const clip = await toModelRate({ sampleRate: recording.format.sampleRate, samples });
+    const { text } = await jobs.run(transcription(clip, info), { signal: this.#abort.signal });
+    return text.trim();
   }
 
   #describe(): Readonly<Record<string, unknown>> {

@@ -2,8 +2,10 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { HearthError } from '../../errors';
 import { toModelRate } from '../../media/resample';
+import { modelSampleRate } from '../../media/sample-rate';
 import { decodeWav } from '../../media/wav';
-import { maxRecordingSeconds, type TranscribedPiece, transcribe } from '../../requests/transcribe';
+import { transcription } from '../../requests/transcribe';
+import { type CompletionEvent, collect, complete, type Usage } from '../completion';
 import { type HttpContext, termsOf } from '../context';
 import { resolveModel } from '../models';
 import { shapeFor } from '../status';
@@ -38,27 +40,20 @@ function formatOf(given: string | undefined): Format {
   throw new HearthError('REQUEST_INVALID', `response_format: expected one of ${formats.join(', ')}`);
 }
 
-const textOf = (pieces: readonly TranscribedPiece[]): string =>
-  pieces
-    .map(({ text }) => text)
-    .filter((text) => text !== '')
-    .join(' ');
-
-function usageOf(pieces: readonly TranscribedPiece[]) {
-  const input = pieces.reduce((sum, { result }) => sum + result.tokens.prompt, 0);
-  const output = pieces.reduce((sum, { result }) => sum + result.tokens.completion, 0);
+function usageBody({ promptTokens: input, completionTokens: output }: Usage) {
   return { type: 'tokens', input_tokens: input, output_tokens: output, total_tokens: input + output };
 }
 
-async function* events(pieces: AsyncIterable<TranscribedPiece>): AsyncGenerator<string, void> {
-  const done: TranscribedPiece[] = [];
-  for await (const piece of pieces) {
-    const before = textOf(done);
-    done.push(piece);
-    const delta = textOf(done).slice(before.length);
-    if (delta !== '') yield sse({ type: 'transcript.text.delta', delta });
+async function* events(running: AsyncIterable<CompletionEvent>): AsyncGenerator<string, void> {
+  let text = '';
+  for await (const event of running) {
+    if (event.type === 'text') {
+      text += event.text;
+      yield sse({ type: 'transcript.text.delta', delta: event.text });
+    } else if (event.type === 'end') {
+      yield sse({ type: 'transcript.text.done', text, usage: usageBody(event.usage) });
+    }
   }
-  yield sse({ type: 'transcript.text.done', text: textOf(done), usage: usageOf(done) });
 }
 
 export function transcriptionRoutes(app: FastifyInstance, context: HttpContext): void {
@@ -72,23 +67,24 @@ export function transcriptionRoutes(app: FastifyInstance, context: HttpContext):
     const wanted = fields['model'] === 'whisper-1' ? undefined : fields['model'];
     const { info } = resolveModel(wanted, model());
     if (!info.modalities.includes('audio')) throw new HearthError('MODEL_UNSUPPORTED', 'the model takes no sound');
-    const recording = await toModelRate(decodeWav(file, maxRecordingSeconds * 1000));
-    const running = transcribe(recording, info, maxAudioSeconds, jobs, terms);
+    const recording = await toModelRate(decodeWav(file, maxAudioSeconds * 1000));
+    const running = complete(transcription(recording, info), info, jobs, terms);
     if (fields['stream'] === 'true')
       return await sendStream(reply, eventStream, events(running), (error) => sse(shapeFor('/v1')(error)));
 
-    const pieces: TranscribedPiece[] = [];
-    for await (const piece of running) pieces.push(piece);
-    const text = textOf(pieces);
+    const { text: said, end } = await collect(running);
+    const text = said.trim();
+    const usage = usageBody(end.usage);
     if (format === 'text') return reply.type('text/plain; charset=utf-8').send(`${text}\n`);
-    if (format === 'json') return { text, usage: usageOf(pieces) };
+    if (format === 'json') return { text, usage };
+    const duration = recording.samples.length / modelSampleRate;
     return {
       task: 'transcribe',
       language: fields['language'] ?? 'unknown',
-      duration: pieces.at(-1)?.end ?? 0,
+      duration,
       text,
-      segments: pieces.map((piece, id) => ({ id, start: piece.start, end: piece.end, text: piece.text })),
-      usage: usageOf(pieces),
+      segments: [{ id: 0, start: 0, end: duration, text }],
+      usage,
     };
   });
 }

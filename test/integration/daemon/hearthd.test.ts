@@ -311,6 +311,8 @@ test('without a broker it brings its own, on loopback', async () => {
       modelPath,
       '--mqtt-embedded-port',
       '0',
+      '--http-port',
+      '0',
       '--state-directory',
       stateDirectory,
     ],
@@ -341,7 +343,18 @@ test.each([
 ])('%j ends it with one line that begins with %s and exit code %i', async (args, code, exitCode) => {
   child = spawn(
     process.execPath,
-    [hearthd, '--mqtt-url', broker.url, '--model-path', modelPath, '--state-directory', stateDirectory, ...args],
+    [
+      hearthd,
+      '--mqtt-url',
+      broker.url,
+      '--http-port',
+      '0',
+      '--model-path',
+      modelPath,
+      '--state-directory',
+      stateDirectory,
+      ...args,
+    ],
     {
       env: {},
       stdio: ['ignore', 'ignore', 'pipe'],

@@ -250,10 +250,13 @@ describe('transcriptions', () => {
     });
     const events = [];
     for await (const event of stream) events.push(event);
-    expect(events).toEqual([
-      { type: 'transcript.text.delta', delta: 'I am home.' },
-      { type: 'transcript.text.done', text: 'I am home.', usage: expect.objectContaining({ output_tokens: 4 }) },
-    ]);
+    expect(events.at(-1)).toEqual({
+      type: 'transcript.text.done',
+      text: 'I am home.',
+      usage: expect.objectContaining({ output_tokens: 4 }),
+    });
+    const deltas = events.slice(0, -1).map((event) => (event.type === 'transcript.text.delta' ? event.delta : '?'));
+    expect(deltas.join('')).toBe('I am home.');
   });
 
   test('of what is no WAV are refused', async () => {

@@ -44,6 +44,10 @@ class Script implements Engine {
     };
   }
 
+  listen(): never {
+    throw new Error('nothing is spoken here');
+  }
+
   async close(): Promise<void> {}
 }
 
