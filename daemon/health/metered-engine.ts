@@ -1,7 +1,7 @@
 /** The engine with a meter before it: every job that runs, whoever asked for it, is counted and timed. */
 import type { Observable } from 'rxjs';
 import { HearthError } from '../errors';
-import type { Engine, Listening, ListenOptions } from '../inference/engine';
+import type { Engine, Listening, ListenOptions, Watching, WatchOptions } from '../inference/engine';
 import type { EngineState, GenerateOptions, GenerateRequest, GenerateResult } from '../inference/types';
 import type { Metrics } from './metrics';
 
@@ -37,6 +37,10 @@ export class MeteredEngine implements Engine {
 
   listen(options?: ListenOptions): Listening {
     return this.#engine.listen(options);
+  }
+
+  watch(options: WatchOptions): Watching {
+    return this.#engine.watch(options);
   }
 
   async close(): Promise<void> {

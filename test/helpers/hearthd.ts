@@ -5,24 +5,28 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
+import { freePort } from './mosquitto';
 import type { Peer } from './mqtt-peer';
 
 export interface Hearthd {
   readonly output: () => string;
-  stop(): Promise<void>;
+  /** Resolves to its exit code; null after a signal. */
+  stop(): Promise<number | null>;
 }
 
-/** Resolves when it is ready. `peer` has to hear `hearth/#`. */
-export async function startHearthd(
-  url: string,
-  peer: Peer,
-  config: Readonly<Record<string, unknown>>,
-): Promise<Hearthd> {
+export interface ServingHearthd extends Hearthd {
+  readonly url: string;
+  readonly port: number;
+}
+
+type Sections = Readonly<Record<string, unknown>>;
+
+/** Resolves when its output has `expected` in it. */
+async function launch(config: Sections, expected: string): Promise<Hearthd> {
   const directory = mkdtempSync(join(tmpdir(), 'hearth-daemon-'));
   const file = join(directory, 'hearth.yaml');
   const own = {
     node: { id: 'pi5' },
-    mqtt: { url },
     model: { path: join(process.cwd(), 'daemon/demo/model/nano.gguf'), threads: 1 },
     stateDirectory: directory,
   };
@@ -32,19 +36,15 @@ export async function startHearthd(
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let output = '';
-  const ready = new Promise<void>((resolve, reject) => {
+  await new Promise<void>((resolve, reject) => {
     for (const stream of [child.stdout, child.stderr]) {
       stream?.on('data', (chunk: Buffer) => {
         output += chunk.toString();
-        if (output.includes('hearth is ready')) resolve();
+        if (output.includes(expected)) resolve();
       });
     }
-    child.once('exit', (code) => reject(new Error(`hearthd ended with ${code}\n${output}`)));
+    child.once('close', (code) => reject(new Error(`hearthd ended with ${code}\n${output}`)));
   });
-  await ready;
-  await peer.json('hearth/pi5/info', ({ plugins }: { plugins: { version: unknown }[] }) =>
-    plugins.every(({ version }) => version !== null),
-  );
   return {
     output: () => output,
     stop: async () => {
@@ -54,6 +54,27 @@ export async function startHearthd(
         await exited;
       }
       rmSync(directory, { recursive: true, force: true });
+      return child.exitCode;
     },
   };
+}
+
+/** Resolves when it is ready. `peer` has to hear `hearth/#`. */
+export async function startHearthd(url: string, peer: Peer, config: Sections): Promise<Hearthd> {
+  const daemon = await launch({ mqtt: { url }, http: { enabled: false }, ...config }, 'hearth is ready');
+  await peer.json('hearth/pi5/info', ({ plugins }: { plugins: { version: unknown }[] }) =>
+    plugins.every(({ version }) => version !== null),
+  );
+  return daemon;
+}
+
+/** With a broker of its own unless one is configured. Resolves when it is ready, or as soon as HTTP is served. */
+export async function serveHearthd(
+  config: Sections & { readonly http?: Sections } = {},
+  { ready = true } = {},
+): Promise<ServingHearthd> {
+  const port = await freePort();
+  const given = { mqtt: { embedded: { port: 0 } }, ...config, http: { port, ...config.http } };
+  const daemon = await launch(given, ready ? 'hearth is ready' : 'HTTP is served');
+  return { ...daemon, port, url: `http://127.0.0.1:${port}` };
 }

@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
-import { type Hearthd, startHearthd } from '../helpers/hearthd-process';
+import { type ServingHearthd as Hearthd, serveHearthd } from '../helpers/hearthd';
 import { freePort } from '../helpers/mosquitto';
 
 jest.setTimeout(60_000);
@@ -107,16 +107,15 @@ let port: number;
 
 beforeAll(async () => {
   port = await freePort();
-  hearthd = await startHearthd({
-    'wyoming-enabled': 'true',
-    'wyoming-port': String(port),
-    'limits-max-audio-seconds': '40',
+  hearthd = await serveHearthd({
+    wyoming: { enabled: true, port },
+    limits: { maxAudioSeconds: 40 },
   });
 });
 
 afterAll(async () => {
   expect(await hearthd.stop()).toBe(0);
-  expect(hearthd.log()).not.toMatch(/"level":"(error|fatal)"/);
+  expect(hearthd.output()).not.toMatch(/"level":"(error|fatal)"/);
 });
 
 test('describes what it has', async () => {

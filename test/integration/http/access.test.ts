@@ -6,7 +6,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import OpenAI, { APIUserAbortError, AuthenticationError } from 'openai';
-import { type Hearthd, startHearthd } from '../../helpers/hearthd-process';
+import { type ServingHearthd as Hearthd, serveHearthd } from '../../helpers/hearthd';
 import { type Mosquitto, startMosquitto } from '../../helpers/mosquitto';
 
 jest.setTimeout(60_000);
@@ -98,12 +98,9 @@ describe('on loopback', () => {
   let hearthd: Hearthd;
 
   beforeAll(async () => {
-    hearthd = await startHearthd({
-      'http-max-body-bytes': '100000',
-      'http-allowed-hosts': 'hearth.local',
-      'http-allowed-origins': 'https://chat.example',
-      'queue-concurrency': '1',
-      'queue-capacity': '1',
+    hearthd = await serveHearthd({
+      http: { maxBodyBytes: 100_000, allowedHosts: ['hearth.local'], allowedOrigins: ['https://chat.example'] },
+      queue: { concurrency: 1, capacity: 1 },
     });
   });
 
@@ -335,16 +332,15 @@ describe('opened', () => {
   beforeAll(async () => {
     directory = mkdtempSync(join(tmpdir(), 'hearth-token-'));
     writeFileSync(join(directory, 'token'), `${token}\n`);
-    hearthd = await startHearthd({
-      'http-host': '0.0.0.0',
-      'http-token-file': join(directory, 'token'),
-      'log-level': 'debug',
+    hearthd = await serveHearthd({
+      http: { host: '0.0.0.0', tokenFile: join(directory, 'token') },
+      log: { level: 'debug' },
     });
   });
 
   afterAll(async () => {
     expect(await hearthd.stop()).toBe(0);
-    expect(hearthd.log()).not.toContain(token);
+    expect(hearthd.output()).not.toContain(token);
     rmSync(directory, { recursive: true, force: true });
   });
 
@@ -374,7 +370,7 @@ describe('opened', () => {
 test('alive before it is ready, and not ready without a broker', async () => {
   const broker: Mosquitto = await startMosquitto();
   await broker.stop();
-  const hearthd = await startHearthd({ 'mqtt-url': broker.url, 'mqtt-reconnect-max-seconds': '1' }, { ready: false });
+  const hearthd = await serveHearthd({ mqtt: { url: broker.url, reconnectMaxSeconds: 1 } }, { ready: false });
   try {
     expect(await ask(hearthd, '/healthz')).toMatchObject({ status: 200, text: '{"status":"ok"}' });
     expect(await ask(hearthd, '/readyz')).toMatchObject({ status: 503, text: expect.stringContaining('"offline"') });
@@ -395,9 +391,9 @@ test('alive before it is ready, and not ready without a broker', async () => {
 });
 
 test('a port that another program has is said with its number, and ends the start', async () => {
-  const first = await startHearthd({}, { ready: false });
+  const first = await serveHearthd({}, { ready: false });
   try {
-    const second = startHearthd({ 'http-port': String(first.port) }, { ready: false });
+    const second = serveHearthd({ http: { port: first.port } }, { ready: false });
     await expect(second).rejects.toThrow(new RegExp(`HTTP_LISTEN_FAILED: http: 127\\.0\\.0\\.1, port ${first.port}`));
   } finally {
     await first.stop();

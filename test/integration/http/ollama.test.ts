@@ -1,7 +1,7 @@
 /** The front door for Ollama's interface, held to Ollama's own client. */
 import { readFileSync } from 'node:fs';
 import { Ollama } from 'ollama';
-import { type Hearthd, startHearthd } from '../../helpers/hearthd-process';
+import { type ServingHearthd as Hearthd, serveHearthd } from '../../helpers/hearthd';
 
 jest.setTimeout(60_000);
 
@@ -11,13 +11,13 @@ let client: Ollama;
 const picture = (name: string): string => readFileSync(`daemon/demo/media/${name}`).toString('base64');
 
 beforeAll(async () => {
-  hearthd = await startHearthd();
+  hearthd = await serveHearthd();
   client = new Ollama({ host: hearthd.url });
 });
 
 afterAll(async () => {
   expect(await hearthd.stop()).toBe(0);
-  expect(hearthd.log()).not.toMatch(/"level":"(error|fatal)"/);
+  expect(hearthd.output()).not.toMatch(/"level":"(error|fatal)"/);
 });
 
 const tools = [

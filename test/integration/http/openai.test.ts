@@ -1,7 +1,7 @@
 /** The front door for OpenAI's interface, held to OpenAI's own client and to what the model says without HTTP. */
 import { createReadStream, readFileSync } from 'node:fs';
 import OpenAI, { APIError, BadRequestError, NotFoundError, toFile } from 'openai';
-import { type Hearthd, startHearthd } from '../../helpers/hearthd-process';
+import { type ServingHearthd as Hearthd, serveHearthd } from '../../helpers/hearthd';
 
 jest.setTimeout(60_000);
 
@@ -12,13 +12,13 @@ let hearthd: Hearthd;
 let client: OpenAI;
 
 beforeAll(async () => {
-  hearthd = await startHearthd();
+  hearthd = await serveHearthd();
   client = new OpenAI({ baseURL: `${hearthd.url}/v1`, apiKey: 'none', maxRetries: 0 });
 });
 
 afterAll(async () => {
   expect(await hearthd.stop()).toBe(0);
-  expect(hearthd.log()).not.toMatch(/"level":"(error|fatal)"/);
+  expect(hearthd.output()).not.toMatch(/"level":"(error|fatal)"/);
 });
 
 const picture = (name: string, detail: 'auto' | 'low' | 'high' = 'auto') => ({

@@ -48,6 +48,10 @@ class Script implements Engine {
     throw new Error('nothing is spoken here');
   }
 
+  watch(): never {
+    throw new Error('nothing is filmed here');
+  }
+
   async close(): Promise<void> {}
 }
 
