@@ -58,6 +58,26 @@ class Pieces implements AsyncIterable<string> {
   }
 }
 
+/** No piece of the vocabulary is longer; what cannot fit is not worth the time of the tokenizer. */
+const maxCharactersPerToken = 64;
+const maxSchemaCharacters = 1 << 18;
+
+/** Throws `CONTEXT_FULL` or `SCHEMA_INVALID` for what is too large whatever is in it. */
+function checkSize({ messages, schema }: GenerateRequest, { contextLength }: ModelInfo): void {
+  const characters = messages
+    .flatMap(({ parts }) => parts)
+    .reduce((sum, part) => sum + (part.type === 'text' ? part.text.length : 0), 0);
+  const most = contextLength * maxCharactersPerToken;
+  if (characters > most) {
+    throw new HearthError(
+      'CONTEXT_FULL',
+      `a prompt of ${characters} characters does not fit a context of ${contextLength} tokens`,
+    );
+  }
+  if (schema !== undefined && JSON.stringify(schema).length > maxSchemaCharacters)
+    throw new HearthError('SCHEMA_INVALID', `expected at most ${maxSchemaCharacters} characters of schema`);
+}
+
 function usageOf(results: readonly GenerateResult[]): Usage {
   const sum = (value: (result: GenerateResult) => number): number =>
     results.reduce((total, result) => total + value(result), 0);
@@ -118,16 +138,15 @@ export async function* complete(
   });
 
   if (tools !== undefined) {
-    const result = await jobs.run(
-      {
-        ...common,
-        messages: askForCall(messages, model.prompts.call, tools),
-        schema: replySchema(tools),
-        sampling: { temperature: 0 },
-        maxTokens: chat.maxTokens ?? maxCallTokens,
-      },
-      terms,
-    );
+    const asked: GenerateRequest = {
+      ...common,
+      messages: askForCall(messages, model.prompts.call, tools),
+      schema: replySchema(tools),
+      sampling: { temperature: 0 },
+      maxTokens: chat.maxTokens ?? maxCallTokens,
+    };
+    checkSize(asked, model);
+    const result = await jobs.run(asked, terms);
     results.push(result);
     if (result.finishReason === 'length') {
       yield end(result, false);
@@ -150,6 +169,7 @@ export async function* complete(
     ...(stop !== undefined && stop.length > 0 && { stop }),
     ...(schema !== undefined && { schema }),
   };
+  checkSize(request, model);
   const running = streamed(jobs, request, terms);
   let next = await running.next();
   for (; next.done !== true; next = await running.next()) yield { type: 'text', text: next.value };

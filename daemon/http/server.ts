@@ -23,8 +23,9 @@ export interface HttpServerOptions extends Omit<GuardOptions, 'loopback'>, HttpC
   readonly onResponse: (route: string, method: string, status: number) => void;
 }
 
-/** Requests with a body that are read or answered at a time, and connections in all. */
-const maxPosts = 32;
+/** Requests with a body that are read or answered at a time, and how many of the largest bodies they may be together. */
+const maxRequests = 64;
+const maxBodies = 4;
 const maxConnections = 256;
 const requestTimeoutMs = 60_000;
 /** In the label of a metric; anybody may make up others. */
@@ -34,7 +35,8 @@ export class HttpServer {
   readonly #options: HttpServerOptions;
   readonly #app: FastifyInstance;
   readonly #guard: Guard;
-  #posts = 0;
+  #requests = 0;
+  #bodyBytes = 0;
   #stopping = false;
 
   constructor(options: HttpServerOptions) {
@@ -115,12 +117,27 @@ export class HttpServer {
       }
     }
     if (request.routeOptions.config.open !== true) this.#guard.checkToken(request);
-    if (method !== 'POST') return;
+    if (method !== 'GET' && method !== 'HEAD') this.#makeRoom(request, reply);
+  }
+
+  /** Before its body is read: a body is in memory as long as its request is answered. */
+  #makeRoom({ headers }: FastifyRequest, reply: FastifyReply): void {
+    const { maxBodyBytes } = this.#options;
     if (this.#stopping) throw new HearthError('SHUTDOWN', 'the daemon is stopping');
-    if (this.#posts >= maxPosts)
-      throw new HearthError('REQUEST_BUSY', `expected at most ${maxPosts} requests at a time`);
-    this.#posts++;
-    reply.raw.once('close', () => this.#posts--);
+    // One that does not say how long it is may be as long as any.
+    const bytes = Math.min(Number(headers['content-length'] ?? maxBodyBytes), maxBodyBytes);
+    if (this.#requests >= maxRequests || this.#bodyBytes + bytes > maxBodies * maxBodyBytes) {
+      throw new HearthError(
+        'REQUEST_BUSY',
+        `expected at most ${maxRequests} requests of ${maxBodies * maxBodyBytes} bytes at a time`,
+      );
+    }
+    this.#requests++;
+    this.#bodyBytes += bytes;
+    reply.raw.once('close', () => {
+      this.#requests--;
+      this.#bodyBytes -= bytes;
+    });
   }
 
   #fail(thrown: unknown, { url }: FastifyRequest, reply: FastifyReply): FastifyReply {

@@ -9,6 +9,7 @@ import { freePort } from './mosquitto';
 import type { Peer } from './mqtt-peer';
 
 export interface Hearthd {
+  readonly pid: number;
   readonly output: () => string;
   /** Resolves to its exit code; null after a signal. */
   stop(): Promise<number | null>;
@@ -46,6 +47,7 @@ async function launch(config: Sections, expected: string): Promise<Hearthd> {
     child.once('close', (code) => reject(new Error(`hearthd ended with ${code}\n${output}`)));
   });
   return {
+    pid: child.pid ?? 0,
     output: () => output,
     stop: async () => {
       if (child.exitCode === null && child.signalCode === null) {

@@ -1,11 +1,11 @@
 /** Who may ask what, how much, and what happens to a job whose client goes away. */
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import OpenAI, { APIUserAbortError, AuthenticationError } from 'openai';
+import OpenAI, { APIError, APIUserAbortError, AuthenticationError } from 'openai';
 import { type ServingHearthd as Hearthd, serveHearthd } from '../../helpers/hearthd';
 import { type Mosquitto, startMosquitto } from '../../helpers/mosquitto';
 
@@ -309,6 +309,25 @@ describe('on loopback', () => {
     expect(routes).toContain('unknown');
   });
 
+  test('no more bodies at a time than there is room for', async () => {
+    const sockets = [];
+    for (let i = 0; i < 4; i++) {
+      const socket = connect(hearthd.port, '127.0.0.1');
+      await once(socket, 'connect');
+      // All but its last byte: it is waited for.
+      socket.write('POST /api/generate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n');
+      socket.write(`Content-Length: 100000\r\n\r\n${' '.repeat(99_999)}`);
+      sockets.push(socket);
+    }
+    const small = { method: 'POST', headers: json, body: '{"model": "nano"}' };
+    await until('there is no room', async () => (await ask(hearthd, '/api/show', small)).status === 503);
+    const refused = await ask(hearthd, '/api/show', small);
+    expect(JSON.parse(refused.text)).toMatchObject({ code: 'REQUEST_BUSY' });
+    expect(refused.headers['retry-after']).toBe('1');
+    for (const socket of sockets) socket.destroy();
+    await until('there is room again', async () => (await ask(hearthd, '/api/show', small)).status === 200);
+  });
+
   test('half a request, and what is none at all, harm nobody', async () => {
     const socket = connect(hearthd.port, '127.0.0.1');
     await once(socket, 'connect');
@@ -364,6 +383,67 @@ describe('opened', () => {
     expect((await ask(hearthd, '/v1/models', { headers: named })).status).toBe(200);
     const page = { ...named, origin: 'https://evil.example' };
     expect((await ask(hearthd, '/v1/models', { headers: page })).status).toBe(403);
+  });
+});
+
+describe('when what runs a job ends', () => {
+  const childOf = (pid: number): number => {
+    const children = readdirSync('/proc').filter((entry) => {
+      if (!/^\d+$/.test(entry)) return false;
+      try {
+        return new RegExp(`^PPid:\\s+${pid}$`, 'm').test(readFileSync(`/proc/${entry}/status`, 'utf8'));
+      } catch {
+        return false;
+      }
+    });
+    return Number(children[0]);
+  };
+
+  /** The error a stream ends with that has begun, once `end` has been called. */
+  const brokenStream = async (hearthd: Hearthd, end: () => void): Promise<unknown> => {
+    const client = new OpenAI({ baseURL: `${hearthd.url}/v1`, apiKey: 'none', maxRetries: 0 });
+    const stream = await client.chat.completions.create({ ...longChat, stream: true });
+    try {
+      let ended = false;
+      for await (const _ of stream) {
+        if (!ended) end();
+        ended = true;
+      }
+      return undefined;
+    } catch (error) {
+      return error;
+    }
+  };
+
+  test('the stream says so in the words of its door, and the next one finds another runner', async () => {
+    const hearthd = await serveHearthd();
+    try {
+      const error = await brokenStream(hearthd, () => process.kill(childOf(hearthd.pid), 'SIGKILL'));
+      expect(error).toBeInstanceOf(APIError);
+      expect(error).toMatchObject({ code: 'ENGINE_RESTARTED' });
+      expect(await metric(hearthd, 'hearth_job_errors_total', { code: 'ENGINE_RESTARTED' })).toBe(1);
+      await until('ready again', async () => (await ask(hearthd, '/readyz')).status === 200);
+      expect(await metric(hearthd, 'hearth_runner_restarts_total')).toBe(1);
+      const again = await ask(hearthd, '/api/generate', {
+        method: 'POST',
+        headers: json,
+        body: JSON.stringify({ model: 'nano', prompt: 'Hello', stream: false }),
+      });
+      expect(again.status).toBe(200);
+    } finally {
+      await hearthd.stop();
+    }
+  });
+
+  test('a daemon that is told to stop does, with the stream', async () => {
+    const hearthd = await serveHearthd();
+    let stopped: Promise<number | null> | undefined;
+    const error = await brokenStream(hearthd, () => {
+      stopped = hearthd.stop();
+    });
+    expect(error === undefined || error instanceof Error).toBe(true);
+    expect(await stopped).toBe(0);
+    expect(hearthd.output()).not.toContain('did not end in time');
   });
 });
 

@@ -332,6 +332,7 @@ describe('what is wrong is said as OpenAI says it, with a code of ours', () => {
       'REQUEST_INVALID',
       'tool_choice',
     ],
+    ['more than any context', ask(words('x'.repeat(200_000))), 400, 'CONTEXT_FULL', '200000 characters'],
     ['more than the context', ask(words('x'.repeat(50_000))), 400, 'CONTEXT_FULL', 'does not fit'],
   ])('%s', async (_what, request, status, code, part) => {
     const error: unknown = await client.chat.completions.create(request as never).then(
