@@ -1,64 +1,37 @@
 /** Frames over a real broker become clips, and the daemon says of one what the model says of its pictures and sounds. */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { StreamEvent } from '../../../daemon/events';
+import { type Hearthd, startHearthd } from '../../helpers/hearthd';
 import { type Mosquitto, startMosquitto } from '../../helpers/mosquitto';
 import { connectPeer, type Peer } from '../../helpers/mqtt-peer';
 import { Nano, pictureOf } from '../../helpers/nano';
 
 jest.setTimeout(60_000);
 
-const model = 'daemon/demo/model';
 const media = (name: string): string => join('daemon/demo/media', name);
 const pictures = ['000.png', '004.png', '001.png'].map(media);
-const directory = mkdtempSync(join(tmpdir(), 'hearth-clips-'));
 
 let broker: Mosquitto;
 let peer: Peer;
-let child: ChildProcess;
-let output = '';
+let daemon: Hearthd;
 
 beforeAll(async () => {
   broker = await startMosquitto();
   peer = await connectPeer(broker.url, ['hearth/#']);
-  const config = join(directory, 'hearth.yaml');
-  writeFileSync(
-    config,
-    JSON.stringify({
-      node: { id: 'pi5' },
-      mqtt: { url: broker.url },
-      http: { port: 0 },
-      stateDirectory: directory,
-      model: { path: resolve(`${model}/nano.gguf`), multimodalPath: resolve(`${model}/mmproj-nano.gguf`), threads: 1 },
-      streams: {
-        drive: { kind: 'camera', minIntervalMs: 0, clip: { seconds: 60, maxTokens: 3 * 256 } },
-        yard: { kind: 'camera', minIntervalMs: 0, clip: { seconds: 60, maxTokens: 700, sound: 'yard_mic' } },
-        yard_mic: { kind: 'microphone', audio: { mode: 'push-to-talk' } },
-      },
-    }),
-  );
-  child = spawn(process.execPath, [join(__dirname, '../../../daemon/hearthd.js'), '--config', config], {
-    env: {},
-    stdio: ['ignore', 'pipe', 'pipe'],
+  daemon = await startHearthd(broker.url, peer, {
+    streams: {
+      drive: { kind: 'camera', minIntervalMs: 0, clip: { seconds: 60, maxTokens: 3 * 256 } },
+      yard: { kind: 'camera', minIntervalMs: 0, clip: { seconds: 60, maxTokens: 700, sound: 'yard_mic' } },
+      yard_mic: { kind: 'microphone', audio: { mode: 'push-to-talk' } },
+    },
   });
-  child.stdout?.on('data', (chunk: Buffer) => (output += chunk.toString()));
-  child.stderr?.on('data', (chunk: Buffer) => (output += chunk.toString()));
-  await peer
-    .json('hearth/pi5/info', ({ model }: { model: unknown }) => model !== null)
-    .catch((error: unknown) => {
-      throw new Error(`hearthd did not come up: ${String(error)}\n${output}`);
-    });
 });
 
 afterAll(async () => {
-  child.kill('SIGTERM');
-  if (child.exitCode === null) await once(child, 'exit');
+  await daemon.stop();
   await peer.close();
   await broker.stop();
-  rmSync(directory, { recursive: true, force: true });
 });
 
 /** How many frames of a stream were like the one before. */
