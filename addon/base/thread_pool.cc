@@ -1,5 +1,7 @@
 #include "addon/base/thread_pool.h"
 
+#include <algorithm>
+
 namespace hearth {
 namespace {
 
@@ -7,7 +9,9 @@ namespace {
 // takes 40 % of the speed with two a core, whose time slices it burns.
 constexpr int kSpins = 200;
 
-constexpr int64_t kRangesPerThread = 4;
+// A range is what is left, divided by so many for each thread: large ones first, whose borders cost nothing, and small
+// ones at the end, so that all end at about the same time.
+constexpr int64_t kPartsPerThread = 2;
 
 inline void Pause() {
 #if defined(__x86_64__)
@@ -49,9 +53,7 @@ void ThreadPool::Dispatch(int64_t count, int64_t grain, RangeFn fn, void* contex
   fn_ = fn;
   context_ = context;
   count_ = count;
-  // Ranges enough to even things out, few enough that taking them costs nothing.
-  const int64_t grains = (count + grain - 1) / grain, ranges = kRangesPerThread * size();
-  step_ = (grains + ranges - 1) / ranges * grain;
+  grain_ = grain;
   next_.store(0, std::memory_order_relaxed);
   pending_.store(static_cast<uint32_t>(workers_.size()), std::memory_order_relaxed);
   generation_.fetch_add(1, std::memory_order_release);
@@ -61,8 +63,13 @@ void ThreadPool::Dispatch(int64_t count, int64_t grain, RangeFn fn, void* contex
 }
 
 void ThreadPool::TakeRanges(int thread) {
-  for (int64_t begin; (begin = next_.fetch_add(step_, std::memory_order_relaxed)) < count_;) {
-    fn_(context_, begin, begin + step_ < count_ ? begin + step_ : count_, thread);
+  const int64_t parts = kPartsPerThread * size();
+  for (int64_t begin = next_.load(std::memory_order_relaxed); begin < count_;) {
+    const int64_t grains = std::max<int64_t>(1, (count_ - begin) / grain_ / parts);
+    const int64_t end = std::min(count_, begin + grains * grain_);
+    if (!next_.compare_exchange_weak(begin, end, std::memory_order_relaxed)) continue;
+    fn_(context_, begin, end, thread);
+    begin = next_.load(std::memory_order_relaxed);
   }
 }
 

@@ -1,5 +1,5 @@
 // A fixed set of workers for data-parallel loops. The caller's thread takes part, so a pool of one has no workers.
-// Work is split into contiguous ranges, several a thread, which threads take as they get to them: one that the system
+// Work is split into contiguous ranges, ever smaller ones, which threads take as they get to them: one that the system
 // has put aside holds nobody up for longer than its range. Each output element is computed by one thread in one order,
 // so results do not depend on the number of threads, nor on who took what.
 #ifndef HEARTH_BASE_THREAD_POOL_H_
@@ -48,7 +48,7 @@ class ThreadPool {
   RangeFn fn_ = nullptr;
   void* context_ = nullptr;
   int64_t count_ = 0;
-  int64_t step_ = 1;                          // size of a range
+  int64_t grain_ = 1;
   alignas(64) std::atomic<int64_t> next_{0};  // where the next range begins
   alignas(64) std::atomic<uint32_t> generation_{0};
   alignas(64) std::atomic<uint32_t> pending_{0};

@@ -148,7 +148,8 @@ Status TextDecoder::SparseNeurons(Exec& exec, const LayerPass& pass, Workspace& 
 
   const ColumnWeight& down = w.ffn_down_columns;
   const hearth_column_fn column = ColumnOf(kernels, down.type);
-  exec.pool().For(h, kBlock, [&](int64_t begin, int64_t end, int thread) {
+  // Every range looks for the live ones anew: it must be worth that.
+  exec.pool().For(h, 8 * kBlock, [&](int64_t begin, int64_t end, int thread) {
     LiveTokens& live = *reinterpret_cast<LiveTokens*>(exec.scratch(thread, Exec::kOuter));
     float* values = exec.scratch(thread);
     for (int64_t t = 0; t < tokens; ++t)
