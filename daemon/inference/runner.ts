@@ -140,11 +140,17 @@ class Runner {
   private async load(options: RunnerOptions): Promise<void> {
     try {
       const { concurrency = 1 } = options;
+      // What is told of the load may come after its end: by then it is no news.
+      let loading = true;
       const engine = await NativeEngine.open({
         ...options,
         sessions: concurrency,
-        onProgress: (fraction) => this.send({ type: 'loading', fraction }),
+        onProgress: (fraction) => {
+          if (loading) this.send({ type: 'loading', fraction });
+        },
       });
+      loading = false;
+      this.send({ type: 'loading', fraction: 1 });
       const sessions = new SessionPool(() => engine.newSession(), concurrency);
       // A slice the model does not have is found out now, not by the first job.
       const first = sessions.take();
