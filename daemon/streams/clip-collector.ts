@@ -1,6 +1,6 @@
 /**
  * What a camera shows within a few seconds, and a microphone hears meanwhile, gathered into clips. A clip begins with a
- * frame and ends when its time is over or its frames and sounds have used up their tokens. Frames come chosen already:
+ * frame and ends when its time is over or its frames and sounds have used up their tokens, or too much memory. Frames come chosen already:
  * so far apart in time, and so different from the one before, as the camera's options say.
  */
 import { asyncScheduler, type SchedulerLike, type Subscription } from 'rxjs';
@@ -38,6 +38,9 @@ export interface Clip {
 /** Of the released models: what a frame and a sound cost. */
 const softTokens = { imageSoftTokens: 256, audioSoftTokens: 188 };
 
+/** Pixels and samples of a clip at most: a camera of 24 megapixels must not take the memory of a board. */
+const maxClipBytes = 64 << 20;
+
 /** A clip as the engine takes it; its time begins with its first frame. */
 export function videoOf({ frames, sounds }: Clip, maxTokens: number): VideoPart {
   const startTs = frames[0]?.capturedTs ?? 0;
@@ -55,6 +58,7 @@ export function videoOf({ frames, sounds }: Clip, maxTokens: number): VideoPart 
 export class ClipCollector {
   #frames: ClipFrame[] = [];
   #sounds: ClipSound[] = [];
+  #sizeBytes = 0;
   #timer: Subscription | undefined;
 
   constructor(
@@ -70,6 +74,7 @@ export class ClipCollector {
 
   add(frame: ClipFrame): void {
     this.#frames.push(frame);
+    this.#sizeBytes += frame.image.data.byteLength;
     this.#timer ??= this.scheduler.schedule(() => this.end(), this.options().seconds * 1000);
     this.#endIfFull();
   }
@@ -78,6 +83,7 @@ export class ClipCollector {
   hear(sound: ClipSound): void {
     if (this.#frames.length === 0) return;
     this.#sounds.push(sound);
+    this.#sizeBytes += sound.audio.samples.byteLength;
     this.#endIfFull();
   }
 
@@ -88,11 +94,13 @@ export class ClipCollector {
     const clip = this.clip;
     this.#frames = [];
     this.#sounds = [];
+    this.#sizeBytes = 0;
     if (clip.frames.length > 0) this.onClip(clip);
   }
 
   #endIfFull(): void {
     const { maxTokens } = this.options();
-    if (this.#frames.length >= frameCount(videoOf(this.clip, maxTokens), softTokens)) this.end();
+    const full = this.#frames.length >= frameCount(videoOf(this.clip, maxTokens), softTokens);
+    if (full || this.#sizeBytes >= maxClipBytes) this.end();
   }
 }

@@ -3,7 +3,7 @@ import type { Watching } from '../../../daemon/inference/engine';
 import type { AudioClip, RgbImage } from '../../../daemon/inference/types';
 import type { DecodedImage } from '../../../daemon/media/image';
 import { CameraStream } from '../../../daemon/streams/camera-stream';
-import type { ClipOptions } from '../../../daemon/streams/clip-collector';
+import { type Clip, ClipCollector, type ClipOptions } from '../../../daemon/streams/clip-collector';
 import { HandDriven, makeParts, settle } from './support';
 
 const audio: AudioClip = { samples: new Float32Array(16_000) };
@@ -169,4 +169,17 @@ test('the engine sees a clip while it is being taken', async () => {
     'begin 1024',
     'seen 10 at 1008000',
   ]);
+});
+
+test('large frames end a clip before they take the memory of the board', () => {
+  const clips: Clip[] = [];
+  const collector = new ClipCollector(
+    () => ({ seconds: 60, maxTokens: 32_768 }),
+    (clip) => clips.push(clip),
+    new VirtualTimeScheduler(),
+  );
+  const image = { width: 6000, height: 1000, data: new Uint8Array(18_000_000) };
+  for (let i = 0; i < 5; i++) collector.add({ image, capturedTs: i, topic: 't', sha256: '' });
+  expect(clips.map(({ frames }) => frames.length)).toEqual([4]);
+  expect(collector.clip.frames).toHaveLength(1);
 });
