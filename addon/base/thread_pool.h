@@ -6,6 +6,7 @@
 #define HEARTH_BASE_THREAD_POOL_H_
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <thread>
@@ -43,6 +44,7 @@ class ThreadPool {
   void TakeRanges(int thread);
   void WorkerLoop(int thread);
 
+  const std::chrono::microseconds spin_;  // how long a thread waits before it sleeps
   std::vector<std::thread> workers_;
   // The loop in hand; written by the caller before `generation_` moves on.
   RangeFn fn_ = nullptr;

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "addon/gguf/block_types.h"
+#include "addon/ops/float4.h"
 #include "addon/ops/matmul.h"
 #include "addon/ops/panels.h"
 #include "addon/ops/vector_math.h"
@@ -49,20 +50,41 @@ bool Allowed(const uint64_t* allowed, int64_t id) {
   return allowed == nullptr || (allowed[id / 64] >> (id % 64) & 1) != 0;
 }
 
+// Whether one of a panel's scores is at least so much.
+bool Reaches(const float* scores, float least) {
+  static_assert(kPanel == 16);
+  const auto larger = [](Float4 a, Float4 b) { return a > b ? a : b; };
+  const Float4 most = larger(larger(Load4(scores), Load4(scores + 4)), larger(Load4(scores + 8), Load4(scores + 12)));
+  return !(std::max(std::max(most[0], most[1]), std::max(most[2], most[3])) < least);
+}
+
+// Calls visit(id) for the ids of all panels that have a score of at least `least`, which may grow on the way: nearly
+// all panels have none, and are passed over 16 at a time.
+template <typename Visit>
+void ForPanelsThatReach(const float& least, const float* scores, int64_t ids, Visit&& visit) {
+  for (int64_t begin = 0; begin < ids; begin += kPanel) {
+    const int64_t end = std::min(ids, begin + kPanel);
+    if (end - begin == kPanel && !Reaches(scores + begin, least)) continue;
+    for (int64_t i = begin; i < end; ++i) visit(i);
+  }
+}
+
 // The k-th largest of the allowed scores, and the id it belongs to; false when there are fewer (then any of them).
 bool KthLargest(const float* scores, int64_t ids, const uint64_t* allowed, int64_t k, ScoredToken* kth) {
   const auto larger = [](const ScoredToken& a, const ScoredToken& b) { return a.logit > b.logit; };
   std::vector<ScoredToken> heap;  // the k largest so far, the smallest of them in front
-  for (int64_t i = 0; i < ids; ++i) {
-    if (static_cast<int64_t>(heap.size()) == k && scores[i] <= heap.front().logit) continue;
-    if (!Allowed(allowed, i)) continue;
-    if (static_cast<int64_t>(heap.size()) == k) {
+  float least = -INFINITY;        // what the next of them must be larger than, once there are k
+  ForPanelsThatReach(least, scores, ids, [&](int64_t i) {
+    const bool full = static_cast<int64_t>(heap.size()) == k;
+    if ((full && scores[i] <= least) || !Allowed(allowed, i)) return;
+    if (full) {
       std::pop_heap(heap.begin(), heap.end(), larger);
       heap.pop_back();
     }
     heap.push_back({scores[i], static_cast<int32_t>(i)});
     std::push_heap(heap.begin(), heap.end(), larger);
-  }
+    if (static_cast<int64_t>(heap.size()) == k) least = heap.front().logit;
+  });
   if (heap.empty()) return false;
   *kth = heap.front();
   return static_cast<int64_t>(heap.size()) == k;
@@ -145,16 +167,16 @@ void Head::Largest(const hearth_kernels& kernels, const Activations& rows, int64
   const float certain = enough ? kth.logit - spread * widest : -INFINITY;
   float logits[kPanel];
   int64_t computed = -1;  // the panel whose logits are in hand
-  for (int64_t i = 0; i < ids; ++i) {
-    if (scores[i] < certain || !Allowed(allowed, i)) continue;
-    if (enough && scores[i] < kth.logit - spread * std::hypot(of_kth, deviation_[i])) continue;
+  ForPanelsThatReach(certain, scores, ids, [&](int64_t i) {
+    if (scores[i] < certain || !Allowed(allowed, i)) return;
+    if (enough && scores[i] < kth.logit - spread * std::hypot(of_kth, deviation_[i])) return;
     if (i / kPanel != computed) {
       computed = i / kPanel;
       MultiplyPanels(kernels, w_, computed, computed + 1, w_.cols, x, 1, logits, kPanel);
       SoftCapRow(logits, kPanel, soft_cap_);
     }
     out->push_back({logits[i % kPanel], static_cast<int32_t>(i)});
-  }
+  });
 }
 
 void Head::Exact(Exec& exec, const Activations& rows, int64_t row, float* logits) const {

@@ -53,6 +53,9 @@ struct LiveTokens {
   }
 };
 
+// How many live neurons ahead of the one in hand are fetched: what one core can wait for at a time, about 4 KB.
+constexpr int64_t kAhead = 4;
+
 inline void Prefetch(const uint8_t* data, int64_t bytes) {
   for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(data + i);
 }
@@ -170,7 +173,7 @@ Status TextDecoder::SparseNeurons(Exec& exec, const LayerPass& pass, Workspace& 
   return Status();
 }
 
-// The rest of SparseNeurons for a single token: a list of what is on, each thread fetching the next entry as it
+// The rest of SparseNeurons for a single token: a list of what is on, each thread fetching the entries to come as it
 // computes the one in hand (rows in no order are nothing a processor foresees).
 Status TextDecoder::SparseToken(Exec& exec, const LayerPass& pass, Workspace& ws) const {
   const LayerWeights& w = pass.weights;
@@ -197,8 +200,10 @@ Status TextDecoder::SparseToken(Exec& exec, const LayerPass& pass, Workspace& ws
   const hearth_q8_rows x = ws.normed_.q8();
   exec.pool().For(count, 8, [&](int64_t begin, int64_t end, int) {
     const int32_t first_token = 0;
+    for (int64_t i = begin + 1; i < std::min(begin + kAhead, end); ++i)
+      Prefetch(w.ffn_up.row(live[i]), w.ffn_up.row_bytes);
     for (int64_t i = begin; i < end; ++i) {
-      if (i + 1 < end) Prefetch(w.ffn_up.row(live[i + 1]), w.ffn_up.row_bytes);
+      if (i + kAhead < end) Prefetch(w.ffn_up.row(live[i + kAhead]), w.ffn_up.row_bytes);
       float up;
       dot(w.ffn_up.row(live[i]), h, &x, &first_token, 1, &up);
       hidden[i] = gate[live[i]];
@@ -208,14 +213,18 @@ Status TextDecoder::SparseToken(Exec& exec, const LayerPass& pass, Workspace& ws
 
   const ColumnWeight& down = w.ffn_down_columns;
   const hearth_column_fn column = ColumnOf(kernels, down.type);
-  exec.pool().For(h, 8 * kBlock, [&](int64_t begin, int64_t end, int thread) {
+  // Fewer outputs at a time, and a neuron's codes are pieces too short for the memory.
+  exec.pool().For(h, 16 * kBlock, [&](int64_t begin, int64_t end, int thread) {
     float* values = exec.scratch(thread);
     float* out = ws.attention_.data();
     std::fill(out + begin, out + end, 0.0f);
     for (int64_t i = 0; i < count; ++i) {
-      if (i + 2 < count) {
-        Prefetch(down.neuron(live[i + 2]) + down.CodeBytes(begin), down.CodeBytes(end - begin));
-        Prefetch(reinterpret_cast<const uint8_t*>(down.scales + live[i + 2] / kBlock * h + begin), 2 * (end - begin));
+      if (i + kAhead < count) {
+        const int64_t next = live[i + kAhead], block = next / kBlock;
+        Prefetch(down.neuron(next) + down.CodeBytes(begin), down.CodeBytes(end - begin));
+        // Neurons of a block share their scales.
+        if (block != live[i + kAhead - 1] / kBlock)
+          Prefetch(reinterpret_cast<const uint8_t*>(down.scales + block * h + begin), 2 * (end - begin));
       }
       column(down.neuron(live[i]) + down.CodeBytes(begin), down.scales + live[i] / kBlock * h + begin, end - begin,
              values);
