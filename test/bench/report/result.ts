@@ -30,7 +30,7 @@ export interface DecodeBytes {
   readonly screened: number;
   /** Which of the three hearth reads. */
   readonly hearth: 'dense' | 'sparse' | 'screened';
-  /** Of those bytes at the median decode rate with an empty context, in the measured read bandwidth. */
+  /** Of those bytes at the decode rate with an empty context in the read bandwidth around the same run: the median. */
   readonly share: number | undefined;
 }
 

@@ -1,6 +1,7 @@
 /** The read bandwidth of this machine, by the tool in addon/tools. */
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
+import { median } from '../report/statistics';
 
 interface Reading {
   readonly bytesPerSecond: number;
@@ -25,4 +26,17 @@ export function readBandwidth(root: string, threads: number): number {
   if (status !== 0) throw new Error(`${tool} failed\n${error?.message ?? stderr}`);
   const { bytesPerSecond, bytesPerSecondHugePages } = JSON.parse(stdout) as Reading;
   return Math.max(bytesPerSecond, bytesPerSecondHugePages);
+}
+
+/**
+ * The median of each run's share: bytes a token, tokens a second, and the bandwidth in GB/s around the same run. Undefined
+ * without runs.
+ */
+export function shareOfBandwidth(
+  bytes: number,
+  rates: readonly number[],
+  gigabytes: readonly number[],
+): number | undefined {
+  if (rates.length === 0 || rates.length !== gigabytes.length) return undefined;
+  return median(rates.map((rate, run) => (bytes * rate) / ((gigabytes[run] as number) * 1e9)));
 }

@@ -12,7 +12,7 @@ import { type ModelName, modelConfig } from '../model/shapes';
 import { describeCommit, describeMachine, isIdle } from '../report/machine';
 import { textMarkdown, warningsOf } from '../report/markdown';
 import type { DecodeBytes, Figure, Machine, ModelResult, TextResult } from '../report/result';
-import { buildBandwidthTool } from './bandwidth';
+import { buildBandwidthTool, shareOfBandwidth } from './bandwidth';
 import { figures, loadFigures, positionsNeeded, warmUp } from './figures';
 import { type FigureGroup, type TextOptions, withTextOptions } from './options';
 import { bestPeerSettings } from './peer-settings';
@@ -146,11 +146,8 @@ function readThrough(path: string): void {
 
 function bytesOf({ config, layout }: RandomModel, found: readonly Figure[]): DecodeBytes {
   const read = (reading: Reading): number => decodeBytes(config.text, layout, readings[reading]);
-  const medianOf = (id: string): number | undefined =>
-    found.find((figure) => figure.id === id)?.sides[0]?.summary.median;
-  const rate = medianOf('decode-0');
-  const gigabytes = medianOf('bandwidth');
-  const share =
-    rate === undefined || gigabytes === undefined ? undefined : (read(hearthReading) * rate) / (gigabytes * 1e9);
+  const samplesOf = (id: string): readonly number[] =>
+    found.find((figure) => figure.id === id)?.sides[0]?.samples ?? [];
+  const share = shareOfBandwidth(read(hearthReading), samplesOf('decode-0'), samplesOf('bandwidth'));
   return { dense: read('dense'), sparse: read('sparse'), screened: read('screened'), hearth: hearthReading, share };
 }

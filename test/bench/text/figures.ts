@@ -85,20 +85,34 @@ async function prefillFigures(bench: Bench): Promise<Figure[]> {
   return figures;
 }
 
+/** `side`, with the mean of what `measure` gives before and after it put into `means`. */
+function between(measure: () => Promise<number>, side: () => Promise<number>, means: number[]): () => Promise<number> {
+  return async () => {
+    const before = await measure();
+    const sample = await side();
+    means.push((before + (await measure())) / 2);
+    return sample;
+  };
+}
+
 async function decodeFigures(bench: Bench): Promise<Figure[]> {
   const { options, hearth, peer, root, sameChoice } = bench;
   const figures: Figure[] = [];
+  const bandwidths: number[] = [];
   for (const context of options.decode) {
     const label = `decode ${options.decodeTokens} after ${context}`;
     const side = (engine: EngineChild) => () => decodeRate(engine, bench, context, 'full');
     const bandwidth = async (): Promise<number> => readBandwidth(root, options.threads) / 1e9;
     const sides = both(side(hearth), peer && side(peer));
-    // The bandwidth of shared machines comes and goes: it is measured between the runs it is compared with.
-    const [ours, ...rest] = await interleave(options.runs, context === 0 ? [...sides, bandwidth] : sides);
+    // What the memory of a shared machine gives comes and goes: it is measured right before and after each run.
+    const [ours, ...rest] = await interleave(
+      options.runs,
+      context === 0 ? [between(bandwidth, side(hearth), bandwidths), ...sides.slice(1)] : sides,
+    );
     const theirs = peer && rest[0];
     figures.push(makeFigure(`decode-${context}`, label, 'tokens/s', { hearth: ours, 'llama.cpp': theirs }));
     if (context === 0)
-      figures.push(makeFigure('bandwidth', 'read bandwidth', 'GB/s', { [`${options.threads} threads`]: rest.at(-1) }));
+      figures.push(makeFigure('bandwidth', 'read bandwidth', 'GB/s', { [`${options.threads} threads`]: bandwidths }));
     if (peer !== undefined) await compareChoices(bench, context, sameChoice);
   }
   return figures;

@@ -1,9 +1,11 @@
 /** From samples to the report: medians, ratios, targets, tables. */
+
 import { compareLogits } from '../../bench/parity/compare';
 import { makeFigure } from '../../bench/report/figure';
 import { shown, textMarkdown, warningsOf } from '../../bench/report/markdown';
 import type { Machine, ModelResult, PeerTrial, TextResult } from '../../bench/report/result';
 import { interleave, median, summarise } from '../../bench/report/statistics';
+import { shareOfBandwidth } from '../../bench/text/bandwidth';
 import { parsePeerSettings } from '../../bench/text/options';
 import { inOrder } from '../../bench/text/peer-settings';
 import { promptIds } from '../../bench/text/prompt-ids';
@@ -209,4 +211,10 @@ test('prompts begin with <bos>, and a short one is the beginning of a long one',
   expect([long[0], long.length]).toEqual([2, 64]);
   expect(long.slice(1).every((id) => id >= 500 && id < 1500)).toBe(true);
   expect(promptIds(textIds, 2, 16)).toEqual(long.slice(0, 16));
+});
+
+test('the share of the bandwidth is that of each run, whatever the memory gave during the others', () => {
+  // 1 GB a token: 40 of 50 GB/s, 18 of 20, 36 of 40.
+  expect(shareOfBandwidth(1e9, [40, 18, 36], [50, 20, 40])).toBeCloseTo(0.9, 12);
+  expect(shareOfBandwidth(1e9, [], [])).toBeUndefined();
 });
