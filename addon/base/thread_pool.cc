@@ -1,7 +1,11 @@
 #include "addon/base/thread_pool.h"
 
+#include <sched.h>
+
 #include <algorithm>
 #include <chrono>
+
+#include "addon/base/cpu_placement.h"
 
 namespace hearth {
 namespace {
@@ -38,8 +42,10 @@ void WaitWhile(const std::atomic<uint32_t>& value, uint32_t old, std::chrono::mi
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads)
-    : spin_(static_cast<unsigned>(threads) <= std::thread::hardware_concurrency() ? kSpinOwnCore : kSpinSharedCore) {
+ThreadPool::ThreadPool(int threads) : cpus_(AllowedCpus()) {
+  const bool own_cores = static_cast<size_t>(threads) <= cpus_.size();
+  spin_ = own_cores ? kSpinOwnCore : kSpinSharedCore;
+  if (!own_cores) cpus_.clear();
   for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { WorkerLoop(i); });
 }
 
@@ -57,6 +63,7 @@ void ThreadPool::Dispatch(int64_t count, int64_t grain, RangeFn fn, void* contex
     fn(context, 0, count, 0);
     return;
   }
+  PlaceWorkers();
   fn_ = fn;
   context_ = context;
   count_ = count;
@@ -67,6 +74,15 @@ void ThreadPool::Dispatch(int64_t count, int64_t grain, RangeFn fn, void* contex
   generation_.notify_all();
   TakeRanges(0);
   for (uint32_t left; (left = pending_.load(std::memory_order_acquire)) != 0;) WaitWhile(pending_, left, spin_);
+}
+
+// The caller runs where the system puts it; the workers make way.
+void ThreadPool::PlaceWorkers() {
+  const int cpu = cpus_.empty() ? caller_cpu_ : sched_getcpu();
+  if (cpu == caller_cpu_) return;
+  caller_cpu_ = cpu;
+  const std::vector<std::vector<int>> hands = DealCpus(cpus_, cpu, size() - 1);
+  for (size_t i = 0; i < hands.size(); ++i) RunOn(workers_[i], hands[i]);
 }
 
 void ThreadPool::TakeRanges(int thread) {

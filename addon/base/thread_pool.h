@@ -41,11 +41,14 @@ class ThreadPool {
   using RangeFn = void (*)(void* context, int64_t begin, int64_t end, int thread);
 
   void Dispatch(int64_t count, int64_t grain, RangeFn fn, void* context);
+  void PlaceWorkers();
   void TakeRanges(int thread);
   void WorkerLoop(int thread);
 
-  const std::chrono::microseconds spin_;  // how long a thread waits before it sleeps
+  std::chrono::microseconds spin_;  // how long a thread waits before it sleeps
   std::vector<std::thread> workers_;
+  std::vector<int> cpus_;  // that the workers may be dealt; empty when there are more threads than CPUs
+  int caller_cpu_ = -1;    // what they were dealt for
   // The loop in hand; written by the caller before `generation_` moves on.
   RangeFn fn_ = nullptr;
   void* context_ = nullptr;
