@@ -9,6 +9,7 @@ export const skipReasons = [
   'superseded', // a newer frame of the same stream took its place while the engine was busy
   'rate-limited', // the stream's minimum interval had not passed
   'duplicate', // hardly differs from the last frame that was used
+  'no-motion', // differs from it by light and noise only, or where the camera's `motion.ignore` says that nothing counts
   'queue-full', // the job queue was full of jobs of the same or a higher priority
   'deadline', // its result would have come too late to matter
   'too-large', // over the configured size

@@ -55,6 +55,14 @@ function isInputTemplate(template: string): boolean {
   return named === 1 && isFilter(filter) && !filter.includes('#') && !/[{}]/.test(filter);
 }
 
+/** Four fractions with spaces between: left, top, width, height. */
+function isRegion(text: string): boolean {
+  const numbers = text.trim().split(/\s+/);
+  const [x = 0, y = 0, width = 0, height = 0] = numbers.map(Number);
+  const inside = numbers.every((number) => /^(0|1|0?\.\d{1,6}|1\.0{1,6})$/.test(number));
+  return numbers.length === 4 && inside && width > 0 && height > 0 && x + width <= 1.000001 && y + height <= 1.000001;
+}
+
 /** It has to fit into a header. */
 export function isToken(token: string): boolean {
   return /^[!-~]{16,512}$/.test(token);
@@ -87,11 +95,25 @@ const camera = {
   ...commonStream,
   minIntervalMs: integer('Frames that come sooner after the last used one are skipped as rate-limited.', 1000, 0, hour),
   duplicateThreshold: number(
-    'Frames whose luma (0..255) differs less than this on average from the last used one are skipped as duplicates; 0 takes all.',
+    'Frames whose luma (0..255) differs less than this on average from the last used one, and without motion, are skipped as duplicates; 0 takes all frames.',
     2,
     0,
     255,
   ),
+  motion: {
+    threshold: number(
+      'A frame is used when a part of it changed by this much luma (0..255), whatever the mean says; less is no motion. 0: only the mean counts.',
+      12,
+      0,
+      255,
+    ),
+    minArea: number('Fraction of the picture that has to change in one piece.', 0.002, 0, 1),
+    ignore: list(
+      'Where nothing counts, such as a clock in the picture or a street: left, top, width and height as fractions of the picture.',
+      'rectangles such as 0 0 1 0.1',
+      isRegion,
+    ),
+  },
   clip: {
     seconds: number(
       'Gathers the frames of so many seconds into a clip, which is described as a whole; 0 describes single frames.',

@@ -10,7 +10,7 @@ export const builtInPlugins = ['captions', 'transcribe', 'translate', 'function-
 const defaultMemoryMb = 128;
 const defaultHangTimeoutSeconds = 10;
 
-type Defaults = Omit<StreamConfig, 'kind' | 'topics' | 'audio' | 'raw' | 'clip'>;
+type Defaults = Omit<StreamConfig, 'kind' | 'topics' | 'audio' | 'raw' | 'clip' | 'motion'>;
 
 function settingsOf({ prompt, language }: Pick<Defaults, 'prompt' | 'language'>): StreamSettings {
   return { ...(prompt !== null && { prompt }), ...(language !== null && { language }) };

@@ -1,5 +1,5 @@
 /**
- * One camera: rate limit -> newest frame only, while a consumer is busy -> decode -> hardly changed? -> consumers.
+ * One camera: rate limit -> newest frame only, while a consumer is busy -> decode -> has the scene changed? -> consumers.
  * Nothing is decoded that nobody is free to look at. A camera whose frames are gathered into clips decodes them as they
  * come; the clips go to the consumers.
  */
@@ -9,12 +9,13 @@ import type { SkipReason } from '../events';
 import type { Watching } from '../inference/engine';
 import type { DecodedImage } from '../media/image';
 import type { RawFrameFormat } from '../media/raw-frame';
-import { difference, type Thumbnail, thumbnailOf } from '../media/thumbnail';
+import { thumbnailOf } from '../media/thumbnail';
 import { type Clip, ClipCollector, type ClipOptions, type ClipSound, videoOf } from './clip-collector';
 import type { Dispatcher } from './dispatcher';
 import { type Captured, itemFields, sha256Of } from './item';
 import type { MediaStore } from './media-store';
 import { oneAtATime, rateLimit } from './operators';
+import { type MotionOptions, SceneGate } from './scene-gate';
 import { type Skips, skipReasonOf } from './skips';
 
 export interface CameraOptions {
@@ -22,6 +23,8 @@ export interface CameraOptions {
   readonly minIntervalMs: number;
   /** Mean absolute difference of luma (0..255) to the last used frame under which a frame is a duplicate; 0 takes all. */
   readonly duplicateThreshold: number;
+  /** What counts as a change beside the mean; without it, nothing. */
+  readonly motion?: MotionOptions;
   /** Gathers the frames into clips. */
   readonly clip?: ClipOptions;
   /** Payloads are raw frames of this format instead of encoded pictures. */
@@ -54,7 +57,7 @@ const noClip: ClipOptions = { seconds: 0, maxTokens: 1 };
 export class CameraStream {
   readonly #input$ = new Subject<CapturedFrame>();
   readonly #subscription: Subscription;
-  #lastUsed: Thumbnail | undefined;
+  readonly #gate = new SceneGate();
   #decoding: Promise<void> = Promise.resolve();
   readonly #clips: ClipCollector;
   /** While there is a clip in hand. */
@@ -134,8 +137,9 @@ export class CameraStream {
   #offer(frame: CapturedFrame, { image, capturedTs }: DecodedImage): void {
     const { dispatcher, store } = this.dependencies;
     const thumbnail = thumbnailOf(image);
-    if (this.#lastUsed !== undefined && difference(thumbnail, this.#lastUsed) < this.options.duplicateThreshold) {
-      this.#skip(frame, 'duplicate');
+    const unchanged = this.#gate.judge(thumbnail, this.options.duplicateThreshold, this.options.motion);
+    if (unchanged !== undefined) {
+      this.#skip(frame, unchanged);
       return;
     }
     const claimedTs = capturedTs ?? frame.receivedTs;
@@ -143,7 +147,7 @@ export class CameraStream {
     const ts = ageSeconds >= 0 && ageSeconds <= maxAgeSeconds ? claimedTs : frame.receivedTs;
     const sha256 = sha256Of(frame.payload);
     if (this.options.clip !== undefined) {
-      this.#lastUsed = thumbnail;
+      this.#gate.use(thumbnail);
       this.#watching ??= this.dependencies.watch?.(this.options.clip.maxTokens);
       this.#watching?.seen({ image, timeMs: 1000 * ts });
       this.#clips.add({ image, capturedTs: ts, topic: frame.topic, sha256 });
@@ -157,7 +161,7 @@ export class CameraStream {
         width: image.width,
         height: image.height,
       },
-      { onUsed: () => (this.#lastUsed = thumbnail) },
+      { onUsed: () => this.#gate.use(thumbnail) },
     );
   }
 

@@ -2,6 +2,7 @@
 import type { CameraConfig, Config, MicrophoneConfig } from '../config';
 import type { CameraOptions } from './camera-stream';
 import type { MicrophoneOptions } from './microphone-stream';
+import type { Region } from './scene-gate';
 import { filtersOverlap, patternFilter } from './topic-pattern';
 import type { VadAggressiveness } from './voice-detector';
 
@@ -65,13 +66,20 @@ function itemPolicy(
   return { priority, deadlineMs: deadlineMs ?? config.queue.defaultDeadlineMs, acceptRetained };
 }
 
+/** Of a text that the configuration has checked. */
+function regionOf(text: string): Region {
+  const [x = 0, y = 0, width = 0, height = 0] = text.trim().split(/\s+/).map(Number);
+  return { x, y, width, height };
+}
+
 function cameraPolicy(camera: Defaults<CameraConfig>, config: Config): CameraPolicy {
-  const { minIntervalMs, duplicateThreshold, clip } = camera;
+  const { minIntervalMs, duplicateThreshold, clip, motion } = camera;
   const { pixelFormat, width, height } = camera.raw;
   const raw = pixelFormat === null || width === null || height === null ? {} : { raw: { pixelFormat, width, height } };
   const { seconds, maxTokens, sound } = clip;
   const gathered = seconds > 0 ? { clip: { seconds, maxTokens, ...(sound !== null && { sound }) } } : {};
-  return { ...itemPolicy(camera, config), options: { minIntervalMs, duplicateThreshold, ...gathered, ...raw } };
+  const gate = { duplicateThreshold, motion: { ...motion, ignore: motion.ignore.map(regionOf) } };
+  return { ...itemPolicy(camera, config), options: { minIntervalMs, ...gate, ...gathered, ...raw } };
 }
 
 function microphonePolicy(microphone: Defaults<MicrophoneConfig>, config: Config): MicrophonePolicy {
