@@ -19,6 +19,7 @@ export const skipReasons = [
   'unsupported', // the model has no encoder for this kind of input
   'no-consumer', // no plugin takes this stream, or none has a use for what it was handed
   'disabled', // the stream is switched off
+  'scheduled-off', // it came at a time that is not in the stream's schedule
   'retained', // a retained replay, not something that just happened
   'shutdown', // the daemon was stopping
 ] as const;

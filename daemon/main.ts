@@ -1,4 +1,5 @@
 /** The composition root: the only file that constructs services. Everything that runs is started and ended here. */
+import { join } from 'node:path';
 import { filter, firstValueFrom } from 'rxjs';
 import { brokerOptions } from './bus/broker-options';
 import { startEmbeddedBroker } from './bus/embedded-broker';
@@ -31,12 +32,14 @@ import { pluginHostOptions } from './plugins/options';
 import { GenerateRequests } from './requests/generate';
 import { RequestJobs } from './requests/jobs';
 import { setStream } from './requests/stream-set';
+import { StateFile } from './state-file';
 import { Dispatcher } from './streams/dispatcher';
 import { JobQueue } from './streams/job-queue';
 import { LatestFrames } from './streams/latest-frames';
 import { MediaStore } from './streams/media-store';
-import { streamsOptions } from './streams/options';
+import { streamPolicies, streamsOptions } from './streams/options';
 import { Skips } from './streams/skips';
+import { StreamSettings } from './streams/stream-settings';
 import { Streams } from './streams/streams';
 import { version } from './version';
 import { WyomingServer } from './wyoming/server';
@@ -164,9 +167,21 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     supports: (kind) =>
       engineState.phase !== 'ready' || engineState.info.modalities.includes(kind === 'frame' ? 'image' : 'audio'),
   });
+  const settings = new StreamSettings({
+    config,
+    file: new StateFile(join(config.stateDirectory, 'streams.json')),
+    log: log.child({ ns: 'streams' }),
+  });
+  const applySettings = (stream: string): void =>
+    streams.configure(stream, streamPolicies(settings.camera(stream), settings.microphone(stream), config));
+  settings.change$.subscribe(applySettings);
+  const streamFacts = () =>
+    Object.fromEntries(
+      Object.entries(streams.stats()).map(([stream, stats]) => [stream, { ...stats, set: settings.changes(stream) }]),
+    );
   const latestFrames = new LatestFrames(maxLatestFrameBytes);
   const host = new PluginHost({
-    options: pluginHostOptions(config, requestPriority),
+    options: pluginHostOptions(config, requestPriority, settings),
     bus: running,
     engine,
     queue,
@@ -216,7 +231,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
       board: async () => await readBoard(board),
       governor: () => governor.status(),
       mqtt: () => ({ ...running.counters }),
-      streams: () => streams.stats(),
+      streams: streamFacts,
       plugins: () => Object.fromEntries(host.status().map(({ name, state }) => [name, state])),
     },
     publish: (facts) => running.publishHealth({ ...facts }),
@@ -244,10 +259,12 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     // First of all: who asks whether the daemon is ready hears that it is not yet.
     if (http !== undefined) log.info({ ns: 'http', url: await http.start() }, 'HTTP is served');
     await running.ready();
+    await settings.load();
+    settings.changedStreams().forEach(applySettings);
     generateRequests.start();
     running.onRequest('health', async () => await health.gather());
-    running.onRequest('stream/set', (request) => {
-      const inForce = setStream(streams, request);
+    running.onRequest('stream/set', async (request) => {
+      const inForce = await setStream(streams, settings, request);
       void health.reportNow();
       return inForce;
     });

@@ -4,3 +4,11 @@ export { isLoopback } from './loopback';
 export { ConfigError, type ConfigProblem } from './problems';
 export type { CameraConfig, MicrophoneConfig, PluginConfig, StreamConfig } from './schema';
 export { type ServiceManager, serviceManager } from './service-manager';
+export {
+  changeProblem,
+  type StreamChanges,
+  type StreamKind,
+  type StreamOptions,
+  settableValues,
+  withChanges,
+} from './settable';

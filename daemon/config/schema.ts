@@ -3,6 +3,7 @@ import { hostname } from 'node:os';
 import { checkFilter, isName } from '../bus/topics';
 import { pcmEncodings } from '../media/pcm';
 import { rawPixelFormats } from '../media/raw-frame';
+import { isScheduleEntry, isTimeZone } from '../streams/schedule';
 import {
   choice,
   flag,
@@ -69,6 +70,12 @@ export function isToken(token: string): boolean {
 }
 
 const commonStream = {
+  enabled: flag('Use what comes in; switched off, it is skipped as disabled.', true),
+  schedule: list(
+    'When it is used, such as `mon-fri 07:00-22:00` or `22:00-06:00` in `timezone`; always, where there is none. What comes at other times is skipped as scheduled-off.',
+    'times such as mon-fri 07:00-22:00',
+    isScheduleEntry,
+  ),
   plugins: optionalList('Names of the plugins that are handed this stream.', 'plugin names', isName, {
     defaultDoc: 'every plugin that takes its kind',
   }),
@@ -414,6 +421,9 @@ export const schema = {
     level: choice('Least severe level that is logged.', 'info', logLevels),
     mqtt: flag('Publish what is logged at `info` and above.', true),
   },
+  timezone: optionalPattern('Time zone of schedules.', 'a time zone such as Europe/Berlin', isTimeZone, {
+    defaultDoc: 'that of the system',
+  }),
   stateDirectory: text('Directory for what has to survive a restart.', '', {
     defaultDoc: '`$STATE_DIRECTORY` (set by systemd), else `~/.local/state/hearth`',
   }),

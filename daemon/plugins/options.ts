@@ -1,6 +1,5 @@
 /** The configuration, as the plugin host reads it. */
-import type { Config, StreamConfig } from '../config';
-import type { ItemKind } from '../streams/dispatcher';
+import type { CameraConfig, Config, MicrophoneConfig, StreamOptions } from '../config';
 import type { StreamSettings } from './api';
 import { defaultTiming, type PluginHostOptions, type PluginSettings, type StreamPolicy } from './ports';
 
@@ -10,7 +9,7 @@ export const builtInPlugins = ['captions', 'transcribe', 'translate', 'function-
 const defaultMemoryMb = 128;
 const defaultHangTimeoutSeconds = 10;
 
-type Defaults = Omit<StreamConfig, 'kind' | 'topics' | 'audio' | 'raw' | 'clip' | 'motion'>;
+type Defaults = StreamOptions<CameraConfig | MicrophoneConfig>;
 
 function settingsOf({ prompt, language }: Pick<Defaults, 'prompt' | 'language'>): StreamSettings {
   return { ...(prompt !== null && { prompt }), ...(language !== null && { language }) };
@@ -44,18 +43,23 @@ function pluginsOf(config: Config): PluginSettings[] {
   });
 }
 
-export function pluginHostOptions(config: Config, requestPriority: number): PluginHostOptions {
-  const streams = new Map(Object.entries(config.streams).map(([name, stream]) => [name, policyOf(stream, config)]));
-  const defaults: Readonly<Record<ItemKind, StreamPolicy>> = {
-    frame: policyOf(config.defaults.camera, config),
-    segment: policyOf(config.defaults.microphone, config),
-    clip: policyOf(config.defaults.camera, config),
-  };
+/** What holds for a stream now. */
+export interface StreamOptionsNow {
+  camera(stream: string): StreamOptions<CameraConfig>;
+  microphone(stream: string): StreamOptions<MicrophoneConfig>;
+}
+
+export function pluginHostOptions(
+  config: Config,
+  requestPriority: number,
+  streams: StreamOptionsNow,
+): PluginHostOptions {
   return {
     node: config.node.id,
     baseTopic: config.mqtt.baseTopic,
     plugins: pluginsOf(config),
-    policy: (kind, stream) => streams.get(stream) ?? defaults[kind],
+    policy: (kind, stream) =>
+      policyOf(kind === 'segment' ? streams.microphone(stream) : streams.camera(stream), config),
     requestPriority,
     defaultDeadlineMs: config.queue.defaultDeadlineMs,
     maxAudioSeconds: config.limits.maxAudioSeconds,

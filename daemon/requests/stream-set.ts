@@ -1,47 +1,39 @@
-/** The request verb `stream/set`: switches a stream, or changes how often a camera is looked at; forgotten when the daemon ends. */
-import Ajv from 'ajv';
+/** The request verb `stream/set`: changes options of a stream while it runs, and takes them back to the configuration. */
 import type { Request } from '../bus/bus';
+import { changeProblem } from '../config';
 import { HearthError } from '../errors';
-import type { CameraOptions } from '../streams/camera-stream';
+import type { StreamSettings } from '../streams/stream-settings';
 import type { Streams } from '../streams/streams';
 
-interface StreamSetPayload {
-  readonly stream: string;
-  readonly minIntervalMs?: number;
-  readonly duplicateThreshold?: number;
-  readonly enabled?: boolean;
+export interface StreamSetReply extends Readonly<Record<string, unknown>> {
+  /** What differs from the configuration. */
+  readonly set: Readonly<Record<string, unknown>>;
+  /** False where the state directory cannot be written. */
+  readonly kept: boolean;
 }
 
-const isPayload = new Ajv({ allErrors: true }).compile<StreamSetPayload>({
-  type: 'object',
-  required: ['stream'],
-  additionalProperties: false,
-  minProperties: 2,
-  properties: {
-    id: {},
-    stream: { type: 'string' },
-    minIntervalMs: { type: 'integer', minimum: 0, maximum: 3_600_000 },
-    duplicateThreshold: { type: 'number', minimum: 0, maximum: 255 },
-    enabled: { type: 'boolean' },
-  },
-});
+const invalid = (what: string): HearthError => new HearthError('REQUEST_INVALID', `stream/set: ${what}`);
 
-/** What is in force for the stream afterwards. Rejects with `REQUEST_INVALID`, `STREAM_NAME_INVALID` or `STREAM_LIMIT`. */
-export function setStream(
-  streams: Pick<Streams, 'configureCamera' | 'setEnabled' | 'isEnabled'>,
-  { payload }: Request,
-): CameraOptions & { readonly enabled: boolean } {
-  if (!isPayload(payload)) {
-    const problems = (isPayload.errors ?? [])
-      .slice(0, 5)
-      .map((error) => `${error.instancePath || 'payload'} ${error.message ?? 'does not fit'}`);
-    throw new HearthError('REQUEST_INVALID', `stream/set: ${problems.join('; ')}`);
-  }
-  const { stream, minIntervalMs, duplicateThreshold, enabled } = payload;
-  const camera = streams.configureCamera(stream, {
-    ...(minIntervalMs !== undefined && { minIntervalMs }),
-    ...(duplicateThreshold !== undefined && { duplicateThreshold }),
+/**
+ * What is in force for the stream afterwards. Rejects with `REQUEST_INVALID`, or for a stream that is not taken with
+ * `STREAM_NAME_INVALID`, `STREAM_LIMIT` or `STREAM_UNLISTED`; nothing has changed then.
+ */
+export async function setStream(
+  streams: Pick<Streams, 'admit'>,
+  settings: Pick<StreamSettings, 'kinds' | 'set' | 'changes' | 'inForce'>,
+  { payload }: Pick<Request, 'payload'>,
+): Promise<StreamSetReply> {
+  const { id: _id, stream, reset = false, ...changes } = payload;
+  if (typeof stream !== 'string') throw invalid('stream: expected the name of one');
+  if (typeof reset !== 'boolean') throw invalid('reset: expected true or false');
+  if (!reset && Object.keys(changes).length === 0) throw invalid('expected an option or reset');
+  const kinds = settings.kinds(stream);
+  const problems = Object.entries(changes).flatMap(([path, value]) => {
+    const problem = changeProblem(kinds, path, value);
+    return problem === undefined ? [] : [`${path.slice(0, 80)}: ${problem}`];
   });
-  if (enabled !== undefined) streams.setEnabled(stream, enabled);
-  return { ...camera, enabled: streams.isEnabled(stream) };
+  if (problems.length > 0) throw invalid(problems.slice(0, 5).join('; '));
+  streams.admit(stream);
+  const kept = await settings.set(stream, changes, reset);
+  return { ...settings.inForce(stream), stream, set: settings.changes(stream), kept };
 }

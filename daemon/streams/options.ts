@@ -1,8 +1,9 @@
 /** The configuration, as the streams read it. */
-import type { CameraConfig, Config, MicrophoneConfig } from '../config';
+import type { CameraConfig, Config, MicrophoneConfig, StreamOptions } from '../config';
 import type { CameraOptions } from './camera-stream';
 import type { MicrophoneOptions } from './microphone-stream';
 import type { Region } from './scene-gate';
+import { scheduleOf } from './schedule';
 import { filtersOverlap, patternFilter } from './topic-pattern';
 import type { VadAggressiveness } from './voice-detector';
 
@@ -14,6 +15,10 @@ export interface ItemPolicy {
   readonly deadlineMs: number;
   /** Use retained replays too; some senders publish only those. */
   readonly acceptRetained: boolean;
+  /** False while the stream is switched off. */
+  readonly enabled: boolean;
+  /** Whether the schedule has the stream used at a moment, Unix time in milliseconds. */
+  readonly scheduled: (ms: number) => boolean;
 }
 
 export interface CameraPolicy extends ItemPolicy {
@@ -24,6 +29,11 @@ export interface MicrophonePolicy extends ItemPolicy {
   readonly options: MicrophoneOptions;
 }
 
+export interface StreamPolicies {
+  readonly camera: CameraPolicy;
+  readonly microphone: MicrophonePolicy;
+}
+
 export interface StreamsOptions {
   readonly maxFrameBytes: number;
   readonly maxAudioBytes: number;
@@ -32,7 +42,7 @@ export interface StreamsOptions {
   readonly maxStreams: number;
   /** Take streams that are not configured, with `defaults`. */
   readonly acceptUnlisted: boolean;
-  readonly defaults: { readonly camera: CameraPolicy; readonly microphone: MicrophonePolicy };
+  readonly defaults: StreamPolicies;
   readonly cameras: ReadonlyMap<string, CameraPolicy>;
   readonly microphones: ReadonlyMap<string, MicrophonePolicy>;
   /** Topic filters beside `<base>/in/<stream>/...`; a filter feeds one stream. */
@@ -57,13 +67,17 @@ const idleFlushMs = 1000;
 /** What the model hears in one go. */
 const maxSegmentSeconds = 30;
 
-type Defaults<T> = Omit<T, 'kind' | 'topics'>;
-
 function itemPolicy(
-  { priority, deadlineMs, acceptRetained }: Defaults<CameraConfig | MicrophoneConfig>,
+  { priority, deadlineMs, acceptRetained, enabled, schedule }: StreamOptions<CameraConfig | MicrophoneConfig>,
   config: Config,
 ): ItemPolicy {
-  return { priority, deadlineMs: deadlineMs ?? config.queue.defaultDeadlineMs, acceptRetained };
+  return {
+    priority,
+    deadlineMs: deadlineMs ?? config.queue.defaultDeadlineMs,
+    acceptRetained,
+    enabled,
+    scheduled: scheduleOf(schedule, config.timezone),
+  };
 }
 
 /** Of a text that the configuration has checked. */
@@ -72,7 +86,7 @@ function regionOf(text: string): Region {
   return { x, y, width, height };
 }
 
-function cameraPolicy(camera: Defaults<CameraConfig>, config: Config): CameraPolicy {
+function cameraPolicy(camera: StreamOptions<CameraConfig>, config: Config): CameraPolicy {
   const { minIntervalMs, duplicateThreshold, clip, motion } = camera;
   const { pixelFormat, width, height } = camera.raw;
   const raw = pixelFormat === null || width === null || height === null ? {} : { raw: { pixelFormat, width, height } };
@@ -82,7 +96,7 @@ function cameraPolicy(camera: Defaults<CameraConfig>, config: Config): CameraPol
   return { ...itemPolicy(camera, config), options: { minIntervalMs, ...gate, ...gathered, ...raw } };
 }
 
-function microphonePolicy(microphone: Defaults<MicrophoneConfig>, config: Config): MicrophonePolicy {
+function microphonePolicy(microphone: StreamOptions<MicrophoneConfig>, config: Config): MicrophonePolicy {
   const { format, sampleRate, channels, vadAggressiveness, ...segmenter } = microphone.audio;
   return {
     ...itemPolicy(microphone, config),
@@ -110,6 +124,15 @@ function patternsOf({ inputs, plugins, streams }: Config): TopicPattern[] {
   ];
 }
 
+/** Of one stream, whatever its kind. */
+export function streamPolicies(
+  camera: StreamOptions<CameraConfig>,
+  microphone: StreamOptions<MicrophoneConfig>,
+  config: Config,
+): StreamPolicies {
+  return { camera: cameraPolicy(camera, config), microphone: microphonePolicy(microphone, config) };
+}
+
 export function streamsOptions(config: Config): StreamsOptions {
   const { limits, defaults } = config;
   const streams = Object.entries(config.streams);
@@ -119,10 +142,7 @@ export function streamsOptions(config: Config): StreamsOptions {
     maxChunkMs: 1000 * Math.min(maxSegmentSeconds, limits.maxAudioSeconds),
     maxStreams: limits.maxStreams,
     acceptUnlisted: limits.acceptUnlistedStreams,
-    defaults: {
-      camera: cameraPolicy(defaults.camera, config),
-      microphone: microphonePolicy(defaults.microphone, config),
-    },
+    defaults: streamPolicies(defaults.camera, defaults.microphone, config),
     cameras: new Map(
       streams.flatMap(([name, stream]) => (stream.kind === 'camera' ? [[name, cameraPolicy(stream, config)]] : [])),
     ),

@@ -8,12 +8,12 @@ import type { Engine } from '../inference/engine';
 import type { Log } from '../log';
 import { type DecodedImage, decodeImage, defaultImageLimits, type ImageLimits } from '../media/image';
 import type { RawFrameFormat } from '../media/raw-frame';
-import { type CameraOptions, CameraStream } from './camera-stream';
+import { CameraStream } from './camera-stream';
 import { chunkProperties } from './chunk-properties';
 import type { Dispatcher, ItemKind } from './dispatcher';
 import type { MediaStore } from './media-store';
 import { MicrophoneStream } from './microphone-stream';
-import type { CameraPolicy, ItemPolicy, MicrophonePolicy, StreamsOptions, TopicPattern } from './options';
+import type { ItemPolicy, StreamPolicies, StreamsOptions, TopicPattern } from './options';
 import { otherStream, type SkipCounts, type Skips } from './skips';
 import { patternFilter, patternStream } from './topic-pattern';
 import { loadVoiceDetector, type VoiceDetectorFactory } from './voice-detector';
@@ -46,15 +46,15 @@ export interface StreamStats {
   readonly missingChunks: number;
   /** False while it is switched off. */
   readonly enabled: boolean;
+  /** False while its schedule has it rest. */
+  readonly scheduled: boolean;
 }
 
 interface Entry {
   readonly name: string;
-  cameraPolicy: CameraPolicy;
-  readonly microphonePolicy: MicrophonePolicy;
+  policies: StreamPolicies;
   received: number;
   receivedBytes: number;
-  enabled: boolean;
   camera?: CameraStream;
   microphone?: MicrophoneStream;
 }
@@ -77,6 +77,8 @@ type Items = Pick<Dispatcher, 'wants' | 'offer'>;
 export class Streams {
   readonly #dependencies: StreamsDependencies;
   readonly #entries = new Map<string, Entry>();
+  /** Of streams that are not as they were configured. */
+  readonly #policies = new Map<string, StreamPolicies>();
   readonly #unsubscribes: Unsubscribe[] = [];
   #createDetector: VoiceDetectorFactory | undefined;
   /** Pictures are decoded one at a time: what one takes is the memory all take. */
@@ -109,29 +111,18 @@ export class Streams {
     this.#dependencies.skips.flush();
   }
 
-  /** Priority and deadline for jobs of a stream's items. */
-  policy(kind: ItemKind, stream: string): ItemPolicy {
-    const { cameras, microphones, defaults } = this.#dependencies.options;
-    return kind !== 'segment'
-      ? (cameras.get(stream) ?? defaults.camera)
-      : (microphones.get(stream) ?? defaults.microphone);
+  /** Counts a stream among those that are taken. Throws `STREAM_NAME_INVALID`, `STREAM_LIMIT` or `STREAM_UNLISTED`. */
+  admit(stream: string): void {
+    this.#entry(stream);
   }
 
-  /** Changes a camera while it runs. Throws `STREAM_NAME_INVALID` or `STREAM_LIMIT`. */
-  configureCamera(stream: string, changes: Partial<CameraOptions>): CameraOptions {
-    const entry = this.#entry(stream);
-    entry.cameraPolicy = { ...entry.cameraPolicy, options: { ...entry.cameraPolicy.options, ...changes } };
-    entry.camera?.configure(entry.cameraPolicy.options);
-    return entry.cameraPolicy.options;
-  }
-
-  /** Switches a stream on or off while it runs; what comes in meanwhile is skipped. Throws as `configureCamera`. */
-  setEnabled(stream: string, enabled: boolean): void {
-    this.#entry(stream).enabled = enabled;
-  }
-
-  isEnabled(stream: string): boolean {
-    return this.#entries.get(stream)?.enabled ?? true;
+  /** Holds instead of the options from the next message on. How a microphone cuts its speech does not change. */
+  configure(stream: string, policies: StreamPolicies): void {
+    this.#policies.set(stream, policies);
+    const entry = this.#entries.get(stream);
+    if (entry === undefined) return;
+    entry.policies = policies;
+    entry.camera?.configure(policies.camera.options);
   }
 
   /** Everything since the start, by stream. */
@@ -139,21 +130,43 @@ export class Streams {
     const { skips, dispatcher } = this.#dependencies;
     const skipped = skips.counts();
     const used = dispatcher.used();
-    const names = new Set([...this.#entries.keys(), ...Object.keys(skipped)]);
+    const names = new Set([...this.#entries.keys(), ...this.#policies.keys(), ...Object.keys(skipped)]);
     return Object.fromEntries(
       Array.from(names, (name) => {
         const entry = this.#entries.get(name);
+        const policy = this.#policy(name);
         const stats: StreamStats = {
           received: entry?.received ?? 0,
           receivedBytes: entry?.receivedBytes ?? 0,
           used: own(used, name) ?? 0,
           skipped: own(skipped, name) ?? {},
           missingChunks: entry?.microphone?.missingChunks ?? 0,
-          enabled: entry?.enabled ?? true,
+          enabled: policy.enabled,
+          scheduled: policy.scheduled(this.#now()),
         };
         return [name, stats];
       }),
     );
+  }
+
+  #now(): number {
+    return this.#dependencies.scheduler?.now() ?? Date.now();
+  }
+
+  #policiesOf(stream: string): StreamPolicies {
+    const { cameras, microphones, defaults } = this.#dependencies.options;
+    return (
+      this.#policies.get(stream) ?? {
+        camera: cameras.get(stream) ?? defaults.camera,
+        microphone: microphones.get(stream) ?? defaults.microphone,
+      }
+    );
+  }
+
+  /** Of a stream as a whole. */
+  #policy(stream: string): ItemPolicy {
+    const { camera, microphone } = this.#policiesOf(stream);
+    return this.#dependencies.options.microphones.has(stream) ? microphone : camera;
   }
 
   async #subscribePattern({ template, kind, optional }: TopicPattern): Promise<void> {
@@ -196,13 +209,13 @@ export class Streams {
       this.#skip(name, message, 'shutdown');
       return;
     }
-    const policy = message.kind === 'frame' ? entry.cameraPolicy : entry.microphonePolicy;
+    const policy = message.kind === 'frame' ? entry.policies.camera : entry.policies.microphone;
     if (message.info.retain && !policy.acceptRetained) {
       this.#skip(name, message, 'retained');
       return;
     }
-    if (!entry.enabled) {
-      this.#skip(name, message, 'disabled');
+    if (!policy.enabled || !policy.scheduled(message.info.receivedTs * 1000)) {
+      this.#skip(name, message, policy.enabled ? 'scheduled-off' : 'disabled');
       return;
     }
     try {
@@ -248,11 +261,9 @@ export class Streams {
     if (!options.cameras.has(name) && !options.microphones.has(name)) this.#checkUnlisted(name);
     const entry: Entry = {
       name,
-      cameraPolicy: options.cameras.get(name) ?? options.defaults.camera,
-      microphonePolicy: options.microphones.get(name) ?? options.defaults.microphone,
+      policies: this.#policiesOf(name),
       received: 0,
       receivedBytes: 0,
-      enabled: true,
     };
     this.#entries.set(name, entry);
     log.info({ stream: name }, 'first message of a stream');
@@ -274,13 +285,13 @@ export class Streams {
 
   #camera(entry: Entry): CameraStream {
     const { dispatcher, store, skips, scheduler, watch } = this.#dependencies;
-    entry.camera ??= new CameraStream(entry.name, entry.cameraPolicy.options, {
+    entry.camera ??= new CameraStream(entry.name, entry.policies.camera.options, {
       dispatcher,
       store,
       skips,
       decode: (payload, raw) => this.#decode(payload, raw),
       ...(watch !== undefined && {
-        watch: (maxTokens) => watch({ priority: entry.cameraPolicy.priority, maxTokens }),
+        watch: (maxTokens) => watch({ priority: entry.policies.camera.priority, maxTokens }),
       }),
       ...(scheduler !== undefined && { scheduler }),
     });
@@ -291,7 +302,7 @@ export class Streams {
     const { dispatcher, store, skips, scheduler, options, listen } = this.#dependencies;
     const createDetector = this.#createDetector;
     if (createDetector === undefined) throw new HearthError('INTERNAL', 'streams: audio came before start');
-    entry.microphone ??= new MicrophoneStream(entry.name, entry.microphonePolicy.options, {
+    entry.microphone ??= new MicrophoneStream(entry.name, entry.policies.microphone.options, {
       dispatcher: this.#overheard(),
       store,
       skips,
@@ -301,7 +312,9 @@ export class Streams {
       ...(listen !== undefined && {
         // Not for a camera that only wants the sound for its clips.
         listen: () =>
-          dispatcher.wants('segment', entry.name) ? listen({ priority: entry.microphonePolicy.priority }) : undefined,
+          dispatcher.wants('segment', entry.name)
+            ? listen({ priority: entry.policies.microphone.priority })
+            : undefined,
       }),
     });
     return entry.microphone;
@@ -311,7 +324,7 @@ export class Streams {
   #overheard(): Items {
     const { dispatcher, store } = this.#dependencies;
     const camerasWith = (microphone: string): Entry[] =>
-      Array.from(this.#entries.values()).filter(({ cameraPolicy }) => cameraPolicy.options.clip?.sound === microphone);
+      Array.from(this.#entries.values()).filter(({ policies }) => policies.camera.options.clip?.sound === microphone);
     return {
       wants: (kind, stream) => dispatcher.wants(kind, stream) || camerasWith(stream).length > 0,
       offer: (item, options) => {

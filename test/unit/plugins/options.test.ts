@@ -3,13 +3,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadConfig } from '../../../daemon/config';
 import { pluginHostOptions } from '../../../daemon/plugins/options';
+import { StateFile } from '../../../daemon/state-file';
+import { StreamSettings } from '../../../daemon/streams/stream-settings';
 
 function optionsOf(yaml: string) {
   const directory = mkdtempSync(join(tmpdir(), 'hearth-options-'));
   try {
     const file = join(directory, 'hearth.yaml');
     writeFileSync(file, yaml);
-    return pluginHostOptions(loadConfig({ env: { STATE_DIRECTORY: '/x' }, file }), 4);
+    const config = loadConfig({ env: { STATE_DIRECTORY: '/x' }, file });
+    const log = { info: () => undefined, warn: () => undefined };
+    const settings = new StreamSettings({ config, file: new StateFile('/dev/null/nowhere.json'), log });
+    return { ...pluginHostOptions(config, 4, settings), settings };
   } finally {
     rmSync(directory, { recursive: true });
   }
@@ -33,8 +38,8 @@ test('the built-in plugins run without being listed, unless they are switched of
   ]);
 });
 
-test('a stream has its own plugins, prompt, language, priority and deadline; others have the defaults', () => {
-  const { policy } = optionsOf(`
+test('a stream has its own plugins, prompt, language, priority and deadline; others have the defaults', async () => {
+  const { policy, settings } = optionsOf(`
 queue: { defaultDeadlineMs: 7000 }
 defaults: { camera: { prompt: What is there? } }
 streams:
@@ -55,4 +60,7 @@ streams:
     settings: { prompt: 'What is there?' },
     partials: false,
   });
+  // From the next item on.
+  await settings.set('door', { prompt: 'How many?', priority: 9 }, false);
+  expect(policy('frame', 'door')).toMatchObject({ priority: 9, settings: { prompt: 'How many?', language: 'de' } });
 });

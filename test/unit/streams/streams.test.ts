@@ -4,10 +4,10 @@ import { matchesFilter, Topics } from '../../../daemon/bus/topics';
 import { loadConfig } from '../../../daemon/config';
 import { HearthError } from '../../../daemon/errors';
 import { decodeWav } from '../../../daemon/media/wav';
-import { setStream } from '../../../daemon/requests/stream-set';
 import type { CameraOptions } from '../../../daemon/streams/camera-stream';
 import type { MicrophoneOptions } from '../../../daemon/streams/microphone-stream';
-import { type StreamsOptions, streamsOptions } from '../../../daemon/streams/options';
+import { type ItemPolicy, type StreamsOptions, streamsOptions } from '../../../daemon/streams/options';
+import { scheduleOf } from '../../../daemon/streams/schedule';
 import { Streams, type StreamsDependencies } from '../../../daemon/streams/streams';
 import { filtersOverlap } from '../../../daemon/streams/topic-pattern';
 import { fixture, HandDriven, makeParts, makeWav, mutate, seeded, settle, until } from './support';
@@ -80,6 +80,15 @@ async function started(
   running.push(streams);
   return { ...parts, bus, streams, consumer };
 }
+
+const policies = ({ camera, ...changes }: Partial<ItemPolicy> & { readonly camera?: Partial<CameraOptions> }) => ({
+  camera: {
+    ...base.defaults.camera,
+    ...changes,
+    options: { ...base.defaults.camera.options, minIntervalMs: 0, ...camera },
+  },
+  microphone: { ...base.defaults.microphone, ...changes },
+});
 
 const running: Streams[] = [];
 afterEach(async () => {
@@ -182,10 +191,7 @@ test('rate limit, and changing it while the camera runs', async () => {
   consumer.handled[0]!.finish();
   await settle();
   expect(skips.counts()).toEqual({ cam: { 'rate-limited': 3 } });
-  expect(streams.configureCamera('cam', { minIntervalMs: 0 })).toMatchObject({
-    minIntervalMs: 0,
-    duplicateThreshold: 0,
-  });
+  streams.configure('cam', policies({ camera: { minIntervalMs: 0, duplicateThreshold: 0 } }));
   bus.send('hearth/in/cam/frame', png);
   await until(() => consumer.handled.length === 2);
 });
@@ -595,20 +601,27 @@ describe('topics that name their stream', () => {
 
 test('a stream that is switched off: everything is skipped as disabled, until it is on again', async () => {
   const { bus, consumer, skips, streams } = await started();
-  expect(setStream(streams, { payload: { stream: 'cam', enabled: false } } as never)).toMatchObject({ enabled: false });
+  streams.configure('cam', policies({ enabled: false }));
+  expect(streams.stats()['cam']).toMatchObject({ received: 0, enabled: false, scheduled: true });
   bus.send('hearth/in/cam/frame', png);
   bus.send('hearth/in/cam/audio', fixture('speech-002.wav'));
   expect(skips.counts()).toEqual({ cam: { disabled: 2 } });
   expect(streams.stats()['cam']).toMatchObject({ received: 2, enabled: false });
-  expect(setStream(streams, { payload: { stream: 'cam', enabled: true, minIntervalMs: 5 } } as never)).toMatchObject({
-    enabled: true,
-    minIntervalMs: 5,
-    duplicateThreshold: 2,
-  });
+  streams.configure('cam', policies({}));
   bus.send('hearth/in/cam/frame', png);
   await until(() => consumer.handled.length === 1);
   expect(streams.stats()['cam']).toMatchObject({ enabled: true });
-  expect(() => setStream(streams, { payload: { stream: 'cam', enabled: 'no' } } as never)).toThrow(
-    expect.objectContaining({ code: 'REQUEST_INVALID' }),
-  );
+});
+
+test('outside of its schedule a stream is skipped as scheduled-off, by the time of arrival', async () => {
+  const { bus, consumer, skips, streams } = await started();
+  // A Tuesday; the clock of the bus goes on by a second a message.
+  const scheduled = scheduleOf(['tue 07:21-08:00'], 'UTC');
+  bus.clock = Date.parse('2026-11-24T07:20:58Z') / 1000;
+  streams.configure('cam', policies({ scheduled }));
+  for (let i = 0; i < 2; i++) bus.send('hearth/in/cam/frame', png);
+  bus.send('hearth/in/cam/frame', png);
+  await until(() => consumer.handled.length === 1);
+  expect(skips.counts()).toEqual({ cam: { 'scheduled-off': 2 } });
+  expect(streams.stats()['cam']).toMatchObject({ enabled: true, scheduled: scheduled(Date.now()) });
 });
