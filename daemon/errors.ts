@@ -14,6 +14,7 @@ export const catalogue = {
     meaning: 'A clip is too short or too long to encode, or has samples that are no numbers.',
     retryable: false,
   },
+  BARGE_IN: { meaning: 'Someone began to speak into the microphone the job was for.', retryable: false },
   BUS_CONNECT_REFUSED: {
     meaning: 'The MQTT broker refused the connection, or could not be reached.',
     retryable: true,

@@ -12,6 +12,7 @@ export const skipReasons = [
   'no-motion', // differs from it by light and noise only, or where the camera's `motion.ignore` says that nothing counts
   'queue-full', // the job queue was full of jobs of the same or a higher priority
   'deadline', // its result would have come too late to matter
+  'barge-in', // someone began to speak, and what was being made of it for them was cancelled
   'too-large', // over the configured size
   'too-long', // over the longest clip the model takes
   'too-short', // a segment with too little speech to answer

@@ -33,6 +33,7 @@ import { GenerateRequests } from './requests/generate';
 import { RequestJobs } from './requests/jobs';
 import { setStream } from './requests/stream-set';
 import { StateFile } from './state-file';
+import { BargeIn } from './streams/barge-in';
 import { Dispatcher } from './streams/dispatcher';
 import { JobQueue } from './streams/job-queue';
 import { LatestFrames } from './streams/latest-frames';
@@ -126,6 +127,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
   });
   const dispatcher = new Dispatcher({ store, skips, maxWaitingSegments });
   const queue = new JobQueue({ capacity: queueConfig.capacity, concurrency: queueConfig.concurrency });
+  const bargeIn = new BargeIn(queue);
   const governor = new Governor({
     settings: governorSettings(config),
     roots: board,
@@ -164,6 +166,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     log: log.child({ ns: 'streams' }),
     listen: (options) => engine.listen(options),
     watch: (options) => engine.watch(options),
+    bargeIn,
     supports: (kind) =>
       engineState.phase !== 'ready' || engineState.info.modalities.includes(kind === 'frame' ? 'image' : 'audio'),
   });
@@ -187,6 +190,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     queue,
     dispatcher,
     onPicture: (stream, image) => latestFrames.set(stream, image),
+    bargeIn,
     log: log.child({ ns: 'plugins' }),
   });
   const generateRequests = new GenerateRequests({
@@ -196,6 +200,8 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     modelName: () => model()?.name,
     maxAudioSeconds: limits.maxAudioSeconds,
     latestFrame: (stream) => latestFrames.get(stream),
+    bargeIn,
+    skips,
   });
   const http = config.http.enabled
     ? new HttpServer({

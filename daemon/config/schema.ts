@@ -166,6 +166,12 @@ const microphone = {
     endSilenceMs: integer('A pause this long ends a segment.', 700, 100, 10_000),
     keepSilenceMs: integer('Silence left at the end of a segment.', 400, 0, 10_000),
     minSpeechMs: integer('A segment with less speech is skipped as too short.', 200, 0, 30_000),
+    bargeIn: choice(
+      'What is cancelled when someone begins to speak: `answers` that are being written for this stream; `all` that is made of what was said before, calls and translations, but transcripts; or nothing.',
+      'answers',
+      ['none', 'answers', 'all'],
+    ),
+    bargeInStreams: list('Streams beside this one for which it is cancelled.', 'stream names', isName),
     vadAggressiveness: integer('How strict the detector is: 0 takes the most for speech, 3 the least.', 2, 0, 3),
   },
 } as const;

@@ -134,6 +134,12 @@ export interface PluginGenerateRequest extends Omit<GenerateRequest, 'messages'>
   readonly messages: readonly PluginMessage[];
   /** The item this job is for: it carries stream, priority and deadline, and its partial text is published. */
   readonly item?: { readonly id: string };
+  /**
+   * False for a job that goes on when someone begins to speak into the microphone its item is from: what was said before
+   * has to be written down all the same. Others reject with `BARGE_IN` then, where the microphone's `audio.bargeIn` is
+   * `all`, or `answers` and the plugin emits answers. Since 1.1.
+   */
+  readonly bargeIn?: false;
 }
 
 export interface PluginResult extends GenerateResult {

@@ -68,7 +68,7 @@ function resolvePart(part: unknown, where: string, media: (ref: string) => Part)
 /** Throws `PROMPT_INVALID`, or what `media` throws. What is not about messages is left for the runtime to check. */
 export function resolveRequest(request: PluginGenerateRequest, media: (ref: string) => Part): GenerateRequest {
   if (!isRecord(request) || !Array.isArray(request.messages)) throw invalid('expected { messages: [...] }');
-  const { item: _item, messages, ...options } = request;
+  const { item: _item, bargeIn: _bargeIn, messages, ...options } = request;
   return {
     ...options,
     messages: messages.map((message: unknown, m): Message => {

@@ -4,6 +4,7 @@ import { ulid } from 'ulid';
 import { HearthError } from '../errors';
 import type { AudioClip, GenerateResult, ModelInfo, RgbImage } from '../inference/types';
 import type { Log } from '../log';
+import type { JobRole } from '../streams/job-queue';
 import type { EmitFields, PluginGenerateRequest, PluginManifest, PluginResult } from './api';
 import { describeErrors } from './describe-errors';
 import { resolveRequest } from './generate-request';
@@ -137,12 +138,16 @@ export class PluginServices {
     const partials =
       stream?.policy.partials === true ? new Partials(bus, stream.item.stream, stream.item.id) : undefined;
     let firstTokenTs: number | undefined;
+    const role = this.#roleOf(request);
+    if (stream !== undefined && role !== undefined)
+      this.#options.bargeIn?.check(role, stream.item.stream, stream.item.capturedTs);
     const priority = task?.priority ?? 0;
     const deadlineAt = task?.deadlineAt ?? Date.now() + options.defaultDeadlineMs;
     const result = await queue.submit<GenerateResult>({
       priority,
       deadlineAt,
       ...(stream !== undefined && { stream: stream.item.stream }),
+      ...(role !== undefined && { role }),
       signal: this.#abort.signal,
       run: async (signal) =>
         await engine.generate(resolved, {
@@ -156,6 +161,11 @@ export class PluginServices {
         }),
     });
     return { ...result, job: this.#remember({ result, model: model.name, firstTokenTs }) };
+  }
+
+  #roleOf({ bargeIn }: PluginGenerateRequest): JobRole | undefined {
+    if (bargeIn === false) return undefined;
+    return this.#options.manifest().emits?.includes('answer') === true ? 'answer' : 'result';
   }
 
   #remember(record: JobRecord): string {

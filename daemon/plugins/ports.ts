@@ -3,6 +3,7 @@ import type { Bus } from '../bus/bus';
 import type { Engine } from '../inference/engine';
 import type { RgbImage } from '../inference/types';
 import type { Log } from '../log';
+import type { BargeIn } from '../streams/barge-in';
 import type { Dispatcher, ItemKind } from '../streams/dispatcher';
 import type { JobQueue } from '../streams/job-queue';
 import type { StreamSettings } from './api';
@@ -81,5 +82,7 @@ export interface PluginHostDependencies {
   readonly dispatcher: Pick<Dispatcher, 'register'>;
   /** Told of every picture a plugin is handed or gets by itself. */
   readonly onPicture?: (stream: string, image: RgbImage) => void;
+  /** Which jobs come too late, since someone has begun to speak. */
+  readonly bargeIn?: Pick<BargeIn, 'check'>;
   readonly log: Log;
 }

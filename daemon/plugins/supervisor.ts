@@ -313,8 +313,9 @@ export class Supervisor {
       await this.#perform(run, task, () => run.process.rpc.call('item', [{ ...item, settings: policy.settings }]));
     } catch (error) {
       const failure = asHearthError(error);
-      // Only what nothing came out of can be called skipped.
-      if (skipReasonOf(failure) !== undefined && task.stream?.emitted.size === 0) throw failure;
+      // Only what nothing came out of can be called skipped, or what its own speaker has interrupted.
+      const untouched = task.stream?.emitted.size === 0 || failure.code === 'BARGE_IN';
+      if (skipReasonOf(failure) !== undefined && untouched) throw failure;
       this.#publishError(item, failure);
     }
   }

@@ -13,6 +13,8 @@ import type {
   SliceRequest,
   Speculation,
 } from '../inference/types';
+import type { BargeIn } from '../streams/barge-in';
+import type { Skips } from '../streams/skips';
 import { summarise } from '../summary';
 import type { RequestJobs } from './jobs';
 import { takeMedia } from './media';
@@ -117,6 +119,9 @@ export interface GenerateRequestsOptions {
   readonly maxAudioSeconds: number;
   /** The picture a camera was last looked at by. */
   readonly latestFrame?: (stream: string) => RgbImage | undefined;
+  readonly bargeIn?: Pick<BargeIn, 'check'>;
+  /** Told of answers that someone's speech interrupted. */
+  readonly skips?: Pick<Skips, 'skip'>;
 }
 
 export class GenerateRequests {
@@ -149,6 +154,7 @@ export class GenerateRequests {
         ...(await mediaParts(payload, this.options.maxAudioSeconds)),
         { type: 'text', text: payload.prompt },
       ];
+      if (payload.stream !== undefined) this.options.bargeIn?.check('answer', payload.stream, request.receivedTs);
       const { result, firstTokenTs } = await this.run(payload, parts, abort.signal);
       await this.publishAnswer(request, payload, result, firstTokenTs);
       return {
@@ -158,9 +164,17 @@ export class GenerateRequests {
         timings_ms: result.timings,
         ...ranAs(result),
       };
+    } catch (error) {
+      this.tellInterrupted(request, payload, error);
+      throw error;
     } finally {
       this.running.delete(request.id);
     }
+  }
+
+  private tellInterrupted({ topic, receivedTs }: Request, { stream }: GeneratePayload, error: unknown): void {
+    if (stream === undefined || !(error instanceof HearthError) || error.code !== 'BARGE_IN') return;
+    this.options.skips?.skip({ stream, reason: 'barge-in', capturedTs: receivedTs, topic, error });
   }
 
   /** Throws `REQUEST_INVALID` where there is no picture to look at. */
@@ -199,6 +213,7 @@ export class GenerateRequests {
       priority: payload.priority,
       deadlineMs: payload.deadlineMs,
       signal,
+      answers: payload.stream,
       onText: () => {
         firstTokenTs ||= Date.now() / 1000;
       },

@@ -17,6 +17,8 @@ export interface JobTerms {
   readonly deadlineMs?: number | undefined;
   /** Cancels it, whether it waits or runs. */
   readonly signal?: AbortSignal | undefined;
+  /** The stream it is an answer for: who begins to speak there interrupts it. */
+  readonly answers?: string | undefined;
   readonly onText?: ((piece: string) => void) | undefined;
 }
 
@@ -30,12 +32,13 @@ export class RequestJobs {
   /** Rejects as `JobQueue.submit` and `Engine.generate` do. */
   async run(request: GenerateRequest, terms: JobTerms = {}): Promise<GenerateResult> {
     const { engine, queue, defaultPriority, defaultDeadlineMs } = this.#options;
-    const { priority = defaultPriority, deadlineMs = defaultDeadlineMs, signal, onText } = terms;
+    const { priority = defaultPriority, deadlineMs = defaultDeadlineMs, signal, answers, onText } = terms;
     const deadlineAt = Date.now() + deadlineMs;
     return await queue.submit({
       priority,
       deadlineAt,
       ...(signal !== undefined && { signal }),
+      ...(answers !== undefined && { stream: answers, role: 'answer' as const }),
       run: async (jobSignal) =>
         await engine.generate(request, {
           priority,

@@ -1,7 +1,8 @@
 /**
  * Connects the frames and segments of all streams to their consumers. Per stream and consumer one item is in hand; a
  * camera keeps the newest waiting frame, a microphone a few waiting segments. An item counts as used when at least one
- * consumer took it up; when all have let go of it without that, it is skipped, once, with the reason of the last.
+ * consumer took it up; when all have let go of it without that, it is skipped, once, with the reason of the last. One
+ * whose speaker was interrupted is told of as well when another consumer has used it: what is missing has to be explained.
  */
 import { filter, firstValueFrom, map, Subject, startWith } from 'rxjs';
 import { HearthError } from '../errors';
@@ -47,6 +48,8 @@ interface Tracked {
   pending: number;
   started: boolean;
   used: boolean;
+  /** The error of a consumer that someone's speech interrupted. */
+  bargeIn?: unknown;
 }
 
 interface Lane {
@@ -183,22 +186,24 @@ export class Dispatcher {
   #letGo(tracked: Tracked, reason: SkipReason | undefined, cause?: unknown): void {
     const { item } = tracked;
     if (reason === undefined) tracked.used = true;
+    if (reason === 'barge-in') tracked.bargeIn = cause;
     tracked.pending--;
     if (tracked.pending > 0) return;
     this.#store.release(item.media.ref);
     const count = item.kind === 'clip' ? item.frames : 1;
-    if (tracked.used) {
-      this.#used.set(item.stream, (this.#used.get(item.stream) ?? 0) + count);
-    } else if (reason !== undefined) {
+    if (tracked.used) this.#used.set(item.stream, (this.#used.get(item.stream) ?? 0) + count);
+    const why = tracked.bargeIn !== undefined ? 'barge-in' : tracked.used ? undefined : reason;
+    const error = tracked.bargeIn ?? cause;
+    if (why !== undefined) {
       const { stream, capturedTs, topic, sha256 } = item;
       this.#skips.skip({
         stream,
-        reason,
+        reason: why,
         capturedTs,
         topic,
         sha256,
         count,
-        ...(cause instanceof HearthError && { error: cause }),
+        ...(error instanceof HearthError && { error }),
       });
     }
   }

@@ -9,18 +9,23 @@
 import { BehaviorSubject, type Observable } from 'rxjs';
 import { type ErrorCode, HearthError } from '../errors';
 
+/** What speech that begins may interrupt: an answer to someone, or something else that is made of an item. */
+export type JobRole = 'answer' | 'result';
+
 export interface Job<T> {
   /** Higher runs first; within a priority, first come first served. */
   readonly priority: number;
   /** Unix time in milliseconds after which it must not start any more. */
   readonly deadlineAt?: number;
   readonly stream?: string;
+  /** Without one, nothing but `signal` and the end of the daemon stops it. */
+  readonly role?: JobRole;
   /** Cancels it: while it waits it is rejected with `ENGINE_CANCELLED`, while it runs its own signal is aborted. */
   readonly signal?: AbortSignal;
   run(signal: AbortSignal): Promise<T>;
 }
 
-/** How jobs ended, since the start. `failed` ran and rejected; the others but `done` never ran. */
+/** How jobs ended, since the start. `failed` ran and rejected; the others but `done` never ran, or were interrupted. */
 export interface JobCounts {
   readonly done: number;
   readonly failed: number;
@@ -43,12 +48,15 @@ interface Entry {
   readonly priority: number;
   readonly deadlineAt: number;
   readonly label: string;
+  readonly job: Pick<Job<unknown>, 'role' | 'stream'>;
+  /** What it rejects with where it was interrupted. */
+  interruption?: HearthError;
   /** Resolves when the job has ended, to what tells its submitter. */
   start(signal: AbortSignal): Promise<() => void>;
   reject(error: HearthError): void;
 }
 
-type Refusal = 'QUEUE_FULL' | 'QUEUE_EVICTED' | 'JOB_DEADLINE' | 'SHUTDOWN' | 'ENGINE_CANCELLED';
+type Refusal = 'QUEUE_FULL' | 'QUEUE_EVICTED' | 'JOB_DEADLINE' | 'SHUTDOWN' | 'ENGINE_CANCELLED' | 'BARGE_IN';
 
 const counterOf: Readonly<Record<Refusal, keyof JobCounts>> = {
   QUEUE_FULL: 'full',
@@ -56,10 +64,11 @@ const counterOf: Readonly<Record<Refusal, keyof JobCounts>> = {
   JOB_DEADLINE: 'expired',
   SHUTDOWN: 'shutdown',
   ENGINE_CANCELLED: 'cancelled',
+  BARGE_IN: 'cancelled',
 } satisfies Partial<Record<ErrorCode, keyof JobCounts>>;
 
 interface Running {
-  readonly priority: number;
+  readonly entry: Entry;
   readonly abort: AbortController;
   readonly ended: Promise<void>;
 }
@@ -117,7 +126,7 @@ export class JobQueue {
 
   /**
    * Resolves or rejects as `run` does. A job that never runs rejects with `QUEUE_FULL`, `QUEUE_EVICTED`,
-   * `JOB_DEADLINE`, `SHUTDOWN` or `ENGINE_CANCELLED`.
+   * `JOB_DEADLINE`, `SHUTDOWN`, `ENGINE_CANCELLED` or `BARGE_IN`; the last is also what an interrupted one rejects with.
    */
   submit<T>(job: Job<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
@@ -126,6 +135,7 @@ export class JobQueue {
         priority: job.priority,
         deadlineAt: job.deadlineAt ?? Number.POSITIVE_INFINITY,
         label: job.stream === undefined ? 'job' : `job for ${job.stream}`,
+        job,
         start: async (signal) => {
           unlisten();
           const both = job.signal === undefined ? signal : AbortSignal.any([signal, job.signal]);
@@ -134,8 +144,9 @@ export class JobQueue {
             this.#counts.done++;
             return () => resolve(value);
           } catch (error) {
-            this.#counts.failed++;
-            return () => reject(error);
+            const { interruption } = entry;
+            this.#counts[interruption === undefined ? 'failed' : 'cancelled']++;
+            return () => reject(interruption ?? error);
           }
         },
         reject: (error) => {
@@ -154,6 +165,20 @@ export class JobQueue {
       job.signal?.addEventListener('abort', cancel);
       this.#admit(entry, job.signal?.aborted === true);
     });
+  }
+
+  /** Cancels the jobs that fit with `BARGE_IN`, those that run included; `what` completes "job for kitchen: ...". */
+  interrupt(fits: (job: Pick<Job<unknown>, 'role' | 'stream'>) => boolean, what: string): void {
+    for (const entry of this.#waiting.filter(({ job }) => fits(job))) {
+      this.#waiting.splice(this.#waiting.indexOf(entry), 1);
+      this.#refuse(entry, 'BARGE_IN', what);
+    }
+    for (const { entry, abort } of this.#running) {
+      if (entry.interruption !== undefined || !fits(entry.job)) continue;
+      entry.interruption = new HearthError('BARGE_IN', `${entry.label}: ${what}`);
+      abort.abort();
+    }
+    this.#changed();
   }
 
   /**
@@ -220,7 +245,7 @@ export class JobQueue {
   #mayStart({ priority }: Entry): boolean {
     const running = this.#running.size;
     if (running < Math.max(1, this.#concurrency - 1)) return true;
-    return running < this.#concurrency && Array.from(this.#running).every((other) => other.priority < priority);
+    return running < this.#concurrency && Array.from(this.#running).every(({ entry }) => entry.priority < priority);
   }
 
   /** Starts the jobs that may, keeps the deadline timer right, and tells the state. */
@@ -250,7 +275,7 @@ export class JobQueue {
         this.#changed();
         tell();
       });
-    running = { priority: entry.priority, abort, ended };
+    running = { entry, abort, ended };
     this.#running.add(running);
   }
 

@@ -46,6 +46,8 @@ export interface MicrophoneDependencies {
   readonly scheduler?: SchedulerLike;
   /** Where a segment goes while it is being spoken; undefined when nobody cares. */
   readonly listen?: () => Listening | undefined;
+  /** Someone begins to speak, at a Unix time in seconds. */
+  readonly onSpeech?: (ts: number) => void;
 }
 
 /** At the usual 20 to 500 ms a chunk, 1 to 30 s: far more than a resampler takes to start. */
@@ -77,6 +79,7 @@ export class MicrophoneStream {
     this.#scheduler = dependencies.scheduler ?? asyncScheduler;
     this.#detector = dependencies.createDetector(options.vadAggressiveness);
     this.#segmenter = new Segmenter(options, (frame) => this.#detector.isSpeech(frame), {
+      began: () => dependencies.onSpeech?.(this.#latest?.receivedTs ?? this.#scheduler.now() / 1000),
       heard: (samples) => {
         this.#listening ??= dependencies.listen?.();
         this.#listening?.heard(samples);

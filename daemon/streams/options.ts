@@ -1,5 +1,6 @@
 /** The configuration, as the streams read it. */
 import type { CameraConfig, Config, MicrophoneConfig, StreamOptions } from '../config';
+import type { BargeInOptions } from './barge-in';
 import type { CameraOptions } from './camera-stream';
 import type { MicrophoneOptions } from './microphone-stream';
 import type { Region } from './scene-gate';
@@ -27,6 +28,7 @@ export interface CameraPolicy extends ItemPolicy {
 
 export interface MicrophonePolicy extends ItemPolicy {
   readonly options: MicrophoneOptions;
+  readonly bargeIn: BargeInOptions;
 }
 
 export interface StreamPolicies {
@@ -97,9 +99,10 @@ function cameraPolicy(camera: StreamOptions<CameraConfig>, config: Config): Came
 }
 
 function microphonePolicy(microphone: StreamOptions<MicrophoneConfig>, config: Config): MicrophonePolicy {
-  const { format, sampleRate, channels, vadAggressiveness, ...segmenter } = microphone.audio;
+  const { format, sampleRate, channels, vadAggressiveness, bargeIn, bargeInStreams, ...segmenter } = microphone.audio;
   return {
     ...itemPolicy(microphone, config),
+    bargeIn: { mode: bargeIn, streams: bargeInStreams },
     options: {
       ...segmenter,
       vadAggressiveness: vadAggressiveness as VadAggressiveness,

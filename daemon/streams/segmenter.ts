@@ -20,6 +20,8 @@ export interface SegmenterOptions {
 
 /** What is told of a segment while it is being spoken. */
 export interface SegmentObserver {
+  /** Someone begins to speak: there is enough speech for a segment after a pause. Not told again after a cut. */
+  began?(): void;
   /** The next samples of what will be the segment, once there is enough speech for one. */
   heard(samples: Float32Array): void;
   /** A pause has begun: if it goes on, the segment is what was heard so far. */
@@ -58,6 +60,8 @@ export class Segmenter {
   #preRoll: Float32Array[] = [];
   #frames: Float32Array[] = [];
   #active = false;
+  /** Whether the observer knows that someone speaks. */
+  #begun = false;
   #speechMs = 0;
   /** RMS of the latest speech: rises over a few frames, so that a click does not make the speech after it a pause. */
   #speechLevel = 0;
@@ -148,6 +152,8 @@ export class Segmenter {
 
   #tell(): void {
     if (this.#observer === undefined || this.#speechMs === 0 || this.#speechMs < this.#options.minSpeechMs) return;
+    if (!this.#begun) this.#observer.began?.();
+    this.#begun = true;
     const surplus = this.#surplusFrames();
     const frames = this.#frames.slice(this.#toldFrames, this.#frames.length - surplus);
     this.#toldFrames += frames.length;
@@ -172,6 +178,7 @@ export class Segmenter {
     this.#preRoll = preRollFrames > 0 ? this.#frames.slice(keep).slice(-preRollFrames) : [];
     this.#frames = [];
     this.#active = false;
+    this.#begun = false;
     return segment;
   }
 

@@ -45,6 +45,7 @@ const reasons: Partial<Record<ErrorCode, SkipReason>> = {
   QUEUE_EVICTED: 'queue-full',
   MEDIA_STORE_FULL: 'queue-full',
   JOB_DEADLINE: 'deadline',
+  BARGE_IN: 'barge-in',
   SHUTDOWN: 'shutdown',
   ITEM_UNWANTED: 'no-consumer',
   MEDIA_IMAGE_TOO_LARGE: 'too-large',

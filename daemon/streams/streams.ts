@@ -8,6 +8,7 @@ import type { Engine } from '../inference/engine';
 import type { Log } from '../log';
 import { type DecodedImage, decodeImage, defaultImageLimits, type ImageLimits } from '../media/image';
 import type { RawFrameFormat } from '../media/raw-frame';
+import type { BargeIn } from './barge-in';
 import { CameraStream } from './camera-stream';
 import { chunkProperties } from './chunk-properties';
 import type { Dispatcher, ItemKind } from './dispatcher';
@@ -31,6 +32,8 @@ export interface StreamsDependencies {
   /** Where what is spoken goes before it is a segment. */
   readonly listen?: Engine['listen'];
   readonly watch?: Engine['watch'];
+  /** Told when someone begins to speak. */
+  readonly bargeIn?: Pick<BargeIn, 'speechBegins'>;
   readonly imageLimits?: ImageLimits;
   readonly scheduler?: SchedulerLike;
 }
@@ -299,7 +302,7 @@ export class Streams {
   }
 
   #microphone(entry: Entry): MicrophoneStream {
-    const { dispatcher, store, skips, scheduler, options, listen } = this.#dependencies;
+    const { dispatcher, store, skips, scheduler, options, listen, bargeIn } = this.#dependencies;
     const createDetector = this.#createDetector;
     if (createDetector === undefined) throw new HearthError('INTERNAL', 'streams: audio came before start');
     entry.microphone ??= new MicrophoneStream(entry.name, entry.policies.microphone.options, {
@@ -308,6 +311,7 @@ export class Streams {
       skips,
       createDetector,
       maxChunkMs: options.maxChunkMs,
+      onSpeech: (ts) => bargeIn?.speechBegins(entry.name, ts, entry.policies.microphone.bargeIn),
       ...(scheduler !== undefined && { scheduler }),
       ...(listen !== undefined && {
         // Not for a camera that only wants the sound for its clips.

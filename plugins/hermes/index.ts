@@ -112,6 +112,7 @@ export default definePlugin<Config>({
         ],
         maxTokens: config.maxTokens,
         sampling: { temperature: 0 },
+        bargeIn: false,
       });
 
     ctx.onSegment(async (segment) => {

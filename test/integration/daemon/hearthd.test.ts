@@ -1,9 +1,10 @@
 /** The daemon as a process, with a real model and a real broker, and what is left of it when parts of it are killed. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { childrenOf } from '../../helpers/children-of';
 import { receiveDatagrams } from '../../helpers/datagram-receiver';
 import { type Mosquitto, startMosquitto } from '../../helpers/mosquitto';
 import { connectPeer, type Peer } from '../../helpers/mqtt-peer';
@@ -71,18 +72,6 @@ async function start(env: Readonly<Record<string, string>> = {}): Promise<void> 
 async function exit(): Promise<{ code: number | null; signal: string | null }> {
   if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
   return { code: child.exitCode, signal: child.signalCode };
-}
-
-function childrenOf(pid: number): number[] {
-  return readdirSync('/proc').flatMap((entry) => {
-    if (!/^\d+$/.test(entry)) return [];
-    try {
-      const parent = /^PPid:\s+(\d+)$/m.exec(readFileSync(`/proc/${entry}/status`, 'utf8'))?.[1];
-      return Number(parent) === pid ? [Number(entry)] : [];
-    } catch {
-      return [];
-    }
-  });
 }
 
 async function ask(verb: string, payload: Record<string, unknown>): Promise<Record<string, unknown>> {
