@@ -202,6 +202,7 @@ export const catalogue = {
   SNAPSHOT_INVALID: { meaning: 'A snapshot is damaged, or of another model or slice.', retryable: false },
   STREAM_LIMIT: { meaning: 'More streams than the configured number; the new one is not taken.', retryable: false },
   STREAM_NAME_INVALID: { meaning: 'A stream name has other characters than a-z, 0-9, _ and -.', retryable: false },
+  STREAM_OFF: { meaning: 'The stream is switched off, or its schedule has it rest.', retryable: false },
   STREAM_UNLISTED: {
     meaning: 'A stream that is not configured, where only configured ones are taken.',
     retryable: false,

@@ -190,6 +190,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     queue,
     dispatcher,
     onPicture: (stream, image) => latestFrames.set(stream, image),
+    checkFrame: (stream, at) => streams.checkFrame(stream, at),
     bargeIn,
     log: log.child({ ns: 'plugins' }),
   });

@@ -207,7 +207,8 @@ export interface PluginContext<Config = Readonly<Record<string, unknown>>> {
   /**
    * Makes a frame of a picture the plugin gets by itself and holds it while the handler runs: jobs and events may be for
    * it; other plugins are not handed it. What fails, `load` included, is published as an `error` event of the stream and
-   * rejected with. At most 4 at a time, further ones reject with `MEDIA_STORE_FULL`. Since 1.1.
+   * rejected with. At most 4 at a time, further ones reject with `MEDIA_STORE_FULL`; where the stream is switched off or
+   * not scheduled, with `STREAM_OFF`. Since 1.1.
    */
   withFrame<T>(source: FrameSource, handler: (frame: FrameItem) => Promise<T> | T): Promise<T>;
   /** Queues a job for the engine. Rejects with an error that has `code` and `retryable`. */

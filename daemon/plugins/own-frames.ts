@@ -15,7 +15,7 @@ import { itemTask, type Tasks } from './task';
 /** A plugin's that are open at a time: decoded, one may take 7 MB. */
 const maxOpen = 4;
 
-export interface OwnFramesOptions extends Pick<PluginHostDependencies, 'bus' | 'options' | 'onPicture'> {
+export interface OwnFramesOptions extends Pick<PluginHostDependencies, 'bus' | 'options' | 'onPicture' | 'checkFrame'> {
   readonly plugin: () => string;
   readonly tasks: Tasks;
   readonly log: Log;
@@ -35,7 +35,7 @@ export class OwnFrames {
     this.#options = options;
   }
 
-  /** Throws `STREAM_NAME_INVALID`, `BUS_TOPIC_INVALID` or `MEDIA_STORE_FULL`. */
+  /** Throws `STREAM_NAME_INVALID`, `BUS_TOPIC_INVALID`, `STREAM_OFF` or `MEDIA_STORE_FULL`. */
   open({
     stream,
     topic,
@@ -48,6 +48,8 @@ export class OwnFrames {
     if (this.#open.size >= maxOpen) {
       throw new HearthError('MEDIA_STORE_FULL', `withFrame: expected at most ${maxOpen} frames at a time`);
     }
+    // Not when it was taken: whoever switches a camera off wants no more of it to be looked at.
+    this.#options.checkFrame?.(stream, { topic, receivedTs: Date.now() / 1000 });
     const { handlerTimeoutMs } = this.#options.options.timing;
     const id = ulid();
     const item: FrameItem = {

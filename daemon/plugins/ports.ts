@@ -6,6 +6,7 @@ import type { Log } from '../log';
 import type { BargeIn } from '../streams/barge-in';
 import type { Dispatcher, ItemKind } from '../streams/dispatcher';
 import type { JobQueue } from '../streams/job-queue';
+import type { Streams } from '../streams/streams';
 import type { StreamSettings } from './api';
 
 /** What holds for one stream's items. */
@@ -82,6 +83,8 @@ export interface PluginHostDependencies {
   readonly dispatcher: Pick<Dispatcher, 'register'>;
   /** Told of every picture a plugin is handed or gets by itself. */
   readonly onPicture?: (stream: string, image: RgbImage) => void;
+  /** Throws for a picture a plugin gets by itself where its stream rests. */
+  readonly checkFrame?: Streams['checkFrame'];
   /** Which jobs come too late, since someone has begun to speak. */
   readonly bargeIn?: Pick<BargeIn, 'check'>;
   readonly log: Log;

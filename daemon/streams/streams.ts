@@ -12,6 +12,7 @@ import type { BargeIn } from './barge-in';
 import { CameraStream } from './camera-stream';
 import { chunkProperties } from './chunk-properties';
 import type { Dispatcher, ItemKind } from './dispatcher';
+import type { Captured } from './item';
 import type { MediaStore } from './media-store';
 import { MicrophoneStream } from './microphone-stream';
 import type { ItemPolicy, StreamPolicies, StreamsOptions, TopicPattern } from './options';
@@ -75,6 +76,12 @@ const own = <T>(record: Readonly<Record<string, T>>, name: string): T | undefine
 
 const itemKind = (kind: InputKind): ItemKind => (kind === 'frame' ? 'frame' : 'segment');
 
+/** Why nothing of a stream is used at a moment, Unix time in seconds; undefined while it is. */
+function restsAs({ enabled, scheduled }: ItemPolicy, ts: number): SkipReason | undefined {
+  if (!enabled) return 'disabled';
+  return scheduled(ts * 1000) ? undefined : 'scheduled-off';
+}
+
 type Items = Pick<Dispatcher, 'wants' | 'offer'>;
 
 export class Streams {
@@ -126,6 +133,17 @@ export class Streams {
     if (entry === undefined) return;
     entry.policies = policies;
     entry.camera?.configure(policies.camera.options);
+  }
+
+  /**
+   * For a picture that does not come from a topic. Throws `STREAM_OFF` while its stream rests; it is skipped then, as
+   * others are.
+   */
+  checkFrame(stream: string, at: Captured): void {
+    const reason = restsAs(this.#policiesOf(stream).camera, at.receivedTs);
+    if (reason === undefined) return;
+    this.#dependencies.skips.skip({ stream, reason, capturedTs: at.receivedTs, topic: at.topic });
+    throw new HearthError('STREAM_OFF', `stream ${stream}: expected one that is in use, this one is ${reason}`);
   }
 
   /** Everything since the start, by stream. */
@@ -217,8 +235,9 @@ export class Streams {
       this.#skip(name, message, 'retained');
       return;
     }
-    if (!policy.enabled || !policy.scheduled(message.info.receivedTs * 1000)) {
-      this.#skip(name, message, policy.enabled ? 'scheduled-off' : 'disabled');
+    const rests = restsAs(policy, message.info.receivedTs);
+    if (rests !== undefined) {
+      this.#skip(name, message, rests);
       return;
     }
     try {

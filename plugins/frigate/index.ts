@@ -166,7 +166,12 @@ export default definePlugin<Config>({
     await ctx.subscribe(topic, async (_topic, payload) => {
       const event = parseEvent(payload);
       if (!isWanted(event)) return;
-      const described = last.then(async () => await describe(event));
+      const described = last
+        .then(async () => await describe(event))
+        .catch((error: unknown) => {
+          // The daemon counts it as skipped.
+          if ((error as { readonly code?: unknown }).code !== 'STREAM_OFF') throw error;
+        });
       last = described.catch(() => undefined);
       await described;
     });

@@ -289,6 +289,17 @@ describe('with every plugin', () => {
     expect(frigate.requests.filter((line) => line.includes('config'))).toEqual([]);
   });
 
+  test('Frigate: what a camera tracks that is switched off is not even asked for', async () => {
+    const [, , end] = home('frigate-events.json') as { after: Record<string, unknown> }[];
+    const asked = frigate.requests.length;
+    await publish('hearth/pi5/request/stream/set', { id: 'off', stream: 'porch', enabled: false });
+    await peer.json('hearth/pi5/response/stream/set', ({ id }: { id: string }) => id === 'off');
+    await publish('frigate/events', { ...end, after: { ...end?.after, id: '1795500400.6-porch', camera: 'porch' } });
+    expect(await event('porch', 'skipped')).toMatchObject({ reason: 'disabled', source: { topic: 'frigate/events' } });
+    expect(frigate.requests.length).toBe(asked);
+    expect(daemon.output()).not.toContain('STREAM_OFF');
+  });
+
   test('Hermes: audio frames in, the text out with its session', async () => {
     const site = { siteId: 'Living Room', sessionId: 'session-1' };
     await publish('hermes/asr/startListening', { ...site, stopOnSilence: true, sendAudioCaptured: false });

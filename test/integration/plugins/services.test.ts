@@ -503,3 +503,56 @@ test('an item every plugin hands back is skipped; one that another uses is not',
     { kind: 'skipped', stream: 'kitchen', reason: 'no-consumer', error: { code: 'ITEM_UNWANTED' } },
   ]);
 });
+
+describe('someone begins to speak while a plugin makes something of what was said before', () => {
+  /** Asks three times over a segment, whatever comes of it, and gives up with the last error. */
+  const persistent = (options: string): string => `ctx.onSegment(async (item) => {
+    let last;
+    for (let i = 0; i < 3; i++) {
+      try { await ctx.generate({ item, messages: [{ role: 'user', parts: [{ type: 'text', text: 'go on' }] }]${options} }); }
+      catch (error) { last = error; }
+    }
+    if (last !== undefined) throw last;
+  })`;
+  const speech = (mode: 'answers' | 'all'): void => {
+    made.bargeIn.speechBegins('kitchen', Date.now() / 1000 + 1, { mode, streams: [] });
+  };
+
+  test.each([
+    ['translation', 'all'],
+    ['answer', 'answers'],
+    ['answer', 'all'],
+  ] as const)('its %s is given up with bargeIn %s, and no further job for it is let in', async (emits, mode) => {
+    await start({ consumes: ['segment'], emits: [emits] }, persistent(''));
+    made.engine.hang();
+    made.segment();
+    await until(() => made.engine.jobs.length === 1);
+    speech(mode);
+    await until(() => made.bus.events.length === 1);
+    expect(made.bus.events[0]).toMatchObject({
+      kind: 'skipped',
+      stream: 'kitchen',
+      reason: 'barge-in',
+      error: { code: 'BARGE_IN', message: 'job for kitchen: was interrupted by speech into kitchen', retryable: false },
+    });
+    expect([made.engine.jobs.length, made.engine.aborted.length]).toEqual([1, 1]);
+  });
+
+  test.each([
+    ['a translation with bargeIn answers', 'translation', '', 'answers'],
+    ['a job that says it has to end', 'transcript', ', bargeIn: false', 'all'],
+  ] as const)('%s goes on', async (_what, emits, options, mode) => {
+    await start({ consumes: ['segment'], emits: [emits] }, persistent(options));
+    let finish: (text: string) => void = () => undefined;
+    made.engine.reply = async () => await new Promise<string>((resolve) => (finish = resolve));
+    made.segment();
+    for (let jobs = 1; jobs <= 3; jobs++) {
+      await until(() => made.engine.jobs.length === jobs);
+      speech(mode);
+      finish('done');
+    }
+    await until(() => made.dispatcher.used()['kitchen'] === 1);
+    expect(made.engine.jobs[0]).not.toHaveProperty('bargeIn');
+    expect(made.bus.events).toEqual([]);
+  });
+});

@@ -30,6 +30,7 @@ import {
   type PluginTiming,
   type StreamPolicy,
 } from '../../../daemon/plugins/ports';
+import { BargeIn } from '../../../daemon/streams/barge-in';
 import { Dispatcher } from '../../../daemon/streams/dispatcher';
 import { JobQueue } from '../../../daemon/streams/job-queue';
 import { type DecodedMedia, MediaStore } from '../../../daemon/streams/media-store';
@@ -195,6 +196,7 @@ export function make(
   skips.event$.subscribe((event) => bus.events.push(event));
   const dispatcher = new Dispatcher({ store, skips, maxWaitingSegments: 4 });
   const queue = new JobQueue({ capacity: options.queueCapacity ?? 16 });
+  const bargeIn = new BargeIn(queue);
   const dependencies: PluginHostDependencies = {
     options: {
       node: 'pi5',
@@ -211,6 +213,7 @@ export function make(
     engine,
     queue,
     dispatcher,
+    bargeIn,
     log: pino({ level: 'silent' }),
   };
   const host = new PluginHost(dependencies);
@@ -238,6 +241,7 @@ export function make(
     store,
     dispatcher,
     queue,
+    bargeIn,
     /** Starts the host with a model that is ready, and waits until `name` is in a state it stays in. */
     async start(name: string): Promise<void> {
       host.start();

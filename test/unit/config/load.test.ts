@@ -116,6 +116,45 @@ streams:
   expect(defaults.camera.minIntervalMs).toBe(250);
 });
 
+test('what a stream does when, where nothing counts and whom speech interrupts is checked, with what was expected', () => {
+  const good = load(`
+timezone: Europe/Berlin
+streams:
+  yard: { kind: camera, schedule: [mon-fri 07:00-22:00, 22:00-06:00], motion: { ignore: [0 0 1 0.1, .5 0.25 0.5 .75] } }
+  mic: { kind: microphone, audio: { bargeIn: all, bargeInStreams: [yard] } }
+`);
+  expect(good.streams['yard']).toMatchObject({ schedule: ['mon-fri 07:00-22:00', '22:00-06:00'] });
+  expect(good.streams['mic']).toMatchObject({ audio: { bargeIn: 'all', bargeInStreams: ['yard'] } });
+  expect(
+    load('', { HEARTH_DEFAULTS_CAMERA_SCHEDULE: 'sat 09:00-12:00, sun 10:00-12:00' }).defaults.camera.schedule,
+  ).toEqual(['sat 09:00-12:00', 'sun 10:00-12:00']);
+  const times = 'a list of times such as mon-fri 07:00-22:00';
+  const places = 'a list of rectangles such as 0 0 1 0.1';
+  expect(
+    problemsOf(() =>
+      load(`
+timezone: Berlin
+streams:
+  a: { kind: camera, schedule: [monday 07:00-22:00], motion: { ignore: [0 0 2 1], threshold: -1, minArea: 2 } }
+  b: { kind: camera, motion: { ignore: [0.5 0 0.6 1] } }
+  c: { kind: camera, motion: { ignore: [[0, 0, 1, 1]] } }
+  d: { kind: microphone, schedule: [25:00-26:00], audio: { bargeIn: always, bargeInStreams: [Bad Name] } }
+`),
+    ),
+  ).toEqual([
+    'timezone | a time zone such as Europe/Berlin, or nothing | "Berlin" | /hearth.yaml',
+    `streams.a.schedule | ${times} | ["monday 07:00-22:00"] | /hearth.yaml`,
+    'streams.a.motion.threshold | a number from 0 to 255 | -1 | /hearth.yaml',
+    'streams.a.motion.minArea | a number from 0 to 1 | 2 | /hearth.yaml',
+    `streams.a.motion.ignore | ${places} | ["0 0 2 1"] | /hearth.yaml`,
+    `streams.b.motion.ignore | ${places} | ["0.5 0 0.6 1"] | /hearth.yaml`,
+    `streams.c.motion.ignore | ${places} | [[0,0,1,1]] | /hearth.yaml`,
+    `streams.d.schedule | ${times} | ["25:00-26:00"] | /hearth.yaml`,
+    'streams.d.audio.bargeIn | one of none, answers, all | "always" | /hearth.yaml',
+    'streams.d.audio.bargeInStreams | a list of stream names | ["Bad Name"] | /hearth.yaml',
+  ]);
+});
+
 test.each([
   ['keepaliveSeconds', '12abc'],
   ['keepaliveSeconds', '0x10'],
