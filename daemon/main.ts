@@ -20,16 +20,24 @@ import { ServiceNotifier } from './health/service-notifier';
 import { modelFileOf } from './http/models';
 import { HttpServer } from './http/server';
 import type { Engine } from './inference/engine';
-import { RunnerEngine } from './inference/runner-engine';
+import { RunnerEngine, type RunnerModel } from './inference/runner-engine';
 import type { EngineState, ModelInfo } from './inference/types';
 import { describeDaemon } from './info';
 import { firstSignal, step } from './lifecycle';
 import { createLog, messageOf } from './log';
-import { locateModel } from './models/locate';
+import { catalogueOf, sourceNamed } from './models/catalogue';
+import { checkFiles, structureOnly } from './models/check-files';
+import type { ModelFiles } from './models/locate';
+import { firstChoice } from './models/model-choice';
+import { ModelPuller } from './models/model-puller';
+import { ModelStore, modelDirectoryOf } from './models/model-store';
+import { ModelSwitch } from './models/model-switch';
+import { asModelUpdate, ModelUpdates } from './models/model-update';
 import { PluginHost } from './plugins/host';
 import { pluginHostOptions } from './plugins/options';
 import { GenerateRequests } from './requests/generate';
 import { RequestJobs } from './requests/jobs';
+import { ModelRequests } from './requests/model-requests';
 import { setStream } from './requests/stream-set';
 import { Dispatcher } from './streams/dispatcher';
 import { JobQueue } from './streams/job-queue';
@@ -70,7 +78,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
   });
   log.info({ version, node: node.id }, 'hearth starts');
   log.debug({ config: redact(config) }, 'configuration in force');
-  const modelFiles = locateModel(config);
+  const chosen = firstChoice(config, log.child({ ns: 'models' }));
   const mediaBytes = Math.max(limits.maxFrameBytes, limits.maxAudioBytes);
 
   const embedded =
@@ -96,7 +104,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
   bus = running;
   running.start();
 
-  const runner = createEngine(config, modelFiles);
+  const runner = createEngine(config, chosen.runner);
   let engineState: EngineState = { phase: 'starting' };
   const stallTimeoutMs = config.model.stallTimeoutSeconds * 1000;
   const { notifySocket, watchdogMs } = serviceManager();
@@ -164,6 +172,42 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     supports: (kind) =>
       engineState.phase !== 'ready' || engineState.info.modalities.includes(kind === 'frame' ? 'image' : 'audio'),
   });
+  let modelFile = modelFileOf(chosen.runner);
+  const catalogue = catalogueOf(config);
+  const modelStore = new ModelStore(modelDirectoryOf(config));
+  const modelSwitch: ModelSwitch = new ModelSwitch({
+    config,
+    store: modelStore,
+    runner,
+    governor,
+    queue,
+    model,
+    first: chosen,
+    onChange: () => {
+      modelFile = modelFileOf(modelSwitch.inForce.runner);
+      modelUpdates.refresh();
+      publishInfo();
+      void health.reportNow();
+    },
+    log: log.child({ ns: 'models' }),
+  });
+  const modelUpdates = new ModelUpdates(catalogue, () => (model() === undefined ? undefined : modelSwitch.inForce.use));
+  const puller = new ModelPuller({
+    catalogue,
+    store: modelStore,
+    check: async (files) => await checkModel(config, files),
+    onProgress: (source, progress) => modelUpdates.progress(source, progress),
+    onEnd: (error) => modelUpdates.pulled(error),
+    inUse: (installed) => modelSwitch.isInUse(installed),
+    log: log.child({ ns: 'models' }),
+  });
+  const modelRequests = new ModelRequests({
+    bus: running,
+    puller,
+    store: modelStore,
+    change: modelSwitch,
+    updates: modelUpdates,
+  });
   const latestFrames = new LatestFrames(maxLatestFrameBytes);
   const host = new PluginHost({
     options: pluginHostOptions(config, requestPriority),
@@ -181,6 +225,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     modelName: () => model()?.name,
     maxAudioSeconds: limits.maxAudioSeconds,
     latestFrame: (stream) => latestFrames.get(stream),
+    cancelElsewhere: (id) => puller.cancel(id),
   });
   const http = config.http.enabled
     ? new HttpServer({
@@ -188,7 +233,14 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
         loopback: isLoopback(config.http.host),
         jobs,
         model,
-        modelFile: modelFileOf(modelFiles),
+        modelFile: () => modelFile,
+        models: {
+          installed: () => modelStore.installed(),
+          inUse: () => modelSwitch.inForce.use.source,
+          source: (name) => sourceNamed(catalogue, name),
+          pull: async (name, terms) => await puller.pull(name, terms),
+          cancel: (id) => puller.cancel(id),
+        },
         maxAudioSeconds: limits.maxAudioSeconds,
         readiness: () => ({ engine: engineState.phase, broker: running.connected ? 'connected' : 'offline' }),
         metrics: async () => await metrics.text(),
@@ -225,7 +277,10 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
 
   governor.change$.subscribe(() => void health.reportNow());
 
-  const publishInfo = (): void => running.publishInfo(describeDaemon(config, engineState, host.status()));
+  const publishInfo = (): void => {
+    const pinned = governor.pinned?.slice;
+    running.publishInfo(describeDaemon(config, engineState, host.status(), { pinned, sources: [...catalogue.keys()] }));
+  };
   const loadProgress = new LoadProgress({
     report: () => void health.reportNow(),
     log: log.child({ ns: 'engine' }),
@@ -236,6 +291,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     if (state.phase === 'loading') loadProgress.note(state.fraction);
     if (goesOn) return;
     notifier.changed();
+    modelUpdates.refresh();
     log.info({ ns: 'engine', ...(state.phase === 'ready' ? { phase: state.phase } : state) }, `engine: ${state.phase}`);
     publishInfo();
   });
@@ -245,6 +301,8 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     if (http !== undefined) log.info({ ns: 'http', url: await http.start() }, 'HTTP is served');
     await running.ready();
     generateRequests.start();
+    modelRequests.start();
+    modelUpdates.change$.subscribe((state) => running.publishModelUpdate(asModelUpdate(state)));
     running.onRequest('health', async () => await health.gather());
     running.onRequest('stream/set', (request) => {
       const inForce = setStream(streams, request);
@@ -255,7 +313,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     health.start();
     host.start();
     // At once: who hears that the model is there may ask for it while the streams are still being subscribed.
-    const modelInUse = engineReady(engine).then((info) => governor.useModel(info));
+    const modelInUse = modelSwitch.begin(engineReady(engine, chosen.selection.model === null));
     modelInUse.catch(() => undefined);
     await streams.start();
     await modelInUse;
@@ -264,6 +322,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     publishInfo();
     notifier.ready(`node ${node.id}, ${running.topics.base}/${node.id}`);
     log.info('hearth is ready');
+    void modelRequests.resume();
   };
 
   const stop = async (reason: string, exitCode: number): Promise<void> => {
@@ -285,6 +344,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     await Promise.all([
       step('plugins', 2200, log, async () => await host.stop()),
       step('engine', 2200, log, async () => await engine.close()),
+      step('downloads', 2200, log, async () => await puller.stop()),
       step('http', 500, log, async () => await http?.close()),
       step('wyoming', 500, log, async () => await wyoming?.close()),
     ]);
@@ -305,16 +365,17 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
   }
 }
 
-/** Resolves when the model is loaded. Rejects when it never will be. */
-async function engineReady(engine: Engine): Promise<ModelInfo> {
+/** Resolves when the model is loaded. Rejects when it never will be, or, unless one is to be `patient`, when a runner ended at it. */
+async function engineReady(engine: Engine, patient: boolean): Promise<ModelInfo> {
   const state = await firstValueFrom(
     engine.state$.pipe(
       filter(
-        (settled): settled is Extract<EngineState, { phase: 'ready' | 'failed' }> =>
-          settled.phase === 'ready' || settled.phase === 'failed',
+        (settled): settled is Extract<EngineState, { phase: 'ready' | 'failed' | 'restarting' }> =>
+          settled.phase === 'ready' || settled.phase === 'failed' || (settled.phase === 'restarting' && !patient),
       ),
     ),
   );
+  if (state.phase === 'restarting') throw new HearthError('ENGINE_RESTARTED', state.reason);
   if (state.phase === 'failed') throw new HearthError(state.code as ErrorCode, state.reason);
   return state.info;
 }
@@ -341,7 +402,7 @@ export async function describeModel(config: Config): Promise<ModelInfo> {
 
 /** Loads the model, says how that went, and ends the runner again. */
 async function loadOnce(config: Config): Promise<EngineState> {
-  const engine = createEngine(config);
+  const engine = createEngine(config, firstChoice(config).runner);
   const state = await firstValueFrom(
     engine.state$.pipe(filter(({ phase }) => phase === 'ready' || phase === 'failed' || phase === 'restarting')),
   );
@@ -349,20 +410,30 @@ async function loadOnce(config: Config): Promise<EngineState> {
   return state;
 }
 
-function createEngine({ model, queue }: Config, files = locateModel({ model })): RunnerEngine {
+function createEngine({ model, queue }: Config, chosen: RunnerModel): RunnerEngine {
   return new RunnerEngine({
-    ...files,
+    ...chosen,
     threads: model.threads,
     isa: model.isa ?? undefined,
     contextLength: model.contextLength,
     kvType: model.kvType,
-    loadSlice: model.loadSlice ?? undefined,
     memoryLimit: model.memoryLimit ?? undefined,
     prefixCacheBytes: model.prefixCacheBytes,
     concurrency: queue.concurrency,
-    defaultSlice: model.slice ?? undefined,
     defaultImageSize: model.imageSize ?? undefined,
     defaultSpeculation: model.speculation,
     stallTimeoutMs: model.stallTimeoutSeconds * 1000,
   });
+}
+
+/** Rejects with what the runtime says of the files of a model. */
+async function checkModel({ model }: Pick<Config, 'model'>, files: ModelFiles): Promise<void> {
+  await checkFiles(
+    new RunnerEngine({
+      ...files,
+      ...structureOnly,
+      threads: 1,
+      stallTimeoutMs: model.stallTimeoutSeconds * 1000,
+    }),
+  );
 }

@@ -25,7 +25,12 @@ export interface RunnerHealth extends RunnerMemory {
 }
 
 /** The model of a runner, and what of its options belongs to that model alone. */
-export type RunnerModel = Pick<RunnerOptions, 'modelPath' | 'multimodalPath' | 'loadSlice' | 'defaultSlice'>;
+export interface RunnerModel {
+  readonly modelPath: string;
+  readonly multimodalPath: string | undefined;
+  readonly loadSlice: string | undefined;
+  readonly defaultSlice: string | undefined;
+}
 
 /** The load of another model: until it is done, the one before is remembered. */
 interface Switch {

@@ -105,22 +105,31 @@ export class ModelSwitch {
     };
     const next = choiceOf(config, store, selection);
     return await this.#alone(async () => {
-      const { runner, onChange, log } = this.#options;
-      await this.#drain();
-      const before = this.#inForce;
-      log.info({ model: next.use.version }, 'another model is being loaded');
-      const info = await runner.load(next.runner);
-      try {
-        this.#take(next, info);
-      } catch (error) {
-        this.#inForce = before;
-        await this.#restore(before, error);
-        throw error;
-      } finally {
-        onChange();
-      }
-      return this.#describe(info);
+      const info = this.#options.model();
+      // The files of a version never change, so there is nothing to load.
+      const same = JSON.stringify(this.#inForce.selection) === JSON.stringify(selection);
+      if (chosen?.kind === 'installed' && same && info !== undefined) return this.#describe(info);
+      return await this.#replace(next);
     });
+  }
+
+  /** Rejects when the model before is loaded again. */
+  async #replace(next: ModelChoice): Promise<Loaded> {
+    const { runner, onChange, log } = this.#options;
+    await this.#drain();
+    const before = this.#inForce;
+    log.info({ model: next.use.version }, 'another model is being loaded');
+    const info = await runner.load(next.runner);
+    try {
+      this.#take(next, info);
+    } catch (error) {
+      this.#inForce = before;
+      await this.#restore(before, error);
+      throw error;
+    } finally {
+      onChange();
+    }
+    return this.#describe(info);
   }
 
   /** Pins the slice of all jobs that name none; `auto` leaves it to the governor. Rejects with `SLICE_INVALID`. */

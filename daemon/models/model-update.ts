@@ -44,7 +44,7 @@ export interface ModelInUse {
 }
 
 export interface Progress {
-  readonly phase: Exclude<ModelUpdateState['phase'], 'idle'>;
+  readonly phase: 'downloading' | 'verifying';
   readonly receivedBytes: number;
   readonly totalBytes: number | null;
 }
@@ -53,6 +53,7 @@ export class ModelUpdates implements ModelUpdateView {
   readonly #catalogue: Catalogue;
   readonly #inUse: () => ModelInUse | undefined;
   readonly #state: BehaviorSubject<ModelUpdateState>;
+  #loading = false;
   #pulling: { readonly source: ModelSource; readonly progress: Progress } | undefined;
   #error: ModelUpdateState['error'] = null;
 
@@ -81,9 +82,22 @@ export class ModelUpdates implements ModelUpdateView {
     this.#tell();
   }
 
-  ended(error: ModelUpdateState['error'] = null): void {
+  /** The end of a download. */
+  pulled(error: ModelUpdateState['error'] = null): void {
     this.#pulling = undefined;
-    this.#error = error;
+    this.#error = asError(error);
+    this.#tell();
+  }
+
+  loading(): void {
+    this.#loading = true;
+    this.#tell();
+  }
+
+  /** The end of a load. */
+  ended(error: ModelUpdateState['error'] = null): void {
+    this.#loading = false;
+    this.#error = asError(error);
     this.#tell();
   }
 
@@ -99,13 +113,13 @@ export class ModelUpdates implements ModelUpdateView {
     const source = this.subject;
     const installed = this.#inUse()?.version ?? null;
     const progress = this.#pulling?.progress;
-    const { phase = 'idle', receivedBytes = 0, totalBytes = null } = progress ?? {};
+    const { phase = this.#loading ? 'loading' : 'idle', receivedBytes = 0, totalBytes = null } = progress ?? {};
     const downloading = phase === 'downloading' && totalBytes !== null && totalBytes > 0;
     return {
       installed_version: installed,
       latest_version: source?.version ?? installed,
       title: source?.title ?? 'model',
-      in_progress: progress !== undefined,
+      in_progress: phase !== 'idle',
       update_percentage: downloading ? Math.floor((100 * receivedBytes) / totalBytes) : null,
       source: source?.name ?? null,
       phase,
@@ -119,6 +133,10 @@ export class ModelUpdates implements ModelUpdateView {
     const state = this.#gather();
     if (JSON.stringify(state) !== JSON.stringify(this.#state.value)) this.#state.next(state);
   }
+}
+
+function asError(error: ModelUpdateState['error']): ModelUpdateState['error'] {
+  return error === null ? null : { code: error.code, message: error.message };
 }
 
 /** Exactly the keys Home Assistant takes; it warns of any other. */

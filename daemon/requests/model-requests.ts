@@ -106,6 +106,17 @@ export class ModelRequests {
     };
   }
 
+  /** Goes on with what the end of the daemon interrupted; never rejects. */
+  async resume(): Promise<void> {
+    const { puller } = this.options;
+    const left = puller.interrupted();
+    if (left === undefined) return;
+    const [first = 'resumed', ...others] = left.ids;
+    const done = this.pullNamed(left.name, first, left.load);
+    // Each of them can be cancelled by those who asked.
+    await Promise.allSettled([done, ...others.map(async (id) => await puller.pull(left.name, { id }))]);
+  }
+
   private async load({ payload }: Request): Promise<Loaded> {
     const { name: wanted, path, configured, slice, loadSlice } = parse('model/load', isLoad, payload);
     if ([wanted, path, configured].filter((given) => given !== undefined).length !== 1)
@@ -130,7 +141,16 @@ export class ModelRequests {
     chosen: ChosenModel | null,
     terms: { readonly slice?: string | undefined; readonly loadSlice?: string | undefined },
   ): Promise<Loaded> {
-    return await this.options.change.load(chosen, terms);
+    const { change, updates } = this.options;
+    updates.loading();
+    try {
+      const loaded = await change.load(chosen, terms);
+      updates.ended();
+      return loaded;
+    } catch (error) {
+      updates.ended(error instanceof HearthError ? error : null);
+      throw error;
+    }
   }
 
   private async slice({ payload }: Request): Promise<Loaded> {
