@@ -78,7 +78,8 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
   });
   log.info({ version, node: node.id }, 'hearth starts');
   log.debug({ config: redact(config) }, 'configuration in force');
-  const chosen = firstChoice(config, log.child({ ns: 'models' }));
+  const modelStore = new ModelStore(modelDirectoryOf(config));
+  const chosen = firstChoice(config, modelStore, log.child({ ns: 'models' }));
   const mediaBytes = Math.max(limits.maxFrameBytes, limits.maxAudioBytes);
 
   const embedded =
@@ -174,7 +175,6 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
   });
   let modelFile = modelFileOf(chosen.runner);
   const catalogue = catalogueOf(config);
-  const modelStore = new ModelStore(modelDirectoryOf(config));
   const modelSwitch: ModelSwitch = new ModelSwitch({
     config,
     store: modelStore,
@@ -402,7 +402,7 @@ export async function describeModel(config: Config): Promise<ModelInfo> {
 
 /** Loads the model, says how that went, and ends the runner again. */
 async function loadOnce(config: Config): Promise<EngineState> {
-  const engine = createEngine(config, firstChoice(config).runner);
+  const engine = createEngine(config, firstChoice(config, new ModelStore(modelDirectoryOf(config))).runner);
   const state = await firstValueFrom(
     engine.state$.pipe(filter(({ phase }) => phase === 'ready' || phase === 'failed' || phase === 'restarting')),
   );

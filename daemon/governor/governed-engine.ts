@@ -55,10 +55,7 @@ export class GovernedEngine implements Engine {
   }
 
   #asPinned(request: GenerateRequest): GenerateRequest {
-    if (request.slice !== undefined) return request;
-    const { enabled, slice } = this.#governor.status();
-    // The runner knows of the pin of the configuration alone, which may not be in force any more.
-    return { ...(!enabled && { slice }), ...this.#governor.pinned, ...request };
+    return request.slice === undefined ? { ...this.#governor.pinned, ...request } : request;
   }
 
   get #decides(): boolean {

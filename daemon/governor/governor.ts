@@ -108,9 +108,10 @@ export class Governor {
    * Throws `CONFIG_INVALID` when the configuration asks for what this model does not have; all is as before then.
    */
   useModel(model: ModelInfo, pin: Pin | null = this.#pin): void {
-    this.#ladder = ladderOf(model, this.#boundsWith(pin));
+    const inForce = this.#orWhole(pin, model);
+    this.#ladder = ladderOf(model, this.#boundsWith(inForce));
     this.#model = model;
-    this.#pin = pin;
+    this.#pin = inForce;
     this.#timings = new Timings();
     this.#reuse = new Reuse();
     this.#constrained = null;
@@ -119,9 +120,16 @@ export class Governor {
 
   /** Null: it chooses again. The slices have to be the model's. */
   pin(pin: Pin | null): void {
-    if (this.#model !== undefined) this.#ladder = ladderOf(this.#model, this.#boundsWith(pin));
-    this.#pin = pin;
+    const inForce = this.#model === undefined ? pin : this.#orWhole(pin, this.#model);
+    if (this.#model !== undefined) this.#ladder = ladderOf(this.#model, this.#boundsWith(inForce));
+    this.#pin = inForce;
     this.#tell();
+  }
+
+  /** Where there is no governor to choose, the runner would take the slice of the configuration, which is given up. */
+  #orWhole(pin: Pin | null, { loadedSlice }: ModelInfo): Pin | null {
+    const { enabled, bounds } = this.#options.settings;
+    return pin === null && !enabled && bounds.slice !== null ? { slice: loadedSlice } : pin;
   }
 
   get pinned(): Pin | null {

@@ -6,7 +6,7 @@ import type { Pin } from '../governor/governor';
 import type { RunnerModel } from '../inference/runner-engine';
 import { type Log, messageOf } from '../log';
 import { locateModel } from './locate';
-import { ModelStore, modelDirectoryOf } from './model-store';
+import type { ModelStore } from './model-store';
 import type { ModelInUse } from './model-update';
 import { type ChosenModel, readSelection, type Selection } from './selection';
 
@@ -52,9 +52,8 @@ function filesOf(store: ModelStore, chosen: ChosenModel) {
 }
 
 /** With what to begin. A chosen model that is not there any more is a warning. Throws as `locateModel` does. */
-export function firstChoice(config: Configured, log?: Log): ModelChoice {
+export function firstChoice(config: Configured, store: ModelStore, log?: Log): ModelChoice {
   const selection = readSelection(config.stateDirectory);
-  const store = new ModelStore(modelDirectoryOf(config));
   try {
     return choiceOf(config, store, selection);
   } catch (error) {
