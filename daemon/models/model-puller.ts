@@ -11,6 +11,7 @@ import { type DownloadOptions, download } from './download';
 import type { ModelFiles } from './locate';
 import type { InstalledModel, ModelStore } from './model-store';
 import type { Progress } from './model-update';
+import { ProgressPace } from './progress-pace';
 import { takePullLock } from './pull-lock';
 import { readToken } from './token';
 import { writeJson } from './write-json';
@@ -26,7 +27,6 @@ export interface ModelPullerOptions {
   readonly inUse: (model: InstalledModel) => boolean;
   readonly log: Log;
   readonly tuning?: Pick<DownloadOptions, 'stallMs' | 'retryDelayMs' | 'maxAttempts' | 'lookup' | 'freeBytes'>;
-  readonly now?: () => number;
 }
 
 export interface PullTerms {
@@ -52,8 +52,6 @@ interface Pull {
   load: boolean;
   readonly done: Promise<InstalledModel>;
 }
-
-const progressIntervalMs = 1000;
 
 export class ModelPuller {
   readonly #options: ModelPullerOptions;
@@ -187,46 +185,41 @@ export class ModelPuller {
   }
 
   async #fetch(pull: Pull): Promise<InstalledModel> {
-    const { store, check, log, tuning, now = Date.now } = this.#options;
-    const { source, abort } = pull;
+    const { store, check, onProgress } = this.#options;
+    const { source, abort, listeners } = pull;
     const { files } = store.stage(source);
-    const token = source.tokenFile === null ? undefined : readToken(source.tokenFile);
-    const parts: readonly [typeof source | NonNullable<ModelSource['mmproj']>, string][] = [
-      [source, files.modelPath],
-      ...(source.mmproj !== null && files.multimodalPath !== undefined
-        ? ([[source.mmproj, files.multimodalPath]] as const).map(
-            ([file, path]) => [file, path] as [typeof file, string],
-          )
-        : []),
-    ];
-    let told = '';
-    let toldAt = 0;
-    const tell = (progress: Progress): void => {
-      const at = now();
-      const whole = progress.receivedBytes === progress.totalBytes;
-      if (progress.phase === told && !whole && at - toldAt < progressIntervalMs) return;
-      told = progress.phase;
-      toldAt = at;
-      this.#options.onProgress(source, progress);
-      for (const listener of pull.listeners) listener(progress);
-    };
-    // Of both files together, as far as their sizes are known beforehand.
-    let before = 0;
-    for (const [index, [file, path]] of parts.entries()) {
-      const after = parts.slice(index + 1).reduce((sum, [{ bytes }]) => sum + (bytes ?? 0), 0);
-      before += await download(file, path, {
-        ...tuning,
-        token,
-        signal: abort.signal,
-        log,
-        onProgress: (phase, received, total) =>
-          tell({ phase, receivedBytes: before + received, totalBytes: before + total + after }),
-      });
+    const pace = new ProgressPace((progress) => {
+      onProgress(source, progress);
+      for (const listener of listeners) listener(progress);
+    });
+    try {
+      const bytes = await this.#download(source, files, abort.signal, pace);
+      pace.note({ phase: 'verifying', receivedBytes: bytes, totalBytes: bytes });
+      await check(files);
+    } finally {
+      pace.end();
     }
-    tell({ phase: 'verifying', receivedBytes: before, totalBytes: before });
-    await check(files);
     if (abort.signal.aborted) throw new HearthError('CANCELLED', 'the download was cancelled');
     return store.install(source);
+  }
+
+  /** Both files. Resolves to their bytes together. */
+  async #download(source: ModelSource, files: ModelFiles, signal: AbortSignal, pace: ProgressPace): Promise<number> {
+    const { log, tuning } = this.#options;
+    const token = source.tokenFile === null ? undefined : readToken(source.tokenFile);
+    const options = { ...tuning, token, signal, log };
+    const after = source.mmproj?.bytes ?? 0;
+    const textBytes = await download(source, files.modelPath, {
+      ...options,
+      onProgress: (phase, received, total) => pace.note({ phase, receivedBytes: received, totalBytes: total + after }),
+    });
+    if (source.mmproj === null || files.multimodalPath === undefined) return textBytes;
+    const encoderBytes = await download(source.mmproj, files.multimodalPath, {
+      ...options,
+      onProgress: (phase, received, total) =>
+        pace.note({ phase, receivedBytes: textBytes + received, totalBytes: textBytes + total }),
+    });
+    return textBytes + encoderBytes;
   }
 
   /** The version before stays, as the way back. */
