@@ -78,7 +78,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
   });
   log.info({ version, node: node.id }, 'hearth starts');
   log.debug({ config: redact(config) }, 'configuration in force');
-  const modelStore = new ModelStore(modelDirectoryOf(config));
+  const modelStore = modelStoreOf(config);
   const chosen = firstChoice(config, modelStore, log.child({ ns: 'models' }));
   const mediaBytes = Math.max(limits.maxFrameBytes, limits.maxAudioBytes);
 
@@ -383,7 +383,11 @@ async function engineReady(engine: Engine, patient: boolean): Promise<ModelInfo>
 /** `hearth doctor`: prints one line for each thing looked at; true when nothing failed. */
 export async function doctor(config: Config, print: (line: string) => void): Promise<boolean> {
   let fine = true;
-  for await (const { level, what, detail } of examine(config, loadOnce)) {
+  for await (const { level, what, detail } of examine(
+    config,
+    loadOnce,
+    (given) => firstChoice(given, modelStoreOf(given)).runner,
+  )) {
     print(`${level.padEnd(4)} ${what}: ${detail}`);
     fine &&= level !== 'fail';
   }
@@ -400,9 +404,31 @@ export async function describeModel(config: Config): Promise<ModelInfo> {
   );
 }
 
+export function modelStoreOf(config: Config): ModelStore {
+  return new ModelStore(modelDirectoryOf(config));
+}
+
+/** `hearth model pull`. Resolves to a line about what is installed; rejects as `ModelPuller.pull` does. Ctrl-C keeps what came. */
+export async function pullModel(config: Config, name: string, print: (line: string) => void): Promise<string> {
+  const id = 'hearth model pull';
+  const puller = new ModelPuller({
+    catalogue: catalogueOf(config),
+    store: modelStoreOf(config),
+    check: async (files) => await checkModel(config, files),
+    onProgress: (_source, { phase, receivedBytes, totalBytes }) =>
+      print(`${phase} ${Math.floor(receivedBytes / 1e6)} of ${Math.ceil((totalBytes ?? 0) / 1e6)} MB`),
+    onEnd: () => undefined,
+    inUse: () => true,
+    log: createLog({ level: 'silent', tap: () => undefined }),
+  });
+  process.once('SIGINT', () => void puller.cancel(id));
+  const { name: installed, version: itsVersion } = await puller.pull(name, { id });
+  return `installed ${installed} ${itsVersion}`;
+}
+
 /** Loads the model, says how that went, and ends the runner again. */
 async function loadOnce(config: Config): Promise<EngineState> {
-  const engine = createEngine(config, firstChoice(config, new ModelStore(modelDirectoryOf(config))).runner);
+  const engine = createEngine(config, firstChoice(config, modelStoreOf(config)).runner);
   const state = await firstValueFrom(
     engine.state$.pipe(filter(({ phase }) => phase === 'ready' || phase === 'failed' || phase === 'restarting')),
   );
