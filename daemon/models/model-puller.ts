@@ -195,7 +195,9 @@ export class ModelPuller {
     try {
       const bytes = await this.#download(source, files, abort.signal, pace);
       pace.note({ phase: 'verifying', receivedBytes: bytes, totalBytes: bytes });
-      await check(files);
+      await check(files).catch((error: unknown) => {
+        throw store.withoutPaths(error);
+      });
     } finally {
       pace.end();
     }

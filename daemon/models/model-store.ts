@@ -3,7 +3,7 @@
  * for what is on its way. Files of the owner's may lie beside them.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, statSync } from 'node:fs';
-import { isAbsolute, join, relative, resolve } from 'node:path';
+import { basename, isAbsolute, join, relative, resolve } from 'node:path';
 import { isName } from '../bus/topics';
 import type { Config } from '../config';
 import { HearthError } from '../errors';
@@ -54,6 +54,16 @@ export class ModelStore {
 
   find(name: string, key?: string): InstalledModel | undefined {
     return this.installed().find((model) => model.name === name && (key === undefined || model.key === key));
+  }
+
+  /** The same error, with file names in place of paths: who asks over the bus need not know where things are. */
+  withoutPaths(error: unknown): unknown {
+    if (!(error instanceof HearthError)) return error;
+    const message = error.message
+      .split(' ')
+      .map((word) => (word.startsWith(`${this.directory}/`) ? basename(word) : word))
+      .join(' ');
+    return new HearthError(error.code, message, { cause: error });
   }
 
   /** Files for a path relative to the directory. Throws `FILE_UNREADABLE`; what is outside is not looked at. */

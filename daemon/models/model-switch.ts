@@ -115,11 +115,13 @@ export class ModelSwitch {
 
   /** Rejects when the model before is loaded again. */
   async #replace(next: ModelChoice): Promise<Loaded> {
-    const { runner, onChange, log } = this.#options;
+    const { runner, store, onChange, log } = this.#options;
     await this.#drain();
     const before = this.#inForce;
     log.info({ model: next.use.version }, 'another model is being loaded');
-    const info = await runner.load(next.runner);
+    const info = await runner.load(next.runner).catch((error: unknown) => {
+      throw store.withoutPaths(error);
+    });
     try {
       this.#take(next, info);
     } catch (error) {
