@@ -134,12 +134,14 @@ test('a model is downloaded, loaded and asked; the next start has it, too; and t
     error: { code: 'MODEL_UNSUPPORTED' },
   });
 
-  expect(await ask('model/load', { id: 'l', name: 'tiny' })).toEqual({
+  await send('model/load', { id: 'l', name: 'tiny' });
+  // It waits for the model.
+  expect(await ask('generate', { id: 'after', ...question })).toMatchObject(tree);
+  expect(await answer('model/load', 'l')).toEqual({
     id: 'l',
     ok: true,
     data: { model: 'nano', version: '2.0', slice: 'full', slices: ['full', 'half', 'full-tail'] },
   });
-  expect(await ask('generate', { id: 'after', ...question })).toMatchObject(tree);
   expect(await update(({ installed_version }) => installed_version === '2.0')).toMatchObject({ latest_version: '2.0' });
   await peer.json('hearth/pi5/info', ({ model }: { model: { name: string } | null }) => model?.name === 'nano');
 
@@ -198,10 +200,13 @@ test('what is no model is not installed, and one that cannot be loaded is gone b
   expect(installed()).toEqual([]);
 
   writeFileSync(join(stateDirectory, 'models', 'own.gguf'), broken);
-  expect(await ask('model/load', { id: 'l', path: 'own.gguf' })).toMatchObject({
-    ok: false,
-    error: { code: expect.stringMatching(/^GGUF_/) as string },
-  });
+  // A job under way ends first, well.
+  await send('generate', { id: 'long', prompt: 'Hello', maxTokens: 200, temperature: 1, seed: 1 });
+  await send('model/load', { id: 'l', path: 'own.gguf' });
+  expect(await answer('generate', 'long')).toMatchObject({ ok: true });
+  const refused = await answer('model/load', 'l');
+  expect(refused).toMatchObject({ ok: false, error: { code: expect.stringMatching(/^GGUF_/) as string } });
+  expect(JSON.stringify(refused)).not.toContain(stateDirectory);
   const health = await ask('health', { id: 'h' });
   expect(health).toMatchObject({ data: { runner: { phase: 'ready' } } });
   expect(await ask('generate', { id: 'q', prompt: 'Hello', maxTokens: 2 })).toMatchObject({ ok: true });
