@@ -59,6 +59,12 @@ export class ModelSwitch {
    * for, or with `error` where there is no other.
    */
   async begin(loading: Promise<ModelInfo>): Promise<void> {
+    // Nothing else is loaded until this is settled.
+    await this.#alone(async () => await this.#begin(loading));
+    this.#options.onChange();
+  }
+
+  async #begin(loading: Promise<ModelInfo>): Promise<void> {
     const { governor, log } = this.#options;
     try {
       const info = await loading;
@@ -72,7 +78,6 @@ export class ModelSwitch {
       this.#inForce = configured;
       governor.useModel(info, configured.pin);
     }
-    this.#options.onChange();
   }
 
   /** A slice that was pinned, if the file still has it. */

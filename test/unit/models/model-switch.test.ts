@@ -167,8 +167,18 @@ describe('at the start', () => {
     writeSelection(directory, { model: path('b'), loadSlice: null, pin: null });
     const { change, did } = daemon();
     await change.begin(Promise.reject(new HearthError('MODEL_TOO_LARGE', 'too large')));
-    expect(did).toEqual(['load configured', 'use configured auto', 'changed']);
+    expect(did).toEqual(['load configured', 'use configured auto', 'resume', 'changed']);
     expect(change.inForce.use.version).toBe('configured.gguf');
+  });
+
+  test('nothing else is loaded meanwhile', async () => {
+    const { change } = daemon();
+    let loaded = (_info: ModelInfo): void => undefined;
+    const beginning = change.begin(new Promise((resolve) => (loaded = resolve)));
+    await expect(change.load(path('a'))).rejects.toMatchObject({ code: 'MODEL_BUSY' });
+    loaded(infoOf('configured'));
+    await beginning;
+    expect(await change.load(path('a'))).toMatchObject({ model: 'a' });
   });
 
   test('that of the configuration has no other behind it', async () => {
@@ -190,7 +200,7 @@ describe('at the start', () => {
     writeSelection(directory, { model: null, loadSlice: null, pin: { slice: 'e2b' } });
     const { change, did } = daemon();
     await change.begin(Promise.resolve(infoOf('configured')));
-    expect(did).toEqual(['use configured auto', 'changed']);
+    expect(did).toEqual(['use configured auto', 'resume', 'changed']);
   });
 });
 
