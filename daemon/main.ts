@@ -191,7 +191,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     },
     log: log.child({ ns: 'models' }),
   });
-  const modelUpdates = new ModelUpdates(catalogue, () => (model() === undefined ? undefined : modelSwitch.inForce.use));
+  const modelUpdates = new ModelUpdates(catalogue, () => modelSwitch.inUse);
   const puller = new ModelPuller({
     catalogue,
     store: modelStore,
@@ -236,7 +236,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
         modelFile: () => modelFile,
         models: {
           installed: () => modelStore.installed(),
-          inUse: () => modelSwitch.inForce.use.source,
+          inUse: () => modelSwitch.inUse?.source ?? null,
           source: (name) => sourceNamed(catalogue, name),
           pull: async (name, terms) => await puller.pull(name, terms),
           cancel: (id) => puller.cancel(id),

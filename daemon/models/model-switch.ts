@@ -11,6 +11,7 @@ import { type Log, messageOf } from '../log';
 import type { JobQueue } from '../streams/job-queue';
 import { choiceOf, type ModelChoice } from './model-choice';
 import type { InstalledModel, ModelStore } from './model-store';
+import type { ModelInUse } from './model-update';
 import { type ChosenModel, noSelection, type Selection, writeSelection } from './selection';
 
 export interface ModelSwitchOptions {
@@ -47,6 +48,13 @@ export class ModelSwitch {
 
   get inForce(): ModelChoice {
     return this.#inForce;
+  }
+
+  /** Undefined while what is loaded is not what was chosen, or not yet. */
+  get inUse(): ModelInUse | undefined {
+    const { runner, model } = this.#options;
+    const chosen = this.#inForce;
+    return model() !== undefined && runner.model.modelPath === chosen.runner.modelPath ? chosen.use : undefined;
   }
 
   /** What must stay on the disk. */

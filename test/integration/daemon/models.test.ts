@@ -1,5 +1,5 @@
 /** Models that come and go while hearthd runs: downloaded, loaded, gone back from, and held at a slice. */
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Hearthd, startHearthd } from '../../helpers/hearthd';
@@ -212,6 +212,19 @@ test('what is no model is not installed, and one that cannot be loaded is gone b
   expect(await ask('generate', { id: 'q', prompt: 'Hello', maxTokens: 2 })).toMatchObject({ ok: true });
   // It is not kept either.
   expect(existsSync(join(stateDirectory, 'model.json'))).toBe(false);
+});
+
+test('a chosen model that is broken by now does not keep the daemon from starting', async () => {
+  mkdirSync(join(stateDirectory, 'models'));
+  writeFileSync(join(stateDirectory, 'models', 'own.gguf'), broken);
+  const model = { kind: 'path', path: 'own.gguf' };
+  writeFileSync(join(stateDirectory, 'model.json'), JSON.stringify({ model, loadSlice: null, pin: null }));
+  await start();
+  expect(await ask('generate', { id: 'q', prompt: 'Hello', maxTokens: 2 })).toMatchObject({ ok: true });
+  expect(await update(({ installed_version }) => installed_version !== null)).toMatchObject({
+    installed_version: 'e4b-narrow.gguf',
+  });
+  expect(hearthd?.output()).toContain('the chosen model cannot be loaded; that of the configuration is');
 });
 
 test.each([
