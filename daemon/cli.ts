@@ -113,6 +113,42 @@ function createProgram(onConfig: (config: Config) => void): Command {
       const { describeModel } = await import('./main.js');
       print(JSON.stringify(await describeModel(loadConfig({ flags: { 'model-path': file } })), null, 2));
     });
+  withConfigFlags(model.command('list').description('List the models that were pulled, and those that may be.')).action(
+    async (_options, command: Command) => {
+      const { listModels } = await import('./commands/models.js');
+      const { modelStoreOf } = await import('./main.js');
+      const config = load(command);
+      for (const line of listModels(config, modelStoreOf(config))) print(line);
+    },
+  );
+  withConfigFlags(
+    model
+      .command('pull')
+      .description('Download a model of model.sources.')
+      .argument('<name>', 'entry of model.sources'),
+  ).action(async (name: string, _options, command: Command) => {
+    const { pullModel } = await import('./main.js');
+    print(await pullModel(load(command), name, (line) => process.stderr.write(`${line}\n`)));
+  });
+  withConfigFlags(
+    model
+      .command('use')
+      .description('Choose what the next start of the daemon loads; a running one is told by the request model/load.')
+      .argument('[name]', 'model that was pulled; that of the configuration when left out'),
+  ).action(async (name: string | undefined, _options, command: Command) => {
+    const { useModel } = await import('./commands/models.js');
+    const { modelStoreOf } = await import('./main.js');
+    const config = load(command);
+    useModel(config, modelStoreOf(config), name);
+  });
+  withConfigFlags(
+    model.command('remove').description('Delete a model that was pulled.').argument('<name>', 'name of the model'),
+  ).action(async (name: string, _options, command: Command) => {
+    const { removeModel } = await import('./commands/models.js');
+    const { modelStoreOf } = await import('./main.js');
+    const config = load(command);
+    for (const line of removeModel(config, modelStoreOf(config), name)) print(line);
+  });
   const plugin = program.command('plugin').description('Plugins.');
   plugin
     .command('new')

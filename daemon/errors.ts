@@ -52,6 +52,7 @@ export const catalogue = {
     exitCode: 78,
   },
   CONTEXT_FULL: { meaning: 'The prompt or the conversation is longer than the context.', retryable: false },
+  DISK_FULL: { meaning: 'The disk has no room for a download.', retryable: true, exitCode: 73 },
   ENGINE_CANCELLED: { meaning: 'The job was cancelled.', retryable: false },
   ENGINE_NOT_READY: { meaning: 'The model is not loaded yet, or could not be.', retryable: true },
   ENGINE_RESTARTED: { meaning: 'The runner process ended while the job was running.', retryable: true },
@@ -128,8 +129,20 @@ export const catalogue = {
     retryable: false,
   },
   MESSAGE_INVALID: { meaning: 'A message of another system does not have the form it should have.', retryable: false },
+  MODEL_BUSY: { meaning: 'Another model is being downloaded, loaded or used.', retryable: true, exitCode: 75 },
+  MODEL_HASH_MISMATCH: {
+    meaning: 'A downloaded file is not the one whose hash the configuration names.',
+    retryable: false,
+    exitCode: 65,
+  },
   MODEL_INCOMPLETE: { meaning: 'The model file lacks a key or a tensor.', retryable: false, exitCode: 65 },
   MODEL_MISMATCH: { meaning: 'Parts of the model file do not fit each other.', retryable: false, exitCode: 65 },
+  MODEL_PULL_REFUSED: {
+    meaning:
+      'A server does not have the file, or offers what is not taken: another size, or a redirect to where none may lead.',
+    retryable: false,
+    exitCode: 69,
+  },
   MODEL_TOO_LARGE: {
     meaning: 'The model needs more memory than `model.memoryLimit` allows it.',
     retryable: false,
@@ -212,6 +225,7 @@ export const catalogue = {
   WEB_REQUEST_FAILED: {
     meaning: 'A web service could not be reached, or did not answer as it should.',
     retryable: true,
+    exitCode: 69,
   },
   WYOMING_INVALID: {
     meaning: 'A Wyoming client sent something that is no event, or not when it can be used, or too much of it.',

@@ -12,6 +12,8 @@ export interface Info extends Readonly<Record<string, unknown>> {
   readonly api_version: string;
   readonly node: string;
   readonly model: Readonly<Record<string, unknown>> | null;
+  /** What `model/pull` takes. */
+  readonly sources: readonly string[];
   readonly modalities: readonly string[];
   readonly limits: Config['limits'];
   /** The configured ones; others show up when they send something. */
@@ -29,7 +31,20 @@ export interface Info extends Readonly<Record<string, unknown>> {
   }[];
 }
 
-export function describeDaemon(config: Config, engine: EngineState, plugins: readonly PluginStatus[]): Info {
+/** What changes with the model. */
+export interface ModelFacts {
+  /** Slice of all jobs that name none, where one is pinned. */
+  readonly pinned: string | undefined;
+  /** Names of the models that may be downloaded. */
+  readonly sources: readonly string[];
+}
+
+export function describeDaemon(
+  config: Config,
+  engine: EngineState,
+  plugins: readonly PluginStatus[],
+  { pinned, sources }: ModelFacts,
+): Info {
   const model = engine.phase === 'ready' ? engine.info : undefined;
   const { patterns } = streamsOptions(config);
   const templates = (kind: 'frame' | 'audio'): string[] =>
@@ -48,7 +63,7 @@ export function describeDaemon(config: Config, engine: EngineState, plugins: rea
             layers: model.layers,
             context_length: model.contextLength,
             slices: model.slices,
-            slice: config.model.slice ?? model.loadedSlice,
+            slice: pinned ?? model.loadedSlice,
             loaded_slice: model.loadedSlice,
             image_sizes: model.imageSizes,
             max_audio_seconds: model.maxAudioSeconds,
@@ -66,6 +81,7 @@ export function describeDaemon(config: Config, engine: EngineState, plugins: rea
               sessions: model.memory.sessions,
             },
           },
+    sources,
     modalities: model?.modalities ?? [],
     limits: config.limits,
     streams: Object.entries(config.streams).map(([name, { kind, topics }]) => ({ name, kind, topics })),

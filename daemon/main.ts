@@ -21,16 +21,24 @@ import { ServiceNotifier } from './health/service-notifier';
 import { modelFileOf } from './http/models';
 import { HttpServer } from './http/server';
 import type { Engine } from './inference/engine';
-import { RunnerEngine } from './inference/runner-engine';
+import { RunnerEngine, type RunnerModel } from './inference/runner-engine';
 import type { EngineState, ModelInfo } from './inference/types';
 import { describeDaemon } from './info';
 import { firstSignal, step } from './lifecycle';
 import { createLog, messageOf } from './log';
-import { locateModel } from './models/locate';
+import { catalogueOf, sourceNamed } from './models/catalogue';
+import { checkFiles, structureOnly } from './models/check-files';
+import type { ModelFiles } from './models/locate';
+import { firstChoice } from './models/model-choice';
+import { ModelPuller } from './models/model-puller';
+import { ModelStore, modelDirectoryOf } from './models/model-store';
+import { ModelSwitch } from './models/model-switch';
+import { asModelUpdate, ModelUpdates } from './models/model-update';
 import { PluginHost } from './plugins/host';
 import { pluginHostOptions } from './plugins/options';
 import { GenerateRequests } from './requests/generate';
 import { RequestJobs } from './requests/jobs';
+import { ModelRequests } from './requests/model-requests';
 import { setStream } from './requests/stream-set';
 import { StateFile } from './state-file';
 import { BargeIn } from './streams/barge-in';
@@ -74,7 +82,8 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
   });
   log.info({ version, node: node.id }, 'hearth starts');
   log.debug({ config: redact(config) }, 'configuration in force');
-  const modelFiles = locateModel(config);
+  const modelStore = modelStoreOf(config);
+  const chosen = firstChoice(config, modelStore, log.child({ ns: 'models' }));
   const mediaBytes = Math.max(limits.maxFrameBytes, limits.maxAudioBytes);
 
   const embedded =
@@ -100,7 +109,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
   bus = running;
   running.start();
 
-  const runner = createEngine(config, modelFiles);
+  const runner = createEngine(config, chosen.runner);
   let engineState: EngineState = { phase: 'starting' };
   const stallTimeoutMs = config.model.stallTimeoutSeconds * 1000;
   const { notifySocket, watchdogMs } = serviceManager();
@@ -182,6 +191,41 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     Object.fromEntries(
       Object.entries(streams.stats()).map(([stream, stats]) => [stream, { ...stats, set: settings.changes(stream) }]),
     );
+  let modelFile = modelFileOf(chosen.runner);
+  const catalogue = catalogueOf(config);
+  const modelSwitch: ModelSwitch = new ModelSwitch({
+    config,
+    store: modelStore,
+    runner,
+    governor,
+    queue,
+    model,
+    first: chosen,
+    onChange: () => {
+      modelFile = modelFileOf(modelSwitch.inForce.runner);
+      modelUpdates.refresh();
+      publishInfo();
+      void health.reportNow();
+    },
+    log: log.child({ ns: 'models' }),
+  });
+  const modelUpdates = new ModelUpdates(catalogue, () => modelSwitch.inUse);
+  const puller = new ModelPuller({
+    catalogue,
+    store: modelStore,
+    check: async (files) => await checkModel(config, files),
+    onProgress: (source, progress) => modelUpdates.progress(source, progress),
+    onEnd: (error) => modelUpdates.pulled(error),
+    inUse: (installed) => modelSwitch.isInUse(installed),
+    log: log.child({ ns: 'models' }),
+  });
+  const modelRequests = new ModelRequests({
+    bus: running,
+    puller,
+    store: modelStore,
+    change: modelSwitch,
+    updates: modelUpdates,
+  });
   const latestFrames = new LatestFrames(maxLatestFrameBytes);
   const host = new PluginHost({
     options: pluginHostOptions(config, requestPriority, settings),
@@ -203,6 +247,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     latestFrame: (stream) => latestFrames.get(stream),
     bargeIn,
     skips,
+    cancelElsewhere: (id) => puller.cancel(id),
   });
   const http = config.http.enabled
     ? new HttpServer({
@@ -210,7 +255,14 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
         loopback: isLoopback(config.http.host),
         jobs,
         model,
-        modelFile: modelFileOf(modelFiles),
+        modelFile: () => modelFile,
+        models: {
+          installed: () => modelStore.installed(),
+          inUse: () => modelSwitch.inUse?.source ?? null,
+          source: (name) => sourceNamed(catalogue, name),
+          pull: async (name, terms) => await puller.pull(name, terms),
+          cancel: (id) => puller.cancel(id),
+        },
         maxAudioSeconds: limits.maxAudioSeconds,
         readiness: () => ({ engine: engineState.phase, broker: running.connected ? 'connected' : 'offline' }),
         metrics: async () => await metrics.text(),
@@ -247,7 +299,10 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
 
   governor.change$.subscribe(() => void health.reportNow());
 
-  const publishInfo = (): void => running.publishInfo(describeDaemon(config, engineState, host.status()));
+  const publishInfo = (): void => {
+    const pinned = governor.pinned?.slice;
+    running.publishInfo(describeDaemon(config, engineState, host.status(), { pinned, sources: [...catalogue.keys()] }));
+  };
   const loadProgress = new LoadProgress({
     report: () => void health.reportNow(),
     log: log.child({ ns: 'engine' }),
@@ -258,6 +313,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     if (state.phase === 'loading') loadProgress.note(state.fraction);
     if (goesOn) return;
     notifier.changed();
+    modelUpdates.refresh();
     log.info({ ns: 'engine', ...(state.phase === 'ready' ? { phase: state.phase } : state) }, `engine: ${state.phase}`);
     publishInfo();
   });
@@ -269,6 +325,8 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     await settings.load();
     settings.changedStreams().forEach(applySettings);
     generateRequests.start();
+    modelRequests.start();
+    modelUpdates.change$.subscribe((state) => running.publishModelUpdate(asModelUpdate(state)));
     running.onRequest('health', async () => await health.gather());
     running.onRequest('stream/set', async (request) => {
       const inForce = await setStream(streams, settings, request);
@@ -279,7 +337,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     health.start();
     host.start();
     // At once: who hears that the model is there may ask for it while the streams are still being subscribed.
-    const modelInUse = engineReady(engine).then((info) => governor.useModel(info));
+    const modelInUse = modelSwitch.begin(engineReady(engine, chosen.selection.model === null));
     modelInUse.catch(() => undefined);
     await streams.start();
     await modelInUse;
@@ -288,6 +346,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     publishInfo();
     notifier.ready(`node ${node.id}, ${running.topics.base}/${node.id}`);
     log.info('hearth is ready');
+    void modelRequests.resume();
   };
 
   const stop = async (reason: string, exitCode: number): Promise<void> => {
@@ -309,6 +368,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     await Promise.all([
       step('plugins', 2200, log, async () => await host.stop()),
       step('engine', 2200, log, async () => await engine.close()),
+      step('downloads', 2200, log, async () => await puller.stop()),
       step('http', 500, log, async () => await http?.close()),
       step('wyoming', 500, log, async () => await wyoming?.close()),
     ]);
@@ -329,16 +389,17 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
   }
 }
 
-/** Resolves when the model is loaded. Rejects when it never will be. */
-async function engineReady(engine: Engine): Promise<ModelInfo> {
+/** Resolves when the model is loaded. Rejects when it never will be, or, unless one is to be `patient`, when a runner ended at it. */
+async function engineReady(engine: Engine, patient: boolean): Promise<ModelInfo> {
   const state = await firstValueFrom(
     engine.state$.pipe(
       filter(
-        (settled): settled is Extract<EngineState, { phase: 'ready' | 'failed' }> =>
-          settled.phase === 'ready' || settled.phase === 'failed',
+        (settled): settled is Extract<EngineState, { phase: 'ready' | 'failed' | 'restarting' }> =>
+          settled.phase === 'ready' || settled.phase === 'failed' || (settled.phase === 'restarting' && !patient),
       ),
     ),
   );
+  if (state.phase === 'restarting') throw new HearthError('ENGINE_RESTARTED', state.reason);
   if (state.phase === 'failed') throw new HearthError(state.code as ErrorCode, state.reason);
   return state.info;
 }
@@ -346,7 +407,11 @@ async function engineReady(engine: Engine): Promise<ModelInfo> {
 /** `hearth doctor`: prints one line for each thing looked at; true when nothing failed. */
 export async function doctor(config: Config, print: (line: string) => void): Promise<boolean> {
   let fine = true;
-  for await (const { level, what, detail } of examine(config, loadOnce)) {
+  for await (const { level, what, detail } of examine(
+    config,
+    loadOnce,
+    (given) => firstChoice(given, modelStoreOf(given)).runner,
+  )) {
     print(`${level.padEnd(4)} ${what}: ${detail}`);
     fine &&= level !== 'fail';
   }
@@ -363,9 +428,31 @@ export async function describeModel(config: Config): Promise<ModelInfo> {
   );
 }
 
+export function modelStoreOf(config: Config): ModelStore {
+  return new ModelStore(modelDirectoryOf(config));
+}
+
+/** `hearth model pull`. Resolves to a line about what is installed; rejects as `ModelPuller.pull` does. Ctrl-C keeps what came. */
+export async function pullModel(config: Config, name: string, print: (line: string) => void): Promise<string> {
+  const id = 'hearth model pull';
+  const puller = new ModelPuller({
+    catalogue: catalogueOf(config),
+    store: modelStoreOf(config),
+    check: async (files) => await checkModel(config, files),
+    onProgress: (_source, { phase, receivedBytes, totalBytes }) =>
+      print(`${phase} ${Math.floor(receivedBytes / 1e6)} of ${Math.ceil((totalBytes ?? 0) / 1e6)} MB`),
+    onEnd: () => undefined,
+    inUse: () => true,
+    log: createLog({ level: 'silent', tap: () => undefined }),
+  });
+  process.once('SIGINT', () => void puller.cancel(id));
+  const { name: installed, version: itsVersion } = await puller.pull(name, { id });
+  return `installed ${installed} ${itsVersion}`;
+}
+
 /** Loads the model, says how that went, and ends the runner again. */
 async function loadOnce(config: Config): Promise<EngineState> {
-  const engine = createEngine(config);
+  const engine = createEngine(config, firstChoice(config, modelStoreOf(config)).runner);
   const state = await firstValueFrom(
     engine.state$.pipe(filter(({ phase }) => phase === 'ready' || phase === 'failed' || phase === 'restarting')),
   );
@@ -373,20 +460,30 @@ async function loadOnce(config: Config): Promise<EngineState> {
   return state;
 }
 
-function createEngine({ model, queue }: Config, files = locateModel({ model })): RunnerEngine {
+function createEngine({ model, queue }: Config, chosen: RunnerModel): RunnerEngine {
   return new RunnerEngine({
-    ...files,
+    ...chosen,
     threads: model.threads,
     isa: model.isa ?? undefined,
     contextLength: model.contextLength,
     kvType: model.kvType,
-    loadSlice: model.loadSlice ?? undefined,
     memoryLimit: model.memoryLimit ?? undefined,
     prefixCacheBytes: model.prefixCacheBytes,
     concurrency: queue.concurrency,
-    defaultSlice: model.slice ?? undefined,
     defaultImageSize: model.imageSize ?? undefined,
     defaultSpeculation: model.speculation,
     stallTimeoutMs: model.stallTimeoutSeconds * 1000,
   });
+}
+
+/** Rejects with what the runtime says of the files of a model. */
+async function checkModel({ model }: Pick<Config, 'model'>, files: ModelFiles): Promise<void> {
+  await checkFiles(
+    new RunnerEngine({
+      ...files,
+      ...structureOnly,
+      threads: 1,
+      stallTimeoutMs: model.stallTimeoutSeconds * 1000,
+    }),
+  );
 }

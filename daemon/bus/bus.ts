@@ -1,5 +1,6 @@
 import type { Observable } from 'rxjs';
 import type { StreamEvent } from '../events';
+import type { ModelUpdate } from '../models/model-update';
 
 /**
  * The MQTT side of the daemon, as everything else sees it. The real one is `mqtt-bus.ts`; unit tests put a fake
@@ -32,6 +33,8 @@ export interface Bus {
   publishInfo(info: Readonly<Record<string, unknown>>): void;
   /** `health`, retained; only the newest waits while there is no connection. */
   publishHealth(health: Readonly<Record<string, unknown>>): void;
+  /** `model/update`, retained. The latest is published again on every connection. */
+  publishModelUpdate(update: ModelUpdate): void;
   /** `log`, QoS 0; nothing without a connection. */
   publishLog(line: LogLine): void;
 

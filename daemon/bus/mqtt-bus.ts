@@ -8,6 +8,7 @@ import { BehaviorSubject, type Observable } from 'rxjs';
 import { HearthError } from '../errors';
 import type { StreamEvent } from '../events';
 import { type Log, messageOf } from '../log';
+import type { ModelUpdate } from '../models/model-update';
 import type {
   Bus,
   BusCounters,
@@ -207,6 +208,10 @@ export class MqttBus implements Bus {
 
   publishHealth(health: Readonly<Record<string, unknown>>): void {
     this.#publishLasting(this.topics.health, JSON.stringify(health));
+  }
+
+  publishModelUpdate(update: ModelUpdate): void {
+    this.#publishLasting(this.topics.modelUpdate, JSON.stringify(update));
   }
 
   async subscribe(filter: string, handler: MessageHandler, options: SubscribeOptions = {}): Promise<Unsubscribe> {

@@ -4,6 +4,7 @@
  */
 import { type ErrorCode, HearthError } from '../errors';
 import { type EventKind, eventKinds, type StreamEvent } from '../events';
+import type { ModelUpdate } from '../models/model-update';
 import type { LogLine, PartialText, PluginState } from './bus';
 
 /** What is published on each topic and expected on each input. `<base>` is `mqtt.baseTopic`. */
@@ -12,6 +13,7 @@ export interface TopicPayloads {
   '<base>/<node>/info': Readonly<Record<string, unknown>>;
   '<base>/<node>/health': Readonly<Record<string, unknown>>;
   '<base>/<node>/log': LogLine;
+  '<base>/<node>/model/update': ModelUpdate;
   '<base>/<node>/plugin/<name>/state': PluginState;
   '<base>/<node>/request/<verb>': Readonly<Record<string, unknown>>;
   '<base>/<node>/response/<verb>': ResponsePayload;
@@ -135,6 +137,7 @@ export class Topics {
   readonly info: string;
   readonly health: string;
   readonly log: string;
+  readonly modelUpdate: string;
   /** The two filters that together take requests of one- and two-level verbs. */
   readonly requestFilters: readonly [string, string];
   private readonly root: string;
@@ -156,6 +159,7 @@ export class Topics {
     this.info = `${this.root}/info`;
     this.health = `${this.root}/health`;
     this.log = `${this.root}/log`;
+    this.modelUpdate = `${this.root}/model/update`;
     this.requestFilters = [`${this.root}/request/+`, `${this.root}/request/+/+`];
   }
 

@@ -9,7 +9,7 @@ import { realBoard } from '../governor/files';
 import { readMemory } from '../governor/memory';
 import type { EngineState } from '../inference/types';
 import { createLog, messageOf } from '../log';
-import { locateModel } from '../models/locate';
+import { locateModel, type ModelFiles } from '../models/locate';
 
 export interface Finding {
   readonly level: 'ok' | 'warn' | 'fail';
@@ -19,17 +19,23 @@ export interface Finding {
 
 /** Loads a model to see whether it can be; ends it again. */
 export type TryModel = (config: Config) => Promise<EngineState>;
+/** The files a start would load. Throws where there are none. */
+export type LocateModel = (config: Config) => ModelFiles;
 
 const minNode = [20, 17] as const;
 const brokerTimeoutMs = 8000;
 
 /** Findings in the order they are made. Nothing is changed but that the state directory is created. */
-export async function* examine(config: Config, tryModel: TryModel): AsyncGenerator<Finding> {
+export async function* examine(
+  config: Config,
+  tryModel: TryModel,
+  locate: LocateModel = locateModel,
+): AsyncGenerator<Finding> {
   yield nodeVersion();
   yield architecture();
   yield configFile(config);
   yield stateDirectory(config);
-  yield* await model(config, tryModel);
+  yield* await model(config, tryModel, locate);
   yield await broker(config);
 }
 
@@ -82,10 +88,10 @@ function stateDirectory({ stateDirectory: path }: Config): Finding {
   }
 }
 
-async function model(config: Config, tryModel: TryModel): Promise<Finding[]> {
+async function model(config: Config, tryModel: TryModel, locate: LocateModel): Promise<Finding[]> {
   const findings: Finding[] = [];
   try {
-    const { modelPath, multimodalPath } = locateModel(config);
+    const { modelPath, multimodalPath } = locate(config);
     findings.push({ level: 'ok', what: 'model file', detail: `${modelPath} (${megabytes(statSync(modelPath).size)})` });
     findings.push(
       multimodalPath === undefined

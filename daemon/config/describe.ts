@@ -1,7 +1,7 @@
 /** The configuration as text: the README's table of options, and what is in force without its secrets. */
 import type { Config } from './load';
 import type { Option } from './option';
-import { type Leaf, leaves, pluginSchema, schema, streamSchemas } from './schema';
+import { type Leaf, leaves, modelSourceSchema, pluginSchema, schema, streamSchemas } from './schema';
 
 /** The option table as Markdown; `npm run docs` and a test keep the README's copy equal to it. */
 export function optionTable(): string {
@@ -14,6 +14,10 @@ export function optionTable(): string {
       kind: { ...streamSchemas.camera.kind, format: 'camera or microphone', default: '' },
       topics: streamSchemas.camera.topics,
     }),
+    '',
+    'One entry of `model.sources` (`url` and `sha256` are required; `mmproj` is for the encoders):',
+    '',
+    ...entryTable('', modelSourceSchema),
     '',
     'One entry of `plugins`:',
     '',

@@ -2,12 +2,15 @@
 import { dirname, resolve } from 'node:path';
 import convict from 'convict';
 import { isName } from '../bus/topics';
+import { isLoopback } from './loopback';
 import { fits, type Values } from './option';
 import { type ConfigProblem, isRecord, show, suggestion } from './problems';
 import {
   isOption,
   type Leaf,
   leaves,
+  type ModelSourceConfig,
+  modelSourceSchema,
   type PluginConfig,
   pluginSchema,
   type Schema,
@@ -140,6 +143,40 @@ export function loadPlugins(
     plugins.push([name, { ...entry, path: fromFile(entry.path, origin) }]);
   }
   return Object.fromEntries(plugins);
+}
+
+export function loadModelSources(
+  tree: Values<Schema>,
+  origin: string,
+  problems: ConfigProblem[],
+): Record<string, ModelSourceConfig> {
+  const sources: [string, ModelSourceConfig][] = [];
+  for (const [name, raw] of entriesOf(tree.model.sources, 'model.sources', origin, problems)) {
+    const path = `model.sources.${name}`;
+    const entry = loadEntry(modelSourceSchema, [], raw, path, origin, problems) as ModelSourceConfig | undefined;
+    if (entry === undefined) continue;
+    checkModelSource(entry, path, origin, problems);
+    sources.push([name, { ...entry, tokenFile: fromFile(entry.tokenFile, origin) }]);
+  }
+  return Object.fromEntries(sources);
+}
+
+/** What one option of a source alone cannot tell. */
+function checkModelSource(entry: ModelSourceConfig, path: string, origin: string, problems: ConfigProblem[]): void {
+  const missing = (where: string, expected: string): void => {
+    problems.push({ path: where, expected, received: 'nothing', origin });
+  };
+  if (entry.url === null) missing(`${path}.url`, 'a URL');
+  if (entry.sha256 === null) missing(`${path}.sha256`, '64 hexadecimal digits, without which nothing is downloaded');
+  const { mmproj, tokenFile } = entry;
+  if ((mmproj.url === null) !== (mmproj.sha256 === null))
+    missing(`${path}.mmproj.${mmproj.url === null ? 'url' : 'sha256'}`, 'both url and sha256 of the encoders');
+  for (const url of [entry.url, mmproj.url]) {
+    if (tokenFile === null || url === null || !URL.canParse(url)) continue;
+    const { protocol, hostname } = new URL(url);
+    if (protocol === 'https:' || isLoopback(hostname)) continue;
+    problems.push({ path: `${path}.tokenFile`, expected: 'none, or https URLs', received: show(url), origin });
+  }
 }
 
 function entriesOf(section: unknown, path: string, origin: string, problems: ConfigProblem[]): [string, unknown][] {

@@ -2,7 +2,7 @@ export { optionTable, redact } from './describe';
 export { type Config, type ConfigSources, configFlags, loadConfig } from './load';
 export { isLoopback } from './loopback';
 export { ConfigError, type ConfigProblem } from './problems';
-export type { CameraConfig, MicrophoneConfig, PluginConfig, StreamConfig } from './schema';
+export type { CameraConfig, MicrophoneConfig, ModelSourceConfig, PluginConfig, StreamConfig } from './schema';
 export { type ServiceManager, serviceManager } from './service-manager';
 export {
   changeProblem,

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import convict from 'convict';
-import { check, collect, fromFile, loadPlugins, loadStreams } from './entries';
+import { check, collect, fromFile, loadModelSources, loadPlugins, loadStreams } from './entries';
 import { parseFile } from './file';
 import { isLoopback } from './loopback';
 import type { Values } from './option';
@@ -13,16 +13,20 @@ import {
   isToken,
   type Leaf,
   leaves,
+  type ModelSourceConfig,
   type PluginConfig,
   type Schema,
   type StreamConfig,
   schema,
 } from './schema';
 
-type Loaded = Omit<Values<Schema>, 'streams' | 'plugins'>;
+type Loaded = Omit<Values<Schema>, 'streams' | 'plugins' | 'model'>;
 
 /** Everything the daemon was told, checked. `null` stands for "not set". */
 export interface Config extends Loaded {
+  readonly model: Omit<Values<Schema>['model'], 'sources'> & {
+    readonly sources: Readonly<Record<string, ModelSourceConfig>>;
+  };
   readonly streams: Readonly<Record<string, StreamConfig>>;
   readonly plugins: Readonly<Record<string, PluginConfig>>;
   /** The file it came from, if any. */
@@ -80,6 +84,7 @@ export function loadConfig(sources: ConfigSources = {}): Config {
   const tree = values.getProperties() as unknown as Values<Schema>;
   const streams = loadStreams(tree, file ?? '', problems);
   const plugins = loadPlugins(tree, file ?? '', problems);
+  const model = { ...tree.model, sources: loadModelSources(tree, file ?? '', problems) };
   const mqtt = {
     ...tree.mqtt,
     password: readSecret(passwordOption, tree.mqtt.password, tree.mqtt.passwordFile, origins, problems),
@@ -90,7 +95,7 @@ export function loadConfig(sources: ConfigSources = {}): Config {
   };
   checkTogether({ ...tree, http }, streams, origins, problems);
   if (problems.length > 0) throw new ConfigError(problems);
-  return deepFreeze({ ...tree, mqtt, http, streams, plugins, file: file ?? null });
+  return deepFreeze({ ...tree, model, mqtt, http, streams, plugins, file: file ?? null });
 }
 
 /** Every flag there is, for the command line's own help. */

@@ -176,6 +176,44 @@ const microphone = {
   },
 } as const;
 
+/** Credentials in a URL end up in logs; they belong in a file of their own. */
+function isDownloadUrl(url: string): boolean {
+  const parsed = URL.canParse(url) ? new URL(url) : undefined;
+  return (
+    parsed !== undefined &&
+    /^https?:$/.test(parsed.protocol) &&
+    parsed.username === '' &&
+    parsed.password === '' &&
+    url.length <= 2048
+  );
+}
+
+const download = {
+  url: optionalPattern(
+    'Where the GGUF file is.',
+    'a URL such as https://host/model.gguf, without user and password',
+    isDownloadUrl,
+  ),
+  sha256: optionalPattern('SHA-256 of the file.', '64 hexadecimal digits', (value) => /^[0-9a-fA-F]{64}$/.test(value)),
+  bytes: optionalInteger('Size of the file; one of another size is refused before it is downloaded.', 1, 2 ** 40, {
+    defaultDoc: 'what the server says',
+  }),
+} as const;
+
+/** One entry of `model.sources`. */
+export const modelSourceSchema = {
+  ...download,
+  version: optionalPattern(
+    'Version of the model.',
+    '1 to 64 of A-Z a-z 0-9 . _ + -',
+    (value) => /^[A-Za-z0-9._+-]{1,64}$/.test(value),
+    { defaultDoc: 'the first digits of a hash' },
+  ),
+  title: optionalText('Name to show.', { defaultDoc: 'that of the entry' }, 128),
+  tokenFile: optionalPath('File with a token for the host of `url`, sent as `Authorization: Bearer`.'),
+  mmproj: download,
+} as const;
+
 const topics = list(
   'More topic filters that feed this stream, beside `<base>/in/<name>/...`.',
   'topic filters',
@@ -267,6 +305,8 @@ export const schema = {
     multimodalPath: optionalPath('GGUF file of the vision and audio encoders.', {
       defaultDoc: '`mmproj-*.gguf` beside the model',
     }),
+    directory: optionalPath('Where models are downloaded to.', { defaultDoc: '`models` in `stateDirectory`' }),
+    sources: map('Models that may be downloaded, by name; nothing else ever is.'),
     threads: integer('Threads that compute; 0 takes one for each core.', 0, 0, 256),
     isa: optionalChoice(
       'Instruction set of the kernels.',
@@ -441,6 +481,7 @@ export type CameraConfig = Values<(typeof streamSchemas)['camera']>;
 export type MicrophoneConfig = Values<(typeof streamSchemas)['microphone']>;
 export type StreamConfig = CameraConfig | MicrophoneConfig;
 export type PluginConfig = Values<typeof pluginSchema>;
+export type ModelSourceConfig = Values<typeof modelSourceSchema> & { readonly url: string; readonly sha256: string };
 
 /** The host name, cut down to what a topic level may hold. */
 export function defaultNodeId(host: string): string {

@@ -20,13 +20,14 @@ export class GovernedEngine implements Engine {
 
   async generate(request: GenerateRequest, options: GenerateOptions = {}): Promise<GenerateResult> {
     const chosen = await this.#governor.choose(request, options.deadlineAt);
-    if (chosen === undefined) return await this.#engine.generate(request, options);
+    const pinned = this.#asPinned(request);
+    if (chosen === undefined) return await this.#engine.generate(pinned, options);
     const hurry = new AbortController();
     const watching = this.#governor.change$.subscribe(({ level }) => {
       if (level >= hurryLevel && level > chosen.level) hurry.abort();
     });
     try {
-      const result = await this.#engine.generate(asChosen(request, chosen), {
+      const result = await this.#engine.generate(asChosen(pinned, chosen), {
         ...options,
         expectedTokens: options.expectedTokens ?? chosen.expectedTokens,
         hurry: options.hurry === undefined ? hurry.signal : AbortSignal.any([options.hurry, hurry.signal]),
@@ -41,13 +42,24 @@ export class GovernedEngine implements Engine {
 
   listen(options: ListenOptions = {}): Listening {
     // Nothing is known of the jobs to come but that they will be chosen for.
-    const { enabled, slice } = this.#governor.status();
-    return this.#engine.listen({ ...(enabled && { slice }), ...options });
+    const { slice } = this.#governor.status();
+    return this.#engine.listen({ ...(this.#decides && { slice }), ...options });
   }
 
   watch(options: WatchOptions): Watching {
-    const { enabled, slice, imageSize } = this.#governor.status();
-    return this.#engine.watch({ ...(enabled && { slice, ...(imageSize !== null && { imageSize }) }), ...options });
+    const { slice, imageSize } = this.#governor.status();
+    return this.#engine.watch({
+      ...(this.#decides && { slice, ...(imageSize !== null && { imageSize }) }),
+      ...options,
+    });
+  }
+
+  #asPinned(request: GenerateRequest): GenerateRequest {
+    return request.slice === undefined ? { ...this.#governor.pinned, ...request } : request;
+  }
+
+  get #decides(): boolean {
+    return this.#governor.status().enabled || this.#governor.pinned !== null;
   }
 
   async close(): Promise<void> {

@@ -35,6 +35,13 @@ export interface GovernorOptions {
   readonly now?: () => number;
 }
 
+/** What every job runs on that names no slice. */
+export interface Pin {
+  readonly slice: string;
+  /** What a reply goes on with that would miss its deadline otherwise. */
+  readonly tailSlice?: string;
+}
+
 /** What a job that names nothing and has time would get now. */
 export interface GovernorStatus {
   readonly enabled: boolean;
@@ -67,8 +74,8 @@ export class Governor {
   readonly #options: GovernorOptions;
   readonly #now: () => number;
   readonly #change = new Subject<GovernorStatus>();
-  readonly #timings = new Timings();
-  readonly #reuse = new Reuse();
+  #timings = new Timings();
+  #reuse = new Reuse();
   #roots: BoardRoots;
   #ladder: Ladder | undefined;
   #model: ModelInfo | undefined;
@@ -81,9 +88,12 @@ export class Governor {
   #sampling: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
   #told: string | undefined;
+  #pin: Pin | null;
 
   constructor(options: GovernorOptions) {
     this.#options = options;
+    const { slice } = options.settings.bounds;
+    this.#pin = slice === null ? null : { slice };
     this.#roots = options.roots;
     this.#now = options.now ?? Date.now;
   }
@@ -93,11 +103,41 @@ export class Governor {
     return this.#change.asObservable();
   }
 
-  /** Throws `CONFIG_INVALID` when the configuration asks for what this model does not have. */
-  useModel(model: ModelInfo): void {
-    this.#ladder = ladderOf(model, this.#options.settings.bounds);
+  /**
+   * From now on this is the model, and what was learned of another is forgotten. Without a `pin` the one in force stays.
+   * Throws `CONFIG_INVALID` when the configuration asks for what this model does not have; all is as before then.
+   */
+  useModel(model: ModelInfo, pin: Pin | null = this.#pin): void {
+    const inForce = this.#orWhole(pin, model);
+    this.#ladder = ladderOf(model, this.#boundsWith(inForce));
     this.#model = model;
+    this.#pin = inForce;
+    this.#timings = new Timings();
+    this.#reuse = new Reuse();
+    this.#constrained = null;
     this.#tell();
+  }
+
+  /** Null: it chooses again. The slices have to be the model's. */
+  pin(pin: Pin | null): void {
+    const inForce = this.#model === undefined ? pin : this.#orWhole(pin, this.#model);
+    if (this.#model !== undefined) this.#ladder = ladderOf(this.#model, this.#boundsWith(inForce));
+    this.#pin = inForce;
+    this.#tell();
+  }
+
+  /** Where there is no governor to choose, the runner would take the slice of the configuration, which is given up. */
+  #orWhole(pin: Pin | null, { loadedSlice }: ModelInfo): Pin | null {
+    const { enabled, bounds } = this.#options.settings;
+    return pin === null && !enabled && bounds.slice !== null ? { slice: loadedSlice } : pin;
+  }
+
+  get pinned(): Pin | null {
+    return this.#pin;
+  }
+
+  #boundsWith(pin: Pin | null): Bounds {
+    return { ...this.#options.settings.bounds, slice: pin?.slice ?? null };
   }
 
   start(): void {
@@ -126,11 +166,12 @@ export class Governor {
   status(): GovernorStatus {
     const { enabled, bounds } = this.#options.settings;
     const fallback = {
-      slice: bounds.slice ?? this.#model?.loadedSlice ?? 'full',
+      slice: this.#pin?.slice ?? this.#model?.loadedSlice ?? 'full',
       imageSize: bounds.imageSize ?? (this.#model?.imageSize || null),
     };
     if (!enabled || this.#ladder === undefined) {
-      return { enabled, level: 0, ...fallback, reasons: [], why: enabled ? 'no model yet' : 'switched off' };
+      const reasons = this.#pin === null ? [] : ['pinned'];
+      return { enabled, level: 0, ...fallback, reasons, why: enabled ? 'no model yet' : 'switched off' };
     }
     const images = this.#ladder.imageSizes.length > 0 ? 1 : 0;
     const work = { images, clips: 0, promptTokens: 0, expectedTokens: 0 };

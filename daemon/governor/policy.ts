@@ -100,7 +100,7 @@ export function decide(state: PolicyState, job: JobFacts): Decision {
     texts.push(`the request names ${request.slice === undefined ? 'the picture size' : 'the slice'}`);
   } else if (!freeSlice) {
     reasons.push('pinned');
-    texts.push('the configuration names the slice');
+    texts.push('the slice is pinned');
   }
   if (shrunk) {
     reasons.push(...pressure.reasons);

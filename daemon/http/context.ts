@@ -3,7 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { HearthError } from '../errors';
 import type { ModelInfo } from '../inference/types';
 import type { JobTerms, RequestJobs } from '../requests/jobs';
-import type { ModelFile } from './models';
+import type { ModelFile, ModelsAccess } from './models';
 
 export interface Readiness {
   /** `ready`, or what the engine is doing instead. */
@@ -15,7 +15,8 @@ export interface HttpContext {
   readonly jobs: RequestJobs;
   /** Undefined while no model is loaded. */
   readonly model: () => ModelInfo | undefined;
-  readonly modelFile: ModelFile;
+  readonly modelFile: () => ModelFile;
+  readonly models?: ModelsAccess;
   readonly maxAudioSeconds: number;
   readonly readiness: () => Readiness;
   readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;

@@ -1,9 +1,23 @@
-/** The one model this daemon has, by the names clients use for it. */
+/** The model that is loaded and those that are not, by the names clients use for them. */
 import { createHash } from 'node:crypto';
 import { statSync } from 'node:fs';
 import { HearthError } from '../errors';
 import type { ModelInfo } from '../inference/types';
+import type { ModelSource } from '../models/catalogue';
 import type { ModelFiles } from '../models/locate';
+import type { PullTerms } from '../models/model-puller';
+import type { InstalledModel } from '../models/model-store';
+
+/** The models that were downloaded, and the way to more of them. */
+export interface ModelsAccess {
+  readonly installed: () => readonly InstalledModel[];
+  /** Entry of the catalogue that the loaded model is of. */
+  readonly inUse: () => string | null;
+  /** Throws `MODEL_UNKNOWN` for what is not in the catalogue. */
+  readonly source: (name: string) => ModelSource;
+  readonly pull: (name: string, terms: PullTerms) => Promise<InstalledModel>;
+  readonly cancel: (id: string) => boolean;
+}
 
 /** What is known of the file beside what is in it. */
 export interface ModelFile {
@@ -52,4 +66,27 @@ export function resolveModel(
     'MODEL_UNKNOWN',
     `model: expected ${id}, or ${id}: and one of ${info.slices.join(', ')}, received ${JSON.stringify(wanted.slice(0, 80))}`,
   );
+}
+
+/**
+ * The same, and the loaded model by the name it was pulled by, too. One that is installed and not loaded is refused: a
+ * client of HTTP does not take the model away from the cameras.
+ */
+export function modelFor(
+  { model, models }: { readonly model: () => ModelInfo | undefined; readonly models?: ModelsAccess },
+  wanted: string | undefined,
+): { readonly info: ModelInfo; readonly slice?: string } {
+  const info = model();
+  const [name, ...rest] = wanted?.split(':') ?? [];
+  const own = info !== undefined && name !== undefined && name === models?.inUse();
+  try {
+    return resolveModel(own ? [modelId(info), ...rest].join(':') : wanted, info);
+  } catch (error) {
+    const there = models?.installed().some((installed) => installed.name === name) === true;
+    if (info === undefined || !there || own) throw error;
+    throw new HearthError(
+      'MODEL_UNKNOWN',
+      `model: expected ${modelId(info)}, which is loaded; ${name} is installed, and loaded by the request model/load`,
+    );
+  }
 }

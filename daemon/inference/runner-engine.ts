@@ -5,7 +5,7 @@ import { BehaviorSubject, type Observable } from 'rxjs';
 import { catalogue, HearthError } from '../errors';
 import type { Engine, Listening, ListenOptions, Watching, WatchOptions } from './engine';
 import type { FromRunner, RunnerMemory, RunnerOptions, ToRunner } from './protocol';
-import type { EngineState, GenerateOptions, GenerateRequest, GenerateResult } from './types';
+import type { EngineState, GenerateOptions, GenerateRequest, GenerateResult, ModelInfo } from './types';
 
 export interface RunnerEngineOptions extends RunnerOptions {
   /** A busy runner that completes no step for this long is ended, and one that loads no part of the model. Default 180 s: one picture at 768 px on a slow board. */
@@ -22,6 +22,23 @@ export interface RunnerHealth extends RunnerMemory {
   readonly restarts: number;
   /** Of the last finished job; 0 before the first. */
   readonly tokensPerSecond: number;
+}
+
+/** The model of a runner, and what of its options belongs to that model alone. */
+export interface RunnerModel {
+  readonly modelPath: string;
+  readonly multimodalPath: string | undefined;
+  readonly loadSlice: string | undefined;
+  readonly defaultSlice: string | undefined;
+}
+
+/** The load of another model: until it is done, the one before is remembered. */
+interface Switch {
+  /** Undefined once it has been gone back to. */
+  previous: RunnerModel | undefined;
+  /** Why it was gone back. */
+  error: HearthError | undefined;
+  readonly done: (outcome: ModelInfo | HearthError) => void;
 }
 
 interface Job {
@@ -55,9 +72,42 @@ export class RunnerEngine implements Engine {
   private tokensPerSecond = 0;
   private endReason: string | undefined;
   private closed = false;
+  private switching: Switch | undefined;
 
-  constructor(private readonly options: RunnerEngineOptions) {
+  constructor(private options: RunnerEngineOptions) {
     this.start();
+  }
+
+  /** What is loaded, or being loaded. */
+  get model(): RunnerModel {
+    const { modelPath, multimodalPath, loadSlice, defaultSlice } = this.options;
+    return { modelPath, multimodalPath, loadSlice, defaultSlice };
+  }
+
+  /**
+   * Loads another model in place of this one; two are never in memory at a time. Where it cannot be loaded, the one before
+   * is loaded again, and then this rejects with the reason. Jobs under way are lost: let them end before. Rejects with
+   * `MODEL_BUSY` while another is being loaded.
+   */
+  async load(model: RunnerModel): Promise<ModelInfo> {
+    if (this.closed) throw new HearthError('SHUTDOWN', 'the daemon is stopping');
+    if (this.switching !== undefined) throw new HearthError('MODEL_BUSY', 'another model is being loaded');
+    const outcome = new Promise<ModelInfo | HearthError>((done) => {
+      this.switching = { previous: this.model, error: undefined, done };
+    });
+    clearTimeout(this.restartTimer);
+    this.options = { ...this.options, ...model };
+    this.attempts = 0;
+    this.state.next({ phase: 'loading', fraction: 0 });
+    const child = this.child;
+    this.forgetRunner();
+    for (const { id } of [...this.jobs.values()])
+      this.take(id)?.reject(new HearthError('ENGINE_RESTARTED', 'another model is being loaded'));
+    if (child !== undefined) await end(child);
+    if (!this.closed) this.start();
+    const settled = await outcome;
+    if (settled instanceof HearthError) throw settled;
+    return settled;
   }
 
   health(): RunnerHealth {
@@ -129,16 +179,9 @@ export class RunnerEngine implements Engine {
   async close(): Promise<void> {
     this.closed = true;
     clearTimeout(this.restartTimer);
-    const child = this.child;
-    if (child !== undefined && child.exitCode === null && child.signalCode === null) {
-      const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-      for (const id of this.jobs.keys()) this.tell({ type: 'cancel', id });
-      // The runner leaves when the channel closes; a chunk in hand may take longer than we are willing to wait.
-      child.disconnect();
-      const timer = setTimeout(() => child.kill('SIGKILL'), killGraceMs);
-      await exited;
-      clearTimeout(timer);
-    }
+    for (const id of this.jobs.keys()) this.tell({ type: 'cancel', id });
+    if (this.child !== undefined) await end(this.child);
+    this.endSwitch(new HearthError('SHUTDOWN', 'the daemon is stopping'));
     this.state.next({ phase: 'stopped' });
     this.state.complete();
   }
@@ -185,11 +228,13 @@ export class RunnerEngine implements Engine {
       case 'ready':
         this.lastProgressMs = Date.now();
         this.state.next({ phase: 'ready', info: message.info });
+        this.endSwitch(message.info);
         break;
       case 'load-failed': {
         const { code, message: reason } = message.error;
         this.endReason = `${code}: ${reason}`;
-        if (!catalogue[code].retryable) this.state.next({ phase: 'failed', code, reason });
+        if (this.switching?.previous !== undefined) this.switching.error = new HearthError(code, reason);
+        else if (!catalogue[code].retryable) this.state.next({ phase: 'failed', code, reason });
         this.child?.disconnect();
         break;
       }
@@ -220,6 +265,27 @@ export class RunnerEngine implements Engine {
     }
   }
 
+  private endSwitch(outcome: ModelInfo | HearthError): void {
+    const { switching } = this;
+    this.switching = undefined;
+    switching?.done(switching.error ?? outcome);
+  }
+
+  /** The runner ended before the model was loaded: as its error says, or without a word. */
+  private goBack(switching: Switch, previous: RunnerModel, reason: string): void {
+    switching.error ??= new HearthError('ENGINE_RESTARTED', `the runner ended while it loaded the model (${reason})`);
+    switching.previous = undefined;
+    this.options = { ...this.options, ...previous };
+    this.start();
+  }
+
+  private forgetRunner(): void {
+    clearInterval(this.stallTimer);
+    this.child = undefined;
+    this.busy = false;
+    this.memory = noMemory;
+  }
+
   private take(id: number): Job | undefined {
     const job = this.jobs.get(id);
     this.jobs.delete(id);
@@ -238,10 +304,7 @@ export class RunnerEngine implements Engine {
 
   private ended(child: ChildProcess, how: string): void {
     if (child !== this.child) return;
-    clearInterval(this.stallTimer);
-    this.child = undefined;
-    this.busy = false;
-    this.memory = noMemory;
+    this.forgetRunner();
     const reason = this.endReason ?? `the runner ended: ${how}`;
     const failed = this.state.value.phase === 'failed';
     for (const job of [...this.jobs.values()]) {
@@ -253,11 +316,29 @@ export class RunnerEngine implements Engine {
           );
       this.take(job.id)?.reject(error);
     }
-    if (this.closed || failed) return;
+    if (this.closed) return;
+    const { switching } = this;
+    if (switching?.previous !== undefined) {
+      this.goBack(switching, switching.previous, reason);
+      return;
+    }
+    // Not even the one before: what becomes of it is not the switch's any more.
+    this.endSwitch(new HearthError('ENGINE_RESTARTED', reason));
+    if (failed) return;
     const delayMs = Math.min(maxRestartDelayMs, (this.options.restartDelayMs ?? 500) * 2 ** this.attempts);
     this.attempts++;
     this.restarts++;
     this.state.next({ phase: 'restarting', reason, attempt: this.attempts, delayMs });
     this.restartTimer = setTimeout(() => this.start(), delayMs);
   }
+}
+
+/** The runner leaves when the channel closes; a chunk in hand may take longer than we are willing to wait. */
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+  if (child.connected) child.disconnect();
+  const timer = setTimeout(() => child.kill('SIGKILL'), killGraceMs);
+  await exited;
+  clearTimeout(timer);
 }

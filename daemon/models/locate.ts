@@ -33,7 +33,7 @@ function checkFile(option: string, path: string): void {
 }
 
 /** The one `mmproj-*.gguf` beside the model; of several, the one that is named after it. */
-function siblingEncoders(modelPath: string): string | undefined {
+export function siblingEncoders(modelPath: string): string | undefined {
   const directory = dirname(modelPath);
   const named = join(directory, `mmproj-${basename(modelPath)}`);
   if (existsSync(named)) return named;

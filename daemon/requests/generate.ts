@@ -122,6 +122,8 @@ export interface GenerateRequestsOptions {
   readonly bargeIn?: Pick<BargeIn, 'check'>;
   /** Told of answers that someone's speech interrupted. */
   readonly skips?: Pick<Skips, 'skip'>;
+  /** For `cancel`: true when a request of that id was under way elsewhere. */
+  readonly cancelElsewhere?: (id: string) => boolean;
 }
 
 export class GenerateRequests {
@@ -254,10 +256,10 @@ export class GenerateRequests {
   private cancel(request: Request): { cancelled: boolean } {
     const target = request.payload['request'];
     if (typeof target !== 'string') {
-      throw new HearthError('REQUEST_INVALID', 'cancel: expected {"request": "<id of a generate request>"}');
+      throw new HearthError('REQUEST_INVALID', 'cancel: expected {"request": "<id of a request>"}');
     }
     const abort = this.running.get(target);
     abort?.abort();
-    return { cancelled: abort !== undefined };
+    return { cancelled: abort !== undefined || this.options.cancelElsewhere?.(target) === true };
   }
 }

@@ -105,6 +105,7 @@ export class JobQueue {
   readonly #running = new Set<Running>();
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
+  #paused = false;
 
   constructor({ capacity, concurrency = 1, now = Date.now }: JobQueueOptions) {
     this.#capacity = capacity;
@@ -196,6 +197,17 @@ export class JobQueue {
     clearTimeout(timer);
   }
 
+  /** No job starts until `resume`; those that wait keep their deadlines. Resolves when those that run have ended. */
+  async pause(): Promise<void> {
+    this.#paused = true;
+    await Promise.all(Array.from(this.#running, ({ ended }) => ended));
+  }
+
+  resume(): void {
+    this.#paused = false;
+    this.#changed();
+  }
+
   #admit(entry: Entry, cancelled: boolean): void {
     if (cancelled) this.#refuse(entry, 'ENGINE_CANCELLED', 'was cancelled before it was submitted');
     else if (this.#stopped) this.#refuse(entry, 'SHUTDOWN', 'came while the daemon is stopping');
@@ -243,6 +255,7 @@ export class JobQueue {
   }
 
   #mayStart({ priority }: Entry): boolean {
+    if (this.#paused) return false;
     const running = this.#running.size;
     if (running < Math.max(1, this.#concurrency - 1)) return true;
     return running < this.#concurrency && Array.from(this.#running).every(({ entry }) => entry.priority < priority);

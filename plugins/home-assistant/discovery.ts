@@ -22,6 +22,8 @@ export interface DeviceFacts {
   readonly imageType: string;
   /** What the update entity reads. */
   readonly updateTopic: string;
+  /** There are models to download. */
+  readonly hasSources: boolean;
 }
 
 /** One entity. With nothing but its platform, one that was there before is removed. */
@@ -107,6 +109,23 @@ function streamComponents(facts: DeviceFacts, stream: StreamFacts): [string, Com
   return components.map(([what, component]) => [`${name}_${what}`, component]);
 }
 
+/** The model: its version, how far a download is, and a button that downloads and loads the newest. */
+function modelUpdate({ base, node, hasSources }: DeviceFacts): Component {
+  if (!hasSources) return { p: 'update' };
+  const own = `${base}/${node}`;
+  return {
+    p: 'update',
+    uniq_id: `hearth_${node}_model_update`,
+    def_ent_id: `update.hearth_${entityPart(node)}_model`,
+    name: 'model',
+    stat_t: `${own}/model/update`,
+    cmd_t: `${own}/request/model/pull`,
+    // Without a name: the model the topic above speaks of.
+    pl_inst: JSON.stringify({ load: true }),
+    ent_cat: 'config',
+  };
+}
+
 export function deviceDiscovery(facts: DeviceFacts): Discovery {
   const { base, node, name, version, model, streams, updateTopic } = facts;
   const update: Component = {
@@ -125,6 +144,7 @@ export function deviceDiscovery(facts: DeviceFacts): Discovery {
     cmps: {
       // No stream is called so: its components have another word behind.
       update,
+      model_update: modelUpdate(facts),
       ...Object.fromEntries(streams.flatMap((stream) => streamComponents(facts, stream))),
     },
   };

@@ -8,6 +8,8 @@ const limit = 64;
 interface Info {
   readonly version: string;
   readonly model: string;
+  /** Models that may be downloaded. */
+  readonly sources: readonly string[];
   readonly streams: readonly {
     readonly name: string;
     readonly kind: 'camera' | 'microphone';
@@ -65,7 +67,7 @@ export class Facts {
   }
 
   takeInfo(node: string, value: unknown): void {
-    const { version, model, streams, inputs } = asRecord(value);
+    const { version, model, sources, streams, inputs } = asRecord(value);
     if (typeof version !== 'string' || valid(version) === null) return;
     if (this.#versions.has(node) || this.#versions.size < limit) this.#versions.set(node, version);
     if (node !== this.node) return;
@@ -73,6 +75,7 @@ export class Facts {
     this.#info = {
       version,
       model: typeof name === 'string' ? name : 'no model',
+      sources: texts(sources),
       streams: (Array.isArray(streams) ? streams : []).map(asRecord).flatMap((stream) => {
         const kind = stream['kind'];
         if (!isName(stream['name']) || (kind !== 'camera' && kind !== 'microphone')) return [];

@@ -111,11 +111,12 @@ export default definePlugin<Config>({
     const announce = async (again: boolean): Promise<void> => {
       const { info } = facts;
       if (info === undefined) return;
-      const { version, model } = info;
+      const { version, model, sources } = info;
       const { images, imageType } = config;
       const name = config.deviceName ?? `hearth ${node}`;
       const streams = facts.streams();
-      const discovery = deviceDiscovery({ base, node, name, version, model, streams, images, imageType, updateTopic });
+      const described = { base, node, name, version, model, streams, images, imageType, updateTopic };
+      const discovery = deviceDiscovery({ ...described, hasSources: sources.length > 0 });
       await send(discoveryTopic, discovery, again);
       const update = {
         installed_version: version,

@@ -13,6 +13,8 @@ export interface Hearthd {
   readonly output: () => string;
   /** Resolves to its exit code; null after a signal. */
   stop(): Promise<number | null>;
+  /** Ends it without a warning. */
+  kill(): Promise<void>;
 }
 
 export interface ServingHearthd extends Hearthd {
@@ -49,6 +51,12 @@ async function launch(config: Sections, expected: string): Promise<Hearthd> {
   return {
     pid: child.pid ?? 0,
     output: () => output,
+    kill: async () => {
+      const exited = once(child, 'exit');
+      child.kill('SIGKILL');
+      await exited;
+      rmSync(directory, { recursive: true, force: true });
+    },
     stop: async () => {
       if (child.exitCode === null && child.signalCode === null) {
         const exited = once(child, 'exit');

@@ -36,7 +36,7 @@ export async function connectPeer(
         waiting.delete(check);
         const seen = heard.map(({ topic, payload }) => `${topic} ${payload.toString().slice(0, 120)}`).join('\n');
         reject(new Error(`did not hear ${what}; heard:\n${seen}`));
-      }, 15_000);
+      }, 60_000);
       const check = (): void => {
         const found = heard.find(fits);
         if (found === undefined) return;

@@ -1,11 +1,12 @@
 /** The front door for programs that speak Ollama's interface. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { ModelInfo } from '../../inference/types';
+import type { InstalledModel } from '../../models/model-store';
 import { version } from '../../version';
 import type { Chat } from '../chat';
 import { type CompletionEvent, collect, complete } from '../completion';
 import { type HttpContext, termsOf } from '../context';
-import { modelDigest, modelId, resolveModel } from '../models';
+import { modelDigest, modelFor, modelId } from '../models';
 import {
   chatOf,
   type OllamaChatBody,
@@ -19,6 +20,7 @@ import {
 import { shapeFor } from '../status';
 import { jsonLine, jsonLines, sendStream } from '../stream';
 import type { ToolCall } from '../tools';
+import { pullRoute } from './ollama-pull';
 
 /** The version of Ollama's interface that is spoken: some clients ask for a version and refuse older ones. */
 const interfaceVersion = '0.9.0';
@@ -41,8 +43,18 @@ const alone: Wording = (text) => ({ response: text });
 const parameterSize = (parameters: number): string =>
   parameters >= 1e9 ? `${(parameters / 1e9).toFixed(1)}B` : `${(parameters / 1e6).toFixed(1)}M`;
 
+/** One that is not loaded: what is in it is not known. */
+const listedByName = ({ name, key, sizeBytes, installedMs }: InstalledModel) => ({
+  name: `${name}:latest`,
+  model: `${name}:latest`,
+  modified_at: new Date(installedMs).toISOString(),
+  size: sizeBytes,
+  digest: key,
+  details: { parent_model: '', format: 'gguf', family: 'gemma3n', families: ['gemma3n'] },
+});
+
 export function ollamaRoutes(app: FastifyInstance, context: HttpContext): void {
-  const { jobs, model, modelFile } = context;
+  const { jobs, model, modelFile, models } = context;
 
   // What curl says of a body unless it is told otherwise; it is JSON all the same. A web page may say so, too, without
   // asking first, but not without an Origin.
@@ -61,9 +73,9 @@ export function ollamaRoutes(app: FastifyInstance, context: HttpContext): void {
   const listed = (info: ModelInfo) => ({
     name: `${modelId(info)}:latest`,
     model: `${modelId(info)}:latest`,
-    modified_at: new Date(modelFile.modifiedMs).toISOString(),
-    size: modelFile.sizeBytes,
-    digest: modelDigest(info, modelFile),
+    modified_at: new Date(modelFile().modifiedMs).toISOString(),
+    size: modelFile().sizeBytes,
+    digest: modelDigest(info, modelFile()),
     details: details(info),
   });
 
@@ -71,8 +83,11 @@ export function ollamaRoutes(app: FastifyInstance, context: HttpContext): void {
 
   app.get('/api/tags', () => {
     const info = model();
-    return { models: info === undefined ? [] : [listed(info)] };
+    const others = (models?.installed() ?? []).filter(({ name }) => name !== models?.inUse());
+    return { models: [...(info === undefined ? [] : [listed(info)]), ...others.map(listedByName)] };
   });
+
+  if (models !== undefined) pullRoute(app, models);
 
   app.get('/api/ps', () => {
     const info = model();
@@ -85,7 +100,7 @@ export function ollamaRoutes(app: FastifyInstance, context: HttpContext): void {
     '/api/show',
     { schema: { body: ollamaShowSchema } },
     ({ body }) => {
-      const { info } = resolveModel(body.model ?? body.name, model());
+      const { info } = modelFor(context, body.model ?? body.name);
       const { architecture } = info;
       return {
         modelfile: '',
@@ -105,7 +120,7 @@ export function ollamaRoutes(app: FastifyInstance, context: HttpContext): void {
           ...(info.modalities.includes('image') ? ['vision'] : []),
           ...(info.modalities.includes('audio') ? ['audio'] : []),
         ],
-        modified_at: new Date(modelFile.modifiedMs).toISOString(),
+        modified_at: new Date(modelFile().modifiedMs).toISOString(),
       };
     },
   );
@@ -119,7 +134,7 @@ export function ollamaRoutes(app: FastifyInstance, context: HttpContext): void {
     const began = performance.now();
     const { body } = request;
     const terms = termsOf(request, reply);
-    const { info, slice } = resolveModel(body.model, model());
+    const { info, slice } = modelFor(context, body.model);
     const head = () => ({ model: body.model, created_at: new Date().toISOString() });
     const chat = await chatFor(slice);
     // Asked nothing, Ollama loads the model. It is loaded.

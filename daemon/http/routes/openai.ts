@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify';
 import { ulid } from 'ulid';
 import { type CompletionEvent, collect, complete, type Usage } from '../completion';
 import { type HttpContext, termsOf } from '../context';
-import { modelId, resolveModel } from '../models';
+import { modelFor, modelId } from '../models';
 import { type ChatBody, chatBodySchema, chatOf, finishReasons, toolCallBody, usageBody } from '../openai-chat';
 import { shapeFor } from '../status';
 import { eventStream, sendStream, sse } from '../stream';
@@ -62,7 +62,7 @@ export function openAiRoutes(app: FastifyInstance, context: HttpContext): void {
   const describe = (id: string) => ({
     id,
     object: 'model',
-    created: seconds(modelFile.modifiedMs),
+    created: seconds(modelFile().modifiedMs),
     owned_by: 'hearth',
   });
 
@@ -72,14 +72,14 @@ export function openAiRoutes(app: FastifyInstance, context: HttpContext): void {
   });
 
   app.get<{ Params: { id: string } }>('/v1/models/:id', ({ params }) => {
-    resolveModel(params.id, model());
+    modelFor(context, params.id);
     return describe(params.id);
   });
 
   app.post<{ Body: ChatBody }>('/v1/chat/completions', { schema: { body: chatBodySchema } }, async (request, reply) => {
     const { body } = request;
     const terms = termsOf(request, reply);
-    const { info, slice } = resolveModel(body.model, model());
+    const { info, slice } = modelFor(context, body.model);
     const chat = await chatOf(body, info, slice, maxAudioSeconds);
     const events = complete(chat, info, jobs, terms);
     const head: Head = {

@@ -17,7 +17,7 @@ let home: Peer;
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), 'hearth-acl-'));
   const users = join(directory, 'users');
-  for (const [index, name] of ['hearth', 'front_door', 'homeassistant'].entries()) {
+  for (const [index, name] of ['hearth', 'front_door', 'homeassistant', 'kiosk'].entries()) {
     const create = index === 0 ? ['-c'] : [];
     execFileSync('mosquitto_passwd', ['-b', ...create, users, name, 'secret'], { stdio: 'ignore' });
   }
@@ -90,4 +90,20 @@ test('the daemon may what its plugins for other systems need, and no more', asyn
   const born = new Promise((resolve) => void bus.subscribe('homeassistant/status', resolve));
   await home.client.publishAsync('homeassistant/status', 'online', { qos: 1 });
   expect(await born).toBe('homeassistant/status');
+});
+
+test('a screen asks the model, and does not choose it', async () => {
+  const kiosk = await connectPeer(broker.url, ['hearth/pi5/response/+'], { username: 'kiosk', password: 'secret' });
+  const asked: string[] = [];
+  for (const verb of ['generate', 'model/pull', 'model/load', 'stream/set'])
+    bus.onRequest(verb, () => asked.push(verb));
+  for (const verb of ['model/pull', 'model/load', 'stream/set']) {
+    await expect(kiosk.client.publishAsync(`hearth/pi5/request/${verb}`, '{}', { qos: 1 })).rejects.toThrow(
+      'Not authorized',
+    );
+  }
+  await kiosk.client.publishAsync('hearth/pi5/request/generate', '{"id": "k"}', { qos: 1 });
+  await kiosk.json('hearth/pi5/response/generate', ({ id }: { id: string }) => id === 'k');
+  expect(asked).toEqual(['generate']);
+  await kiosk.close();
 });

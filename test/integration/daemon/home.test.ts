@@ -164,6 +164,7 @@ describe('with every plugin', () => {
     expect(Object.keys(discovery['cmps'] as object).sort()).toEqual(
       [
         'update',
+        'model_update',
         ...['caption', 'answer', 'events', 'image', 'enabled', 'ask'].map((what) => `hall_${what}`),
         ...['transcript', 'answer', 'events', 'enabled', 'ask'].flatMap((what) => [
           `kitchen_${what}`,

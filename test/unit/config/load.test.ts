@@ -237,6 +237,50 @@ test('a secret of the wrong type is not in the message', () => {
   ]);
 });
 
+describe('models that may be downloaded', () => {
+  const hash = 'aB'.repeat(32);
+  const source = (text: string): string => `model: {sources: {tiny: {${text}}}}`;
+
+  test('have a URL and a hash; the file of their token is relative to the configuration', () => {
+    const { model } = load(source(`url: "https://a.example/x.gguf", sha256: ${hash}, tokenFile: token`));
+    expect(model.sources['tiny']).toEqual({
+      url: 'https://a.example/x.gguf',
+      sha256: hash,
+      bytes: null,
+      version: null,
+      title: null,
+      tokenFile: join(directory, 'token'),
+      mmproj: { url: null, sha256: null, bytes: null },
+    });
+  });
+
+  test.each([
+    [
+      'url: "https://a.example/x.gguf"',
+      'model.sources.tiny.sha256 | 64 hexadecimal digits, without which nothing is downloaded | nothing | /hearth.yaml',
+    ],
+    [`sha256: ${hash}`, 'model.sources.tiny.url | a URL | nothing | /hearth.yaml'],
+    [
+      `url: "http://a.example/x", sha256: ${hash}, tokenFile: token`,
+      'model.sources.tiny.tokenFile | none, or https URLs | "http://a.example/x" | /hearth.yaml',
+    ],
+    [
+      `url: "https://a.example/x", sha256: ${hash}, mmproj: {url: "https://a.example/y"}`,
+      'model.sources.tiny.mmproj.sha256 | both url and sha256 of the encoders | nothing | /hearth.yaml',
+    ],
+    [
+      `url: "https://user:word@a.example/x", sha256: ${hash}`,
+      'model.sources.tiny.url | a URL such as https://host/model.gguf, without user and password, or nothing | "https://***@a.example/x" | /hearth.yaml',
+    ],
+    [
+      `url: "file:///etc/passwd", sha256: ${hash}`,
+      'model.sources.tiny.url | a URL such as https://host/model.gguf, without user and password, or nothing | "file:///etc/passwd" | /hearth.yaml',
+    ],
+  ])('%s is refused', (text, problem) => {
+    expect(problemsOf(() => load(source(text)))).toEqual([problem]);
+  });
+});
+
 test('the configuration is frozen through and through', () => {
   const config = load('streams: {a: {kind: microphone}}');
   expect(() => Object.assign(config.mqtt, { baseTopic: 'x' })).toThrow(TypeError);

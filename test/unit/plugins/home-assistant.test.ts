@@ -18,6 +18,7 @@ const facts: DeviceFacts = {
   images: true,
   imageType: 'image/jpeg',
   updateTopic: 'hearth/pi-5/plugin/home-assistant/update',
+  hasSources: true,
 };
 
 describe('the discovery payload', () => {
@@ -27,6 +28,16 @@ describe('the discovery payload', () => {
     expect(discoveryProblems({ ...discovery })).toEqual([]);
     const platforms = Object.values(discovery.cmps).map(({ p }) => p);
     expect([...new Set(platforms)].sort()).toEqual(['event', 'image', 'notify', 'sensor', 'switch', 'update']);
+  });
+
+  test('installs the newest model by a request of the daemon, where there are models to install', () => {
+    expect(discovery.cmps['model_update']).toMatchObject({
+      p: 'update',
+      stat_t: 'hearth/pi-5/model/update',
+      cmd_t: 'hearth/pi-5/request/model/pull',
+      pl_inst: '{"load":true}',
+    });
+    expect(deviceDiscovery({ ...facts, hasSources: false }).cmps['model_update']).toEqual({ p: 'update' });
   });
 
   test('the check of names finds what is wrong', () => {

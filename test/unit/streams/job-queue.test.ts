@@ -256,3 +256,23 @@ describe('several jobs at a time', () => {
     expect(queue.state.running).toBe(0);
   });
 });
+
+test('paused, those that run end and no other starts; resumed, the most urgent does', async () => {
+  const { queue, order, submit, first, release } = occupied(2);
+  let drained = false;
+  const pausing = queue.pause().then(() => {
+    drained = true;
+  });
+  const waiting = [submit('a', 1), submit('b', 5)];
+  await settle();
+  expect(drained).toBe(false);
+  release();
+  await Promise.all([first, pausing]);
+  await settle();
+  expect(order).toEqual([]);
+  // What may wait is bounded as ever, and what passes its deadline does not run later.
+  expect(await codeOf(async () => await submit('c', 0))).toBe('QUEUE_FULL');
+  queue.resume();
+  await Promise.all(waiting);
+  expect(order).toEqual(['b', 'a']);
+});
