@@ -43,6 +43,7 @@ import { Skips } from './streams/skips';
 import { StreamSettings } from './streams/stream-settings';
 import { Streams } from './streams/streams';
 import { version } from './version';
+import { WebPage } from './web/web-page';
 import { WyomingServer } from './wyoming/server';
 
 /** Requests come from someone who waits: before cameras, after speech. */
@@ -96,6 +97,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     maxRequestBytes: limits.maxRequestBytes,
     maxMediaBytes: mediaBytes,
     log: log.child({ ns: 'bus' }),
+    onPublish: (published) => page?.note(published),
   });
   bus = running;
   running.start();
@@ -204,10 +206,27 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     bargeIn,
     skips,
   });
+  const page: WebPage | undefined =
+    config.http.enabled && config.http.page
+      ? new WebPage({
+          node: node.id,
+          health: async () => await health.gather(),
+          brokerConnected: () => running.connected,
+          engine: () => engineState,
+          streams: () => streams.stats(),
+          configured: config.streams,
+          plugins: () => host.status(),
+          restartPlugin: async (name) => await host.restart(name),
+          showPicture: (stream) => config.http.pictures && showPicture(config, stream),
+          latestFrame: (stream) => latestFrames.get(stream),
+          log: log.child({ ns: 'page' }),
+        })
+      : undefined;
   const http = config.http.enabled
     ? new HttpServer({
         ...config.http,
         loopback: isLoopback(config.http.host),
+        page,
         jobs,
         model,
         modelFile: modelFileOf(modelFiles),
@@ -255,6 +274,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
   engine.state$.subscribe((state) => {
     const goesOn = state.phase === 'loading' && engineState.phase === 'loading';
     engineState = state;
+    page?.engineChanged();
     if (state.phase === 'loading') loadProgress.note(state.fraction);
     if (goesOn) return;
     notifier.changed();
@@ -277,6 +297,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     });
     governor.start();
     health.start();
+    page?.start();
     host.start();
     // At once: who hears that the model is there may ask for it while the streams are still being subscribed.
     const modelInUse = engineReady(engine).then((info) => governor.useModel(info));
@@ -299,6 +320,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     notifier.stopping();
     governor.stop();
     health.stop();
+    page?.stop();
     running.stopIntake();
     http?.stopIntake();
     // Jobs in hand may end; the plugins they are for are still there to publish what comes of them.
@@ -327,6 +349,11 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     await stop(messageOf(error), exitCodeOf(error));
     throw error;
   }
+}
+
+function showPicture({ streams, defaults }: Config, name: string): boolean {
+  const stream = Object.hasOwn(streams, name) ? streams[name] : undefined;
+  return stream?.kind === 'camera' ? stream.showPicture : defaults.camera.showPicture;
 }
 
 /** Resolves when the model is loaded. Rejects when it never will be. */
