@@ -31,12 +31,14 @@ export class Chart {
   /**
    * @param {string} title
    * @param {(value: number) => string} format
-   * @param {{ least: number, banded?: boolean }} options `least`: the axis goes at least so far up.
+   * @param {{ least: number, none?: string, banded?: boolean }} options `least`: the axis goes at least so far up;
+   *   `none`: what is said where there is no value.
    */
-  constructor(title, format, { least, banded = false }) {
+  constructor(title, format, { least, none = 'none yet', banded = false }) {
     this.title = title;
     this.format = format;
     this.least = least;
+    this.none = none;
     this.now = el('span', { class: 'now' });
     this.plot = el('div');
     this.legend = el('div', { class: 'legend' });
@@ -67,7 +69,7 @@ export class Chart {
     const most = Math.max(this.least, ...known.map(({ value }) => value ?? 0));
     const y = (/** @type {number | null} */ value) => height - 2 - ((height - 6) * (value ?? 0)) / most;
     const last = known.at(-1)?.value;
-    const shown = last === undefined || last === null ? 'none yet' : this.format(last);
+    const shown = last === undefined || last === null ? this.none : this.format(last);
     setText(this.now, shown);
     setText(this.top, known.length === 0 ? '' : this.format(most));
     setText(this.from, shortTimeOf(start));
@@ -90,7 +92,7 @@ export class Chart {
         svg('path', { class: 'frame', d: `M0 ${height - 1}H${width}M0 4H${width}`, ...fixed }),
         ...(known.length > 1 ? [svg('path', { class: 'area', d: area })] : []),
         svg('path', { class: 'line', d: line, ...fixed }),
-        svg('path', { class: 'dots', d: known.length < 30 ? dots : '', ...fixed }),
+        svg('path', { class: 'dots', d: known.length * 2 < points.length || known.length < 2 ? dots : '', ...fixed }),
       ),
       ...(this.banded ? [this.bands(points, x)] : []),
     );
@@ -146,7 +148,7 @@ export class Chart {
           'tr',
           {},
           el('th', { scope: 'row' }, shortTimeOf(ts)),
-          el('td', {}, value === null ? 'none' : this.format(value)),
+          el('td', {}, value === null ? this.none : this.format(value)),
           ...(this.banded ? [el('td', {}, band ?? '')] : []),
         ),
       ),

@@ -13,9 +13,13 @@ const charts = [
     new Chart('Jobs in the queue', (value) => value.toFixed(0), { least: 4 }),
     ({ waiting, running }) => waiting + running,
   ],
-  [new Chart('From capture to result', duration, { least: 1000 }), ({ latency_ms }) => latency_ms],
+  [new Chart('From capture to result', duration, { least: 1000, none: 'none' }), ({ latency_ms }) => latency_ms],
   [
-    new Chart('Temperature and slice', (value) => `${value.toFixed(1)} °C`, { least: 90, banded: true }),
+    new Chart('Temperature and slice', (value) => `${value.toFixed(1)} °C`, {
+      least: 90,
+      none: 'no sensor',
+      banded: true,
+    }),
     ({ temperature_c }) => temperature_c,
   ],
   [

@@ -19,7 +19,7 @@ class Row {
     this.state = el('span', { class: 'tag' });
     this.restarts = el('span', { class: 'small muted' });
     this.reason = el('p', { class: 'small problem reason' });
-    this.button = el('button', { type: 'button', class: 'quiet', 'aria-label': `Restart ${name}` }, 'Restart');
+    this.button = el('button', { type: 'button', 'aria-label': `Restart ${name}` }, 'Restart');
     this.button.addEventListener('click', () => void this.restart());
     const title = el('h3', { class: 'row' }, name, this.version);
     const state = el('div', { class: 'row' }, this.state, this.restarts);
