@@ -69,6 +69,10 @@ function pluginView({ name, version: own, state, restarts, reason }: PluginStatu
   return { name, version: own ?? null, state, restarts, reason: reason ?? null };
 }
 
+function own<T>(record: Readonly<Record<string, T>>, key: string): T | undefined {
+  return Object.hasOwn(record, key) ? record[key] : undefined;
+}
+
 export class WebPage {
   readonly feed = new Feed({ maxEvents: 200, maxCharacters: 1 << 20, heartbeatMs: 15_000 });
   readonly pictures: Pictures;
@@ -152,6 +156,8 @@ export class WebPage {
     if (event.kind !== 'error') this.#history.noteLatency(event.latency_ms);
     this.feed.remove(`partial/${event.stream}`);
     this.feed.append('event', eventView(event));
+    const { stream } = event;
+    if (stream !== otherStream) this.feed.set(`stream/${stream}`, 'stream', this.#streamView(stream));
   }
 
   async #sample(): Promise<void> {
@@ -181,24 +187,26 @@ export class WebPage {
   }
 
   #streamViews(): StreamView[] {
-    const { streams, configured, latestFrame } = this.#options;
+    const { streams, configured } = this.#options;
     const stats = streams();
     const names = new Set([...Object.keys(configured), ...Object.keys(stats)]);
     names.delete(otherStream);
-    return Array.from(names, (name) => {
-      const { received, used, skipped, enabled } = (Object.hasOwn(stats, name) ? stats[name] : undefined) ?? untouched;
-      const seen = latestFrame(name) !== undefined;
-      const kind = Object.hasOwn(configured, name) ? configured[name]?.kind : undefined;
-      return {
-        name,
-        kind: kind ?? (seen ? 'camera' : null),
-        received,
-        used,
-        skipped,
-        enabled,
-        seen,
-        picture: this.pictures.has(name),
-      };
-    });
+    return Array.from(names, (name) => this.#streamView(name, stats));
+  }
+
+  #streamView(name: string, stats = this.#options.streams()): StreamView {
+    const { configured, latestFrame } = this.#options;
+    const { received, used, skipped, enabled } = own(stats, name) ?? untouched;
+    const seen = latestFrame(name) !== undefined;
+    return {
+      name,
+      kind: own(configured, name)?.kind ?? (seen ? 'camera' : null),
+      received,
+      used,
+      skipped,
+      enabled,
+      seen,
+      picture: this.pictures.has(name),
+    };
   }
 }

@@ -89,6 +89,10 @@ function follow(after) {
     noteOnStream(event);
     noteOnTimeline(event);
   });
+  on('stream', (view) => {
+    showStreams([view]);
+    offerCameras([view]);
+  });
   on('partial', notePartial);
   on('plugin', showPlugin);
   on('update', showUpdate);

@@ -22,8 +22,7 @@ class Card {
     this.said = el('p', { class: 'said' });
     this.when = el('p', { class: 'small muted' });
     this.counts = el('p', { class: 'small muted' });
-    this.button = el('button', { type: 'button' }, 'Ask about it');
-    this.button.setAttribute('aria-label', `Ask about what ${name} sees`);
+    this.button = el('button', { type: 'button' }, 'Ask about it', el('span', { class: 'unseen' }, `: ${name}`));
     this.button.addEventListener('click', () => onAsk(name));
     this.image.hidden = true;
     this.button.hidden = true;
