@@ -238,5 +238,5 @@ test('by itself it shows no pictures, and with http.page: false there is none', 
 test('the files that are served are the ones the service is installed with', () => {
   expect(readFileSync('systemd/install.sh', 'utf8')).toContain('daemon/web/static');
   expect(existsSync('daemon/web/static/index.html')).toBe(true);
-  expect(readdirSync('daemon/web/static').sort()).toEqual(['icon.svg', 'index.html', 'js', 'style.css']);
+  expect(readdirSync('daemon/web/static').sort()).toEqual(['icon.svg', 'index.html', 'js', 'parts.css', 'style.css']);
 });
