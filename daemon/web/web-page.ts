@@ -28,7 +28,6 @@ export interface WebPageOptions {
   readonly latestFrame: PicturesOptions['latest'];
   readonly updates?: ModelUpdateView;
   readonly log: Log;
-  readonly sampleIntervalMs?: number;
 }
 
 interface StreamView extends Pick<StreamStats, 'received' | 'used' | 'skipped' | 'enabled'> {
@@ -65,8 +64,8 @@ function engineView(state: EngineState) {
   };
 }
 
-function pluginView({ name, version: own, state, restarts, reason }: PluginStatus) {
-  return { name, version: own ?? null, state, restarts, reason: reason ?? null };
+function pluginView({ name, version: release, state, restarts, reason }: PluginStatus) {
+  return { name, version: release ?? null, state, restarts, reason: reason ?? null };
 }
 
 function own<T>(record: Readonly<Record<string, T>>, key: string): T | undefined {
@@ -77,13 +76,12 @@ export class WebPage {
   readonly feed = new Feed({ maxEvents: 200, maxCharacters: 1 << 20, heartbeatMs: 15_000 });
   readonly pictures: Pictures;
   readonly #options: WebPageOptions;
-  readonly #history: History;
+  readonly #history = new History(historyMs / sampleIntervalMs);
   #update: ModelUpdateState | null = null;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: WebPageOptions) {
     this.#options = options;
-    this.#history = new History(Math.ceil(historyMs / (options.sampleIntervalMs ?? sampleIntervalMs)));
     this.pictures = new Pictures({ allowed: options.showPicture, latest: options.latestFrame });
     options.updates?.change$.subscribe((update) => {
       this.#update = update;
@@ -93,7 +91,7 @@ export class WebPage {
 
   start(): void {
     void this.#sample();
-    this.#timer = setInterval(() => void this.#sample(), this.#options.sampleIntervalMs ?? sampleIntervalMs);
+    this.#timer = setInterval(() => void this.#sample(), sampleIntervalMs);
     this.#timer.unref();
   }
 
@@ -157,7 +155,10 @@ export class WebPage {
     this.feed.remove(`partial/${event.stream}`);
     this.feed.append('event', eventView(event));
     const { stream } = event;
-    if (stream !== otherStream) this.feed.set(`stream/${stream}`, 'stream', this.#streamView(stream));
+    // Answers may be about any name somebody makes up.
+    const stats = this.#options.streams();
+    if (stream !== otherStream && Object.hasOwn(stats, stream))
+      this.feed.set(`stream/${stream}`, 'stream', this.#streamView(stream, stats));
   }
 
   async #sample(): Promise<void> {
@@ -194,7 +195,7 @@ export class WebPage {
     return Array.from(names, (name) => this.#streamView(name, stats));
   }
 
-  #streamView(name: string, stats = this.#options.streams()): StreamView {
+  #streamView(name: string, stats: Readonly<Record<string, StreamStats>>): StreamView {
     const { configured, latestFrame } = this.#options;
     const { received, used, skipped, enabled } = own(stats, name) ?? untouched;
     const seen = latestFrame(name) !== undefined;

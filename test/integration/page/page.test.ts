@@ -219,6 +219,39 @@ test('the values of the plots are in words and in tables, too', async () => {
   expect(await page.getByRole('img', { name: /^Jobs in the queue: \d+, at most \d+/ }).count()).toBe(1);
 });
 
+test('how far a model is loaded and downloaded is said, and a download that failed', async () => {
+  const update = {
+    installed_version: '1.0',
+    latest_version: '2.0',
+    title: 'Gemma 3n E2B',
+    in_progress: true,
+    update_percentage: 41,
+    phase: 'downloading',
+    received_bytes: 1.23e9,
+    total_bytes: 3e9,
+    error: null as { code: string; message: string } | null,
+  };
+  let told: Record<string, unknown> = { update, engine: { phase: 'loading', loaded: 0.4, reason: null, model: null } };
+  const opened = await visit(browser, 'about:blank');
+  visits.push({ ...opened, requests: [] });
+  const { page } = opened;
+  await page.route('**/ui/state', async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, json: { ...((await response.json()) as object), ...told } });
+  });
+  await page.route('**/ui/events*', async () => await new Promise(() => undefined));
+  await page.goto(hearthd.url);
+  const bar = page.getByRole('progressbar', { name: 'Gemma 3n E2B 2.0 is being downloaded: 1.2 GB of 3.0 GB, 41 %' });
+  expect(await bar.getAttribute('value')).toBe('41');
+  await page.getByRole('progressbar', { name: 'The model is being loaded: 40 %' }).waitFor();
+  expect(await accessibilityProblems(page)).toEqual([]);
+  const error = { code: 'WEB_REQUEST_FAILED', message: 'the server said no' };
+  told = { update: { ...update, in_progress: false, phase: 'idle', update_percentage: null, error } };
+  await page.reload();
+  await page.getByText('Gemma 3n E2B could not be had. WEB_REQUEST_FAILED: the server said no').waitFor();
+  expect(await page.getByRole('progressbar').count()).toBe(0);
+});
+
 test('when the daemon is gone the page says so, and follows the next one by itself', async () => {
   const config = { mqtt: { url: mosquitto.url }, node: { id: 'pi4' } };
   const first = await serveHearthd(config);

@@ -92,7 +92,11 @@ export class Chart {
         svg('path', { class: 'frame', d: `M0 ${height - 1}H${width}M0 4H${width}`, ...fixed }),
         ...(known.length > 1 ? [svg('path', { class: 'area', d: area })] : []),
         svg('path', { class: 'line', d: line, ...fixed }),
-        svg('path', { class: 'dots', d: known.length * 2 < points.length || known.length < 2 ? dots : '', ...fixed }),
+        svg('path', {
+          class: 'dots',
+          d: known.length < 20 && (known.length < 2 || known.length * 2 < points.length) ? dots : '',
+          ...fixed,
+        }),
       ),
       ...(this.banded ? [this.bands(points, x)] : []),
     );

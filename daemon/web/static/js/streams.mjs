@@ -102,7 +102,9 @@ export function showStreams(views) {
 
 /** @param {EventView} event */
 export function noteOnStream(event) {
-  if (event.kind !== 'error' && event.text !== undefined) cardOf(event.stream).note(event);
+  // An answer may be about any name somebody makes up.
+  const known = event.kind !== 'answer' || cards.has(event.stream);
+  if (known && event.kind !== 'error' && event.text !== undefined) cardOf(event.stream).note(event);
 }
 
 /** @param {{ stream: string, text: string }} partial */
