@@ -217,7 +217,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
           configured: config.streams,
           plugins: () => host.status(),
           restartPlugin: async (name) => await host.restart(name),
-          showPicture: (stream) => config.http.pictures && showPicture(config, stream),
+          showPicture: (stream) => showPicture(config, stream),
           latestFrame: (stream) => latestFrames.get(stream),
           log: log.child({ ns: 'page' }),
         })
@@ -351,11 +351,6 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
   }
 }
 
-function showPicture({ streams, defaults }: Config, name: string): boolean {
-  const stream = Object.hasOwn(streams, name) ? streams[name] : undefined;
-  return stream?.kind === 'camera' ? stream.showPicture : defaults.camera.showPicture;
-}
-
 /** Resolves when the model is loaded. Rejects when it never will be. */
 async function engineReady(engine: Engine): Promise<ModelInfo> {
   const state = await firstValueFrom(
@@ -416,4 +411,11 @@ function createEngine({ model, queue }: Config, files = locateModel({ model })):
     defaultSpeculation: model.speculation,
     stallTimeoutMs: model.stallTimeoutSeconds * 1000,
   });
+}
+
+/** Whether the page shows pictures of a stream. */
+function showPicture({ http, streams, defaults }: Config, name: string): boolean {
+  const stream = Object.hasOwn(streams, name) ? streams[name] : undefined;
+  if (!http.pictures) return false;
+  return stream?.kind === 'camera' ? stream.showPicture : defaults.camera.showPicture;
 }
