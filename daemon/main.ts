@@ -43,6 +43,7 @@ import { Skips } from './streams/skips';
 import { StreamSettings } from './streams/stream-settings';
 import { Streams } from './streams/streams';
 import { version } from './version';
+import { showsPictures } from './web/pictures';
 import { WebPage } from './web/web-page';
 import { WyomingServer } from './wyoming/server';
 
@@ -217,7 +218,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
           configured: config.streams,
           plugins: () => host.status(),
           restartPlugin: async (name) => await host.restart(name),
-          showPicture: (stream) => showPicture(config, stream),
+          showPicture: (stream) => showsPictures(config, stream),
           latestFrame: (stream) => latestFrames.get(stream),
           log: log.child({ ns: 'page' }),
         })
@@ -411,11 +412,4 @@ function createEngine({ model, queue }: Config, files = locateModel({ model })):
     defaultSpeculation: model.speculation,
     stallTimeoutMs: model.stallTimeoutSeconds * 1000,
   });
-}
-
-/** Whether the page shows pictures of a stream. */
-function showPicture({ http, streams, defaults }: Config, name: string): boolean {
-  const stream = Object.hasOwn(streams, name) ? streams[name] : undefined;
-  if (!http.pictures) return false;
-  return stream?.kind === 'camera' ? stream.showPicture : defaults.camera.showPicture;
 }

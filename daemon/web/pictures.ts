@@ -1,5 +1,6 @@
 /** The last picture of a camera as a small JPEG: made when it is asked for, kept in memory for as long as the picture is. */
 import sharp from 'sharp';
+import type { Config } from '../config';
 import { HearthError } from '../errors';
 import type { RgbImage } from '../inference/types';
 
@@ -13,6 +14,12 @@ export interface PicturesOptions {
 /** The longer side; enough for a card on a phone of high resolution. */
 const maxSide = 640;
 const quality = 72;
+
+/** Whether the configuration allows pictures of a stream to be shown. */
+export function showsPictures({ http, streams, defaults }: Config, name: string): boolean {
+  const stream = Object.hasOwn(streams, name) ? streams[name] : undefined;
+  return http.pictures && (stream?.kind === 'camera' ? stream.showPicture : defaults.camera.showPicture);
+}
 
 export class Pictures {
   readonly #options: PicturesOptions;
