@@ -85,6 +85,10 @@ export const catalogue = {
     meaning: 'The HTTP server has nothing at that path, or not for that method.',
     retryable: false,
   },
+  HTTP_TOO_MANY_GUESSES: {
+    meaning: 'Too many wrong tokens were given to the web page from one address.',
+    retryable: true,
+  },
   HTTP_UNAUTHORIZED: { meaning: 'An HTTP request came without the token, or with a wrong one.', retryable: false },
   IMAGE_INVALID: {
     meaning: "A picture's size and bytes do not fit, or it is too large or too small to encode.",
@@ -156,6 +160,10 @@ export const catalogue = {
   },
   OPTION_INVALID: { meaning: 'An option of the runtime is out of its range.', retryable: false },
   OUT_OF_MEMORY: { meaning: 'Memory could not be had.', retryable: true },
+  PICTURE_UNAVAILABLE: {
+    meaning: 'The web page has no picture of that stream, or is not allowed to show it.',
+    retryable: false,
+  },
   PLUGIN_CONFIG_INVALID: {
     meaning: 'The configuration of a plugin does not fit its schema, or cannot work.',
     retryable: false,

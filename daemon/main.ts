@@ -51,6 +51,8 @@ import { Skips } from './streams/skips';
 import { StreamSettings } from './streams/stream-settings';
 import { Streams } from './streams/streams';
 import { version } from './version';
+import { showsPictures } from './web/pictures';
+import { WebPage } from './web/web-page';
 import { WyomingServer } from './wyoming/server';
 
 /** Requests come from someone who waits: before cameras, after speech. */
@@ -105,6 +107,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     maxRequestBytes: limits.maxRequestBytes,
     maxMediaBytes: mediaBytes,
     log: log.child({ ns: 'bus' }),
+    onPublish: (published) => page?.note(published),
   });
   bus = running;
   running.start();
@@ -249,10 +252,27 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     skips,
     cancelElsewhere: (id) => puller.cancel(id),
   });
+  const page: WebPage | undefined =
+    config.http.enabled && config.http.page
+      ? new WebPage({
+          node: node.id,
+          health: async () => await health.gather(),
+          brokerConnected: () => running.connected,
+          engine: () => engineState,
+          streams: () => streams.stats(),
+          configured: config.streams,
+          plugins: () => host.status(),
+          restartPlugin: async (name) => await host.restart(name),
+          showPicture: (stream) => showsPictures(config, stream),
+          latestFrame: (stream) => latestFrames.get(stream),
+          log: log.child({ ns: 'page' }),
+        })
+      : undefined;
   const http = config.http.enabled
     ? new HttpServer({
         ...config.http,
         loopback: isLoopback(config.http.host),
+        page,
         jobs,
         model,
         modelFile: () => modelFile,
@@ -310,6 +330,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
   engine.state$.subscribe((state) => {
     const goesOn = state.phase === 'loading' && engineState.phase === 'loading';
     engineState = state;
+    page?.engineChanged();
     if (state.phase === 'loading') loadProgress.note(state.fraction);
     if (goesOn) return;
     notifier.changed();
@@ -335,6 +356,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     });
     governor.start();
     health.start();
+    page?.start();
     host.start();
     // At once: who hears that the model is there may ask for it while the streams are still being subscribed.
     const modelInUse = modelSwitch.begin(engineReady(engine, chosen.selection.model === null));
@@ -358,6 +380,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     notifier.stopping();
     governor.stop();
     health.stop();
+    page?.stop();
     running.stopIntake();
     http?.stopIntake();
     // Jobs in hand may end; the plugins they are for are still there to publish what comes of them.

@@ -59,7 +59,7 @@ contents() {
   printf '%s\n' package.json package-lock.json LICENSE CHANGELOG.md dist/daemon dist/plugins \
     build/Release/hearth.node build/Release/sd_notify.node systemd
   [ ! -f README.md ] || echo README.md
-  echo daemon/bus/mosquitto.acl.example
+  printf '%s\n' daemon/bus/mosquitto.acl.example daemon/web/static
   node -e '
     const { existsSync } = require("node:fs");
     const { packages } = require("./package-lock.json");

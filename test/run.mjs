@@ -21,6 +21,7 @@ function neededPackages() {
     systemd: '/usr/bin/systemd-analyze',
     procps: '/usr/bin/pgrep',
     openssl: '/usr/bin/openssl',
+    chromium: '/usr/bin/chromium',
   };
   if (options.has('--cross')) {
     needed['g++-aarch64-linux-gnu'] = '/usr/bin/aarch64-linux-gnu-g++';

@@ -154,3 +154,9 @@ export interface LogLine {
   /** Unix time in seconds. */
   readonly ts: number;
 }
+
+/** What the daemon says about its streams and plugins, for those inside who want to hear it, too. */
+export type Published =
+  | { readonly type: 'event'; readonly event: StreamEvent }
+  | { readonly type: 'partial'; readonly stream: string; readonly partial: PartialText }
+  | { readonly type: 'plugin'; readonly name: string; readonly state: PluginState };

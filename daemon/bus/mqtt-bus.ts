@@ -18,6 +18,7 @@ import type {
   PacketProperties,
   PartialText,
   PluginState,
+  Published,
   PublishOptions,
   RequestHandler,
   SubscribeOptions,
@@ -38,6 +39,8 @@ export interface MqttBusOptions {
   /** Largest frame or audio chunk that is handled; announced, with room for topic and properties. */
   readonly maxMediaBytes: number;
   readonly log: Log;
+  /** Hears what is published, whether there is a connection or not. */
+  readonly onPublish?: (published: Published) => void;
 }
 
 interface Message extends Outgoing {
@@ -177,6 +180,7 @@ export class MqttBus implements Bus {
   }
 
   async publishEvent(event: StreamEvent): Promise<void> {
+    this.#options.onPublish?.({ type: 'event', event });
     const summary = event.summary ?? event.text;
     const full: StreamEvent = summary === undefined ? event : { ...event, summary: shorten(summary) };
     const text = JSON.stringify(full);
@@ -191,6 +195,7 @@ export class MqttBus implements Bus {
   }
 
   publishPartial(stream: string, partial: PartialText): void {
+    this.#options.onPublish?.({ type: 'partial', stream, partial });
     this.#publishLossy(this.topics.outPartial(stream), JSON.stringify(partial));
   }
 
@@ -199,6 +204,7 @@ export class MqttBus implements Bus {
   }
 
   publishPluginState(name: string, state: PluginState): void {
+    this.#options.onPublish?.({ type: 'plugin', name, state });
     this.#publishLasting(this.topics.pluginState(name), JSON.stringify(state));
   }
 

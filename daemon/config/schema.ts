@@ -136,6 +136,7 @@ const camera = {
     ),
     sound: optionalPattern('Microphone stream whose speech belongs to the clips.', 'a stream name', isName),
   },
+  showPicture: flag('Show the last picture on the web page, where `http.pictures` shows any.', true),
   raw: {
     pixelFormat: optionalChoice('Payloads are uncompressed frames of this format.', rawPixelFormats),
     width: optionalInteger('Width of raw frames in pixels.', 1, 16_384),
@@ -451,6 +452,8 @@ export const schema = {
       (origin) => URL.canParse(origin) && new URL(origin).origin === origin,
     ),
     maxBodyBytes: integer('Larger requests are refused.', 16 << 20, 1024, 256 << 20),
+    page: flag('Serve the web page.', true),
+    pictures: flag('Show the last picture of each camera on the page.', false),
   },
   wyoming: {
     enabled: flag('Serve speech to text over the Wyoming protocol, as Home Assistant speaks it.', false),

@@ -61,11 +61,16 @@ export class Guard {
     }
   }
 
-  /** Throws `HTTP_UNAUTHORIZED` unless there is no token or the request has it. In constant time. */
+  /** Whether this is the token, or none is asked for. In constant time. */
+  isToken(given: string): boolean {
+    return this.#token === undefined || timingSafeEqual(digest(given), this.#token);
+  }
+
+  /** Throws `HTTP_UNAUTHORIZED` unless there is no token or the request has it. */
   checkToken({ headers }: FastifyRequest): void {
     if (this.#token === undefined) return;
     const given = /^Bearer +(\S+)$/i.exec(headers.authorization ?? '')?.[1];
-    if (given === undefined || !timingSafeEqual(digest(given), this.#token)) {
+    if (given === undefined || !this.isToken(given)) {
       throw new HearthError(
         'HTTP_UNAUTHORIZED',
         `Authorization: expected "Bearer" and the token, received ${given === undefined ? 'none' : 'another one'}`,

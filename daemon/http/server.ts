@@ -4,10 +4,12 @@ import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import { HearthError } from '../errors';
 import { isDeeperThan, maxJsonDepth } from '../json';
 import { type Log, messageOf } from '../log';
+import type { WebPage } from '../web/web-page';
 import type { HttpContext } from './context';
 import { Guard, type GuardOptions } from './guard';
 import { ollamaRoutes } from './routes/ollama';
 import { openAiRoutes } from './routes/openai';
+import { pageRoutes } from './routes/page';
 import { statusRoutes } from './routes/status';
 import { transcriptionRoutes } from './routes/transcriptions';
 import { asHearthError, shapeFor, statusOf } from './status';
@@ -18,6 +20,8 @@ export interface HttpServerOptions extends Omit<GuardOptions, 'loopback'>, HttpC
   readonly port: number;
   readonly loopback: boolean;
   readonly maxBodyBytes: number;
+  /** Undefined where none is served. */
+  readonly page: WebPage | undefined;
   readonly log: Log;
   /** Hears of every response: the route as it is declared, never the path that was asked for. */
   readonly onResponse: (route: string, method: string, status: number) => void;
@@ -69,6 +73,9 @@ export class HttpServer {
     for (const routes of [statusRoutes, openAiRoutes, transcriptionRoutes, ollamaRoutes]) {
       this.#app.register(async (scope) => routes(scope, options));
     }
+    const { page } = options;
+    if (page !== undefined)
+      this.#app.register(async (scope) => await pageRoutes(scope, { ...options, page, guard: this.#guard }));
   }
 
   /** Resolves to the URL it listens at. Rejects with `HTTP_LISTEN_FAILED`. */
@@ -116,7 +123,8 @@ export class HttpServer {
         return;
       }
     }
-    if (request.routeOptions.config.open !== true) this.#guard.checkToken(request);
+    const { open, session } = request.routeOptions.config;
+    if (open !== true && session?.accepts(request.headers.cookie) !== true) this.#guard.checkToken(request);
     if (method !== 'GET' && method !== 'HEAD') this.#makeRoom(request, reply);
   }
 

@@ -10,6 +10,7 @@ const statuses: Partial<Record<ErrorCode, number>> = {
   HTTP_HOST_REFUSED: 403,
   HTTP_ORIGIN_REFUSED: 403,
   HTTP_ROUTE_UNKNOWN: 404,
+  HTTP_TOO_MANY_GUESSES: 429,
   HTTP_UNAUTHORIZED: 401,
   INTERNAL: 500,
   JOB_DEADLINE: 504,
@@ -17,6 +18,7 @@ const statuses: Partial<Record<ErrorCode, number>> = {
   MEDIA_IMAGE_TOO_LARGE: 413,
   MEDIA_TOO_LARGE: 413,
   MODEL_UNKNOWN: 404,
+  PICTURE_UNAVAILABLE: 404,
   REQUEST_TOO_LARGE: 413,
 };
 

@@ -4,7 +4,6 @@
  * files and sockets as the daemon can.
  */
 import { filter, map, type Subscription } from 'rxjs';
-import type { Request } from '../bus/bus';
 import { HearthError } from '../errors';
 import type { EngineState, ModelInfo } from '../inference/types';
 import { messageOf } from '../log';
@@ -37,7 +36,7 @@ export class PluginHost {
   /** Starts every plugin as soon as the engine is ready, and answers `plugin/restart`. */
   start(): void {
     const { bus, engine } = this.#dependencies;
-    this.#endVerb = bus.onRequest('plugin/restart', async (request) => await this.#restart(request));
+    this.#endVerb = bus.onRequest('plugin/restart', async ({ payload }) => await this.restart(payload['plugin']));
     this.#subscription = engine.state$
       .pipe(
         filter((state): state is Ready => state.phase === 'ready'),
@@ -76,8 +75,8 @@ export class PluginHost {
     return this.#changes;
   }
 
-  async #restart({ payload }: Request): Promise<PluginStatus> {
-    const { plugin: name } = payload;
+  /** Also one that was given up on. Rejects with `REQUEST_INVALID` or `ENGINE_NOT_READY`. */
+  async restart(name: unknown): Promise<PluginStatus> {
     const plugin = typeof name === 'string' ? this.#plugins.get(name) : undefined;
     if (plugin === undefined) {
       throw new HearthError(
