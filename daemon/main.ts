@@ -261,6 +261,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
           engine: () => engineState,
           streams: () => streams.stats(),
           configured: config.streams,
+          updates: modelUpdates,
           plugins: () => host.status(),
           restartPlugin: async (name) => await host.restart(name),
           showPicture: (stream) => showsPictures(config, stream),

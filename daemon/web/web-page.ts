@@ -4,13 +4,13 @@ import type { StreamEvent } from '../events';
 import type { Health } from '../health/health';
 import type { EngineState, RgbImage } from '../inference/types';
 import { type Log, messageOf } from '../log';
+import type { ModelUpdateState, ModelUpdateView } from '../models/model-update';
 import type { PluginStatus } from '../plugins/supervisor';
 import { otherStream } from '../streams/skips';
 import type { StreamStats } from '../streams/streams';
 import { version } from '../version';
 import { Feed } from './feed';
 import { History } from './history';
-import type { ModelUpdateState, ModelUpdateView } from './model-update';
 import { Pictures, type PicturesOptions } from './pictures';
 
 export interface WebPageOptions {
@@ -26,7 +26,7 @@ export interface WebPageOptions {
   readonly restartPlugin: (name: string) => Promise<PluginStatus>;
   readonly showPicture: PicturesOptions['allowed'];
   readonly latestFrame: PicturesOptions['latest'];
-  readonly updates?: ModelUpdateView;
+  readonly updates?: Pick<ModelUpdateView, 'change$'>;
   readonly log: Log;
 }
 

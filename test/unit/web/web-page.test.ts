@@ -2,7 +2,7 @@ import pino from 'pino';
 import { BehaviorSubject } from 'rxjs';
 import type { StreamEvent } from '../../../daemon/events';
 import type { Health } from '../../../daemon/health/health';
-import type { ModelUpdateState } from '../../../daemon/web/model-update';
+import type { ModelUpdateState } from '../../../daemon/models/model-update';
 import { WebPage, type WebPageOptions } from '../../../daemon/web/web-page';
 
 const health = {
@@ -77,6 +77,7 @@ test('how far a download is goes to those who watch and to those who come later'
     installed_version: '1',
     latest_version: '2',
     title: 'Gemma 3n E2B',
+    source: 'e2b',
     in_progress: true,
     update_percentage: 41,
     phase: 'downloading',
