@@ -7,6 +7,7 @@ import { filter, map, type Subscription } from 'rxjs';
 import { HearthError } from '../errors';
 import type { EngineState, ModelInfo } from '../inference/types';
 import { messageOf } from '../log';
+import { FunctionRegistry } from './function-registry';
 import type { PluginHostDependencies } from './ports';
 import { type PluginStatus, Supervisor } from './supervisor';
 
@@ -23,8 +24,9 @@ export class PluginHost {
 
   constructor(dependencies: PluginHostDependencies) {
     this.#dependencies = dependencies;
+    const functions = new FunctionRegistry();
     this.#plugins = new Map(
-      dependencies.options.plugins.map((settings) => [settings.name, new Supervisor(settings, dependencies)]),
+      dependencies.options.plugins.map((settings) => [settings.name, new Supervisor(settings, dependencies, functions)]),
     );
   }
 

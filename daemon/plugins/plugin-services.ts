@@ -3,10 +3,12 @@ import Ajv from 'ajv';
 import { ulid } from 'ulid';
 import { HearthError } from '../errors';
 import type { AudioClip, GenerateResult, ModelInfo, RgbImage } from '../inference/types';
+import { isRecord } from '../json';
 import type { Log } from '../log';
 import type { JobRole } from '../streams/job-queue';
-import type { EmitFields, PluginGenerateRequest, PluginManifest, PluginResult } from './api';
+import type { CallContext, EmitFields, PluginGenerateRequest, PluginManifest, PluginResult } from './api';
 import { describeErrors } from './describe-errors';
+import type { FunctionRegistry } from './function-registry';
 import { resolveRequest } from './generate-request';
 import { OwnFrames } from './own-frames';
 import { Partials } from './partials';
@@ -23,6 +25,9 @@ export interface PluginServicesOptions extends PluginHostDependencies {
   readonly rules: () => TopicRules;
   readonly model: ModelInfo;
   readonly deliver: (filter: string, topic: string, payload: Uint8Array<ArrayBuffer>) => Promise<void>;
+  readonly functions: FunctionRegistry;
+  /** Runs a function the plugin has registered. */
+  readonly runFunction: (name: string, args: Readonly<Record<string, unknown>>, context: CallContext) => Promise<unknown>;
   readonly log: Log;
 }
 
@@ -46,6 +51,22 @@ const isEmit = new Ajv({ allErrors: true, allowUnionTypes: true }).compile<EmitF
       additionalProperties: false,
       properties: { name: { type: 'string' }, arguments: { type: 'object' } },
     },
+    outcome: {
+      type: 'object',
+      required: ['id', 'status', 'name', 'arguments'],
+      additionalProperties: false,
+      properties: {
+        id: { type: 'string', maxLength: 256 },
+        status: { enum: ['executed', 'dry-run', 'pending', 'refused', 'rejected', 'expired'] },
+        name: { type: 'string' },
+        arguments: { type: 'object' },
+        reason: { type: 'string', maxLength: 1024 },
+        result: {},
+        expires_ts: { type: 'number' },
+      },
+    },
+    dry_run: { type: 'boolean' },
+    late: { type: 'boolean' },
   },
 });
 
@@ -89,6 +110,8 @@ export class PluginServices {
   readonly #jobs = new Map<string, JobRecord>();
   readonly #subscriptions: Subscriptions;
   readonly #frames: OwnFrames;
+  /** What ends the functions it has registered, by name. */
+  readonly #endFunctions = new Map<string, () => void>();
 
   constructor(options: PluginServicesOptions) {
     this.#options = options;
@@ -111,6 +134,13 @@ export class PluginServices {
         await this.#subscriptions.add(String(filter));
       },
       read: (ref) => copyOf(this.tasks.media(ref)),
+      registerFunction: (declaration) => this.#registerFunction(declaration),
+      unregisterFunction: (name) => {
+        this.#endFunctions.get(name)?.();
+        this.#endFunctions.delete(name);
+      },
+      functions: () => options.functions.list(),
+      callFunction: async (name, args, context) => await options.functions.call(String(name), args, context),
     };
   }
 
@@ -119,6 +149,15 @@ export class PluginServices {
     this.#abort.abort();
     this.#frames.closeAll(reason);
     this.#subscriptions.close();
+    for (const end of this.#endFunctions.values()) end();
+    this.#endFunctions.clear();
+  }
+
+  #registerFunction(declaration: unknown): void {
+    const { functions, manifest, runFunction } = this.#options;
+    const name = isRecord(declaration) ? String(declaration['name']) : '';
+    const end = functions.register(manifest().name, declaration, (args, context) => runFunction(name, args, context));
+    this.#endFunctions.set(name, end);
   }
 
   #task(id: unknown): Task {
@@ -187,7 +226,8 @@ export class PluginServices {
         `emit: expected a kind of ${emits.join(' ') || 'none'}, received ${JSON.stringify(fields.kind.slice(0, 40))}`,
       );
     }
-    const { stream } = this.#task(fields.item.id);
+    const late = fields.late === true ? this.tasks.findEnded(fields.item.id) : undefined;
+    const { stream } = late ?? this.#task(fields.item.id);
     if (stream === undefined)
       throw new HearthError('PLUGIN_EMIT_INVALID', 'emit: expected an item of a stream, received a request');
     const job = fields.result === undefined ? undefined : this.#jobs.get(fields.result.job);
@@ -198,7 +238,7 @@ export class PluginServices {
       );
     }
     const { item, emitted } = stream;
-    const id = emitted.has(fields.kind) ? ulid() : item.id;
+    const id = late !== undefined || emitted.has(fields.kind) ? ulid() : item.id;
     emitted.add(fields.kind);
     await bus.publishEvent(
       resultEvent(fields, item, job, { id, node: options.node, plugin: name, ts: Date.now() / 1000 }),

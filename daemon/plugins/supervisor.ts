@@ -14,6 +14,7 @@ import type { DecodedMedia } from '../streams/media-store';
 import { skipReasonOf } from '../streams/skips';
 import type { PluginManifest, RequestItem } from './api';
 import { BackOff } from './back-off';
+import type { FunctionRegistry } from './function-registry';
 import { locatePlugin } from './locate-plugin';
 import { checkManifest } from './manifest';
 import { resolveConfig } from './plugin-config';
@@ -68,7 +69,11 @@ export class Supervisor {
   #endVerbs: (() => void)[] = [];
   #manifest: PluginManifest | undefined;
 
-  constructor(settings: PluginSettings, dependencies: PluginHostDependencies) {
+  constructor(
+    settings: PluginSettings,
+    dependencies: PluginHostDependencies,
+    private readonly functions: FunctionRegistry,
+  ) {
     this.name = settings.name;
     this.#settings = settings;
     this.#dependencies = dependencies;
@@ -156,6 +161,8 @@ export class Supervisor {
       log: this.#log,
       manifest: () => checked(manifest),
       rules: () => checked(rules),
+      functions: this.functions,
+      runFunction: (called, args, context) => process.rpc.call('callFunction', [called, args, context]),
       deliver: (filter, topic, payload) => process.rpc.call('message', [filter, topic, payload], [payload.buffer]),
     });
     const process: PluginProcess = new PluginProcess({
