@@ -1,7 +1,14 @@
 /** One chat from request to reply, piece by piece: what both front doors stream, each in its own words. */
 import { callPrompt, type FunctionCall, parseCalls, replySchema } from '../calls';
 import { HearthError } from '../errors';
-import type { FinishReason, GenerateRequest, GenerateResult, Message, ModelInfo, ModelPrompts } from '../inference/types';
+import type {
+  FinishReason,
+  GenerateRequest,
+  GenerateResult,
+  Message,
+  ModelInfo,
+  ModelPrompts,
+} from '../inference/types';
 import type { JobTerms, RequestJobs } from '../requests/jobs';
 import { type Chat, joinParts } from './chat';
 import type { Tools } from './tools';

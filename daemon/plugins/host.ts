@@ -26,7 +26,10 @@ export class PluginHost {
     this.#dependencies = dependencies;
     const functions = new FunctionRegistry();
     this.#plugins = new Map(
-      dependencies.options.plugins.map((settings) => [settings.name, new Supervisor(settings, dependencies, functions)]),
+      dependencies.options.plugins.map((settings) => [
+        settings.name,
+        new Supervisor(settings, dependencies, functions),
+      ]),
     );
   }
 

@@ -27,7 +27,11 @@ export interface PluginServicesOptions extends PluginHostDependencies {
   readonly deliver: (filter: string, topic: string, payload: Uint8Array<ArrayBuffer>) => Promise<void>;
   readonly functions: FunctionRegistry;
   /** Runs a function the plugin has registered. */
-  readonly runFunction: (name: string, args: Readonly<Record<string, unknown>>, context: CallContext) => Promise<unknown>;
+  readonly runFunction: (
+    name: string,
+    args: Readonly<Record<string, unknown>>,
+    context: CallContext,
+  ) => Promise<unknown>;
   readonly log: Log;
 }
 

@@ -2,7 +2,16 @@
 import type { Call } from './functions';
 import type { Origin } from './policy';
 
-export type Step = 'proposed' | 'refused' | 'pending' | 'confirmed' | 'rejected' | 'expired' | 'dry-run' | 'executed' | 'failed';
+export type Step =
+  | 'proposed'
+  | 'refused'
+  | 'pending'
+  | 'confirmed'
+  | 'rejected'
+  | 'expired'
+  | 'dry-run'
+  | 'executed'
+  | 'failed';
 
 export interface AuditEntry {
   readonly v: 1;

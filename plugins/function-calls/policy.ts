@@ -98,9 +98,7 @@ export class Policy {
       return { verdict: 'refuse', reason: 'rate-limited' };
     if (dryRun || this.#options.dryRun || own.dryRun === true) return { verdict: 'dry-run' };
     if (own.confirm !== true) return { verdict: 'execute' };
-    return this.#pending.size < maxPending
-      ? { verdict: 'confirm' }
-      : { verdict: 'refuse', reason: 'too-many-pending' };
+    return this.#pending.size < maxPending ? { verdict: 'confirm' } : { verdict: 'refuse', reason: 'too-many-pending' };
   }
 
   /** Remembers a call until it is confirmed, rejected or expires. */

@@ -60,8 +60,11 @@ export class Results {
     } catch (error) {
       failure = error as PluginError;
     }
-    const id = typeof value === 'object' && value !== null && Object.hasOwn(value, 'id') ? Reflect.get(value, 'id') : undefined;
-    const found = [...this.#waiting].find(([waiting, { topic: own }]) => own === topic && (id === undefined || id === waiting));
+    const id =
+      typeof value === 'object' && value !== null && Object.hasOwn(value, 'id') ? Reflect.get(value, 'id') : undefined;
+    const found = [...this.#waiting].find(
+      ([waiting, { topic: own }]) => own === topic && (id === undefined || id === waiting),
+    );
     found?.[1].settle(failure ?? { result: value });
   }
 }

@@ -11,7 +11,7 @@ import { buildPrompt } from '../../daemon/inference/prompt';
 import { StepScheduler } from '../../daemon/inference/step-scheduler';
 import type { GenerateRequest, GenerateResult, Part } from '../../daemon/inference/types';
 import { convertCheckpoint } from '../../daemon/models/convert/convert';
-import { replySchema } from '../../plugins/function-calls/functions';
+import { replySchema } from '../../daemon/calls';
 import { randomCheckpoint } from '../helpers/checkpoint';
 import { Nano, pictureOf, soundOf } from '../helpers/nano';
 import { availableIsas } from '../helpers/native';

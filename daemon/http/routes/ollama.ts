@@ -1,6 +1,7 @@
 /** The front door for programs that speak Ollama's interface. */
-import type { FunctionCall } from '../../calls';
+
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { FunctionCall } from '../../calls';
 import type { ModelInfo } from '../../inference/types';
 import type { InstalledModel } from '../../models/model-store';
 import { version } from '../../version';

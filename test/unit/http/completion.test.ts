@@ -61,7 +61,7 @@ const chat: Chat = {
   messages: [{ role: 'user', parts: [{ type: 'text', text: 'Hi' }] }],
   sampling: { temperature: 1 },
 };
-const tools = { functions: [{ name: 'f', parameters: { type: 'object' } }], required: false };
+const tools = { functions: [{ name: 'f', parameters: { type: 'object' } }], required: false, maxCalls: 1 };
 
 async function eventsOf(engine: Engine, of: Chat): Promise<CompletionEvent[]> {
   const events: CompletionEvent[] = [];

@@ -3,9 +3,11 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { matchesFilter } from '../../../daemon/bus/topics';
 import type {
+  CallContext,
   ClipItem,
   EmitFields,
   FrameItem,
+  FunctionDeclaration,
   ModelInfo,
   Plugin,
   PluginContext,
@@ -109,31 +111,42 @@ export interface Published {
   readonly options: { readonly qos?: 0 | 1; readonly retain?: boolean } | undefined;
 }
 
+/** What other plugins have registered, and what their functions return. */
+export interface OtherPlugins {
+  readonly others?: readonly FunctionDeclaration[];
+  readonly answers?: Readonly<Record<string, unknown>>;
+}
+
 /** Starts `plugin` as the daemon does: manifest checked, configuration checked and filled in. */
 export async function start<Config>(
   plugin: Plugin<Config>,
   config: Readonly<Record<string, unknown>> = {},
   replies: readonly Reply[] = [],
   info: ModelInfo = model,
+  { others = [], answers = {} }: OtherPlugins = {},
 ) {
   const manifest = checkManifest(JSON.parse(JSON.stringify(plugin.manifest)), plugin.manifest.name);
   const jobs: PluginGenerateRequest[] = [];
   const events: EmitFields[] = [];
   const published: Published[] = [];
+  const audit: Record<string, unknown>[] = [];
   const handlers = new Map<string, (request: RequestItem) => unknown>();
   const subscriptions = new Map<string, (topic: string, payload: Uint8Array) => unknown>();
   const warnings: { readonly message: string; readonly fields: unknown }[] = [];
   const failures: unknown[] = [];
+  const registered = new Map<string, Parameters<PluginContext['registerFunction']>[1]>();
+  const called: { readonly name: string; readonly args: unknown; readonly context: CallContext }[] = [];
   let onFrame: ((item: FrameItem) => unknown) | undefined;
   let onSegment: ((item: SegmentItem) => unknown) | undefined;
   let onClip: ((item: ClipItem) => unknown) | undefined;
   const log = () => undefined;
+  const abort = new AbortController();
   const ctx: PluginContext<Config> = {
     config: resolveConfig(manifest, config) as Config,
     node: 'pi5',
     baseTopic: 'hearth',
     model: info,
-    signal: new AbortController().signal,
+    signal: abort.signal,
     log: { debug: log, info: log, warn: (message, fields) => void warnings.push({ message, fields }), error: log },
     onFrame: (handler) => {
       onFrame = handler;
@@ -159,7 +172,10 @@ export async function start<Config>(
       };
     },
     emit: async (fields) => void events.push(fields),
-    publish: async (topic, payload, options) => void published.push({ topic, payload, options }),
+    publish: async (topic, payload, options) => {
+      if (topic === 'hearth/pi5/audit') audit.push(JSON.parse(String(payload)) as Record<string, unknown>);
+      else published.push({ topic, payload, options });
+    },
     subscribe: async (filter, handler) => void subscriptions.set(filter, handler),
     withFrame: async ({ load, ...source }, handler) => {
       try {
@@ -170,6 +186,15 @@ export async function start<Config>(
         throw error;
       }
     },
+    registerFunction: async ({ name }, handler) => {
+      registered.set(name, handler);
+      return async () => void registered.delete(name);
+    },
+    functions: async () => others,
+    callFunction: async (name, args, context) => {
+      called.push({ name, args, context });
+      return answers[name];
+    },
     read: () => Promise.reject(new Error('the built-in plugins need no pixels')),
   };
   await plugin.start(ctx);
@@ -177,7 +202,13 @@ export async function start<Config>(
     jobs,
     events,
     published,
+    /** What went to the audit topic. */
+    audit,
     warnings,
+    /** Functions it has registered. */
+    registered,
+    /** Calls of other plugins' functions. */
+    called,
     /** What ended frames of the plugin's own. */
     failures,
     filters: () => [...subscriptions.keys()],
@@ -186,7 +217,10 @@ export async function start<Config>(
       const bytes = Buffer.from(typeof payload === 'string' ? payload : JSON.stringify(payload));
       for (const [filter, handler] of subscriptions) if (matchesFilter(filter, topic)) await handler(topic, bytes);
     },
-    stop: async () => await plugin.stop?.(),
+    stop: async () => {
+      abort.abort();
+      await plugin.stop?.();
+    },
     takesFrames: onFrame !== undefined,
     takesSegments: onSegment !== undefined,
     frame: async (item: FrameItem) => await onFrame?.(item),

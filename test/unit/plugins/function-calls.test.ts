@@ -1,5 +1,5 @@
 import functionCalls from '../../../plugins/function-calls';
-import { contentOf, demoFunctions, model, request, segment, start } from './fake-context';
+import { contentOf, demoFunctions, frame, model, request, segment, start } from './fake-context';
 
 const config = { functions: demoFunctions };
 const call = (name: string, args: Readonly<Record<string, unknown>>): string =>
@@ -33,7 +33,17 @@ test('speech becomes a call, a message on its topic and an event', async () => {
       result: expect.objectContaining({ job: 'job-1' }),
       call: { name: 'set_light', arguments: { room: 'kitchen', on: true } },
       summary: 'set_light(room="kitchen", on=true)',
+      outcome: {
+        id: expect.any(String),
+        status: 'executed',
+        name: 'set_light',
+        arguments: { room: 'kitchen', on: true },
+      },
     },
+  ]);
+  expect(plugin.audit).toMatchObject([
+    { v: 1, node: 'pi5', step: 'proposed', name: 'set_light', source: 'speech', stream: 'kitchen' },
+    { step: 'executed', id: plugin.audit[0]?.['id'], arguments: { room: 'kitchen', on: true } },
   ]);
 });
 
@@ -86,6 +96,9 @@ test('the verb answers with the call and where it went', async () => {
   expect(await plugin.request(request('call', { text: 'lock the front door' }))).toEqual({
     call: { name: 'set_lock', arguments: { door: 'front', locked: true } },
     topic: 'home/lock/front/set',
+    calls: [
+      { id: expect.any(String), status: 'executed', name: 'set_lock', arguments: { door: 'front', locked: true } },
+    ],
     tokens: { prompt: 7, completion: 3, cached: 0 },
     slice: 'full',
   });
@@ -200,6 +213,8 @@ test.each([
     '{arguments.x}',
   ],
   [[{ name: 'say', parameters: { type: 'array' } }], 'parameters'],
+  [[{ name: 'say', result: { topic: 'done' } }], 'functions.0.result'],
+  [[{ name: 'say', publish: { topic: 'do' }, result: { topic: 'done/+' } }], 'functions.0.result.topic'],
   [[{ name: 'say it' }], 'name'],
   [[{ description: 'x' }], 'name'],
 ])('the functions %j keep it from starting', async (functions, expected) => {
@@ -209,9 +224,9 @@ test.each([
   });
 });
 
-test('without functions it takes no segments and refuses requests', async () => {
+test('without functions it hands segments back and refuses requests', async () => {
   const plugin = await start(functionCalls);
-  expect(plugin.takesSegments).toBe(false);
+  await expect(plugin.segment(segment)).rejects.toMatchObject({ code: 'ITEM_UNWANTED' });
   await expect(plugin.request(request('call', { text: 'x' }))).rejects.toMatchObject({ code: 'REQUEST_INVALID' });
 });
 
@@ -223,9 +238,241 @@ test.each([
   [{ text: 'x', functions: [] }, {}],
   [{ text: 'x', dryRun: 1 }, {}],
   [{ text: 'x' }, { audio: { ref: 'a' } }],
-  [{ text: 'x' }, { image: { ref: 'a' } }],
+  [{}, { image: { ref: 'a' } }],
+  [{}, { image: { ref: 'a' }, audio: { ref: 'b' } }],
+  [{ confirm: '' }, {}],
+  [{ confirm: 5 }, {}],
+  [{ confirm: 'a', reject: 'a' }, {}],
+  [{ confirm: 'a', text: 'x' }, {}],
+  [{ reject: 'a'.repeat(257) }, {}],
+  [{ confirm: 'a' }, { audio: { ref: 'b' } }],
 ])('the request %j with %j is refused', async (payload, media) => {
   const plugin = await start(functionCalls, config);
   await expect(plugin.request(request('call', payload, media))).rejects.toMatchObject({ code: 'REQUEST_INVALID' });
   expect(plugin.jobs).toEqual([]);
+});
+
+const lock = { name: 'set_lock', arguments: { door: 'front', locked: false } };
+const steps = ({ audit }: { readonly audit: readonly Record<string, unknown>[] }): unknown[] =>
+  audit.map(({ step, name }) => `${step} ${name}`);
+
+describe('several calls in one reply', () => {
+  const light = { name: 'set_light', arguments: { room: 'kitchen', on: true } };
+  const both = JSON.stringify([light, lock]);
+
+  test('are a message and an event each, in their order', async () => {
+    const plugin = await start(functionCalls, { ...config, maxCalls: 3 }, [{ text: both }]);
+    await plugin.segment(segment);
+    expect(contentOf(plugin.jobs[0]).texts).toEqual(['Answer with up to 3 JSON function calls, or null.']);
+    expect(plugin.published.map(({ topic }) => topic)).toEqual(['home/kitchen/light/set', 'home/lock/front/set']);
+    expect(plugin.events).toMatchObject([{ call: light }, { call: lock }]);
+  });
+
+  test('are refused where one is allowed, and one more than allowed', async () => {
+    const three = JSON.stringify([light, lock, light]);
+    const single = await start(functionCalls, config, [{ text: both }]);
+    await expect(single.segment(segment)).rejects.toMatchObject({ code: 'PLUGIN_REPLY_INVALID' });
+    const two = await start(functionCalls, { ...config, maxCalls: 2 }, [{ text: three }]);
+    await expect(two.segment(segment)).rejects.toMatchObject({ code: 'PLUGIN_REPLY_INVALID' });
+  });
+
+  test('one that fails leaves the others, and fails the item', async () => {
+    const say = { name: 'say', parameters: { type: 'object', properties: { where: {} }, required: ['where'] } };
+    const functions = [{ ...say, publish: { topic: 'say/{arguments.where}' } }];
+    const calls = ['a/b', 'hall'].map((where) => ({ name: 'say', arguments: { where } }));
+    const plugin = await start(functionCalls, { functions, maxCalls: 2 }, [{ text: JSON.stringify(calls) }]);
+    await expect(plugin.segment(segment)).rejects.toMatchObject({ code: 'CALL_TOPIC_UNSAFE' });
+    expect(plugin.published.map(({ topic }) => topic)).toEqual(['say/hall']);
+    expect(steps(plugin)).toEqual(['proposed say', 'failed say', 'proposed say', 'executed say']);
+  });
+});
+
+describe('the policy', () => {
+  const text = JSON.stringify(lock);
+  const withLock = (more: object) =>
+    demoFunctions.map((each) => (each.name === 'set_lock' ? { ...each, ...more } : each));
+
+  test('what is not on the list of its source is refused: an event without a call, and no message', async () => {
+    const plugin = await start(functionCalls, { ...config, allow: { speech: ['set_light'] } }, [{ text }, { text }]);
+    await plugin.segment(segment);
+    expect(plugin.published).toEqual([]);
+    expect(plugin.events).toMatchObject([
+      {
+        call: null,
+        outcome: { status: 'refused', reason: 'not-allowed', ...lock },
+        summary: expect.stringMatching(/refused/),
+      },
+    ]);
+    expect(plugin.audit[1]).toMatchObject({ step: 'refused', reason: 'not-allowed' });
+    expect(await plugin.request(request('call', { text: 'x' }))).toMatchObject({ topic: 'home/lock/front/set' });
+  });
+
+  test('a call waits to be confirmed, and is run and told then', async () => {
+    const plugin = await start(functionCalls, { functions: withLock({ confirm: true }) }, [{ text }]);
+    await plugin.segment(segment);
+    expect(plugin.published).toEqual([]);
+    expect(plugin.events).toMatchObject([
+      { call: null, outcome: { status: 'pending', ...lock, expires_ts: expect.any(Number) } },
+    ]);
+    const id = plugin.events[0]?.outcome?.id;
+    expect(await plugin.request(request('call', { confirm: id }))).toEqual({
+      calls: [{ id, status: 'executed', ...lock }],
+      topic: 'home/lock/front/set',
+    });
+    expect(plugin.published).toHaveLength(1);
+    expect(plugin.events[1]).toMatchObject({
+      late: true,
+      item: segment,
+      call: lock,
+      outcome: { id, status: 'executed' },
+    });
+    await expect(plugin.request(request('call', { confirm: id }))).rejects.toMatchObject({ code: 'CALL_NOT_PENDING' });
+    expect(steps(plugin)).toEqual(['proposed', 'pending', 'confirmed', 'executed'].map((step) => `${step} set_lock`));
+  });
+
+  test('a call that is rejected does not happen', async () => {
+    const plugin = await start(functionCalls, { functions: withLock({ confirm: true }) }, [{ text }]);
+    const { calls } = (await plugin.request(request('call', { text: 'x' }))) as { calls: { id: string }[] };
+    expect(await plugin.request(request('call', { reject: calls[0]?.id }))).toMatchObject({
+      calls: [{ status: 'rejected' }],
+      topic: null,
+    });
+    expect(plugin.published).toEqual([]);
+    expect(steps(plugin)).toEqual(['proposed', 'pending', 'rejected'].map((step) => `${step} set_lock`));
+  });
+
+  test('a dry run is an event that says so, and nothing else', async () => {
+    const plugin = await start(functionCalls, { ...config, dryRun: true }, [{ text }]);
+    await plugin.segment(segment);
+    expect(plugin.published).toEqual([]);
+    expect(plugin.events).toMatchObject([{ call: lock, dry_run: true, outcome: { status: 'dry-run' } }]);
+    expect(steps(plugin)).toEqual(['proposed set_lock', 'dry-run set_lock']);
+  });
+
+  test('calls over the rate limit are refused', async () => {
+    const rateLimit = { calls: 1, seconds: 3600 };
+    const plugin = await start(functionCalls, { ...config, rateLimit }, [{ text }, { text }]);
+    await plugin.segment(segment);
+    await plugin.segment(segment);
+    expect(plugin.published).toHaveLength(1);
+    expect(plugin.events[1]).toMatchObject({ call: null, outcome: { status: 'refused', reason: 'rate-limited' } });
+  });
+
+  test('secret arguments are not audited', async () => {
+    const plugin = await start(functionCalls, { functions: withLock({ secrets: ['door'] }) }, [{ text }]);
+    await plugin.segment(segment);
+    for (const entry of plugin.audit) expect(entry['arguments']).toEqual({ door: '[redacted]', locked: false });
+  });
+});
+
+describe('results', () => {
+  const reply = JSON.stringify({ name: 'get_temperature', arguments: { room: 'office' } });
+  const functions = [
+    {
+      ...demoFunctions[5],
+      publish: { topic: 'ask', payload: { id: '{id}', room: '{arguments.room}' } },
+      result: { topic: 'told', timeoutMs: 60_000 },
+    },
+  ];
+
+  async function asked(plugin: Awaited<ReturnType<typeof start>>): Promise<{ readonly id: string }> {
+    while (plugin.published.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    return JSON.parse(String(plugin.published[0]?.payload)) as { id: string };
+  }
+
+  test('what comes on the result topic goes back to the model, whose answer is an event', async () => {
+    const plugin = await start(functionCalls, { functions }, [{ text: reply }, { text: ' It is 21 degrees.\n' }]);
+    const taken = plugin.segment(segment);
+    const { id } = await asked(plugin);
+    await plugin.receive('told', { id: 'another', celsius: 5 });
+    await plugin.receive('told', { id, celsius: 21 });
+    await taken;
+    expect(plugin.events).toMatchObject([
+      { kind: 'call', outcome: { id, status: 'executed', result: { id, celsius: 21 } } },
+      { kind: 'answer', text: 'It is 21 degrees.', result: { job: 'job-2' } },
+    ]);
+    expect(plugin.jobs[1]?.messages.map(({ role }) => role)).toEqual(['user', 'model', 'user']);
+    expect(plugin.jobs[1]?.messages[2]?.parts).toEqual([
+      { type: 'text', text: `Result of get_temperature: {"id":"${id}","celsius":21}\nAnswer in one short sentence.` },
+    ]);
+    expect(plugin.jobs[1]).not.toHaveProperty('schema');
+  });
+
+  test('a result that does not come in time, or is too large, is an error', async () => {
+    const quick = [{ ...functions[0], result: { topic: 'told', timeoutMs: 1 } }];
+    const late = await start(functionCalls, { functions: quick }, [{ text: reply }]);
+    await expect(late.segment(segment)).rejects.toMatchObject({ code: 'CALL_TIMEOUT' });
+    expect(steps(late)).toEqual(['proposed get_temperature', 'failed get_temperature']);
+    const large = await start(functionCalls, { functions }, [{ text: reply }]);
+    const taken = expect(large.segment(segment)).rejects.toMatchObject({ code: 'MESSAGE_INVALID' });
+    await asked(large);
+    await large.receive('told', 'x'.repeat(20_000));
+    await taken;
+  });
+
+  test('functions of other plugins are offered, run by their plugin, and asked again with the result', async () => {
+    const others = [
+      {
+        name: 'roll',
+        description: 'Rolls a die.',
+        parameters: { type: 'object', properties: {}, additionalProperties: false },
+      },
+      { name: 'hidden', parameters: { type: 'object', properties: {} } },
+    ];
+    const roll = JSON.stringify({ name: 'roll', arguments: {} });
+    const plugin = await start(
+      functionCalls,
+      { registered: [{ name: 'ro*' }], maxRounds: 2 },
+      [{ text: roll }, { text: 'null' }, { text: 'A four.' }],
+      model,
+      { others, answers: { roll: 4 } },
+    );
+    expect(await plugin.request(request('call', { text: 'Roll!' }))).toMatchObject({
+      call: { name: 'roll' },
+      calls: [{ status: 'executed', result: 4 }],
+      answer: 'A four.',
+    });
+    expect(JSON.stringify(plugin.jobs[0]?.schema)).not.toContain('hidden');
+    expect(plugin.called).toEqual([
+      { name: 'roll', args: {}, context: { id: plugin.audit[0]?.['id'], source: 'text' } },
+    ]);
+    expect(plugin.jobs[1]?.messages.at(-1)?.parts).toEqual([
+      { type: 'text', text: 'Answer with one JSON function call, or null.\nResult of roll: 4' },
+    ]);
+  });
+
+  test('the policy holds for functions of other plugins, too', async () => {
+    const others = [{ name: 'roll', parameters: { type: 'object', properties: {} } }];
+    const roll = JSON.stringify({ name: 'roll', arguments: {} });
+    const registered = [{ name: '*', confirm: true }];
+    const plugin = await start(functionCalls, { registered }, [{ text: roll }], model, { others });
+    await plugin.segment(segment);
+    expect(plugin.called).toEqual([]);
+    expect(plugin.events).toMatchObject([{ call: null, outcome: { status: 'pending' } }]);
+  });
+});
+
+describe('pictures', () => {
+  test('of the cameras listed may call something, as their text says', async () => {
+    const pictures = { front: 'If there is a package, lock the front door.' };
+    const plugin = await start(functionCalls, { ...config, pictures }, [{ text: JSON.stringify(lock) }]);
+    await plugin.frame(frame);
+    expect(contentOf(plugin.jobs[0])).toEqual({
+      texts: [`Answer with one JSON function call, or null.\n${pictures.front}`],
+      refs: ['frame-ref'],
+    });
+    expect(plugin.events).toMatchObject([{ kind: 'call', item: frame, call: lock }]);
+    expect(plugin.audit[0]).toMatchObject({ source: 'picture', stream: 'front' });
+    await expect(plugin.frame({ ...frame, stream: 'constructor' })).rejects.toMatchObject({ code: 'ITEM_UNWANTED' });
+  });
+
+  test('are not asked for where no camera is listed', async () => {
+    expect((await start(functionCalls, config)).takesFrames).toBe(false);
+  });
+
+  test('may come with a request', async () => {
+    const plugin = await start(functionCalls, config, [{ text: 'null' }]);
+    await plugin.request(request('call', { text: 'A package?' }, { image: { ref: 'a' } }));
+    expect(contentOf(plugin.jobs[0]).refs).toEqual(['a']);
+  });
 });

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { describeFunctions, replySchema } from '../../../daemon/calls';
 import zigbee2mqtt from '../../../plugins/zigbee2mqtt';
-import { type DeviceFilter, describeFunctions, parseDevices, replySchema } from '../../../plugins/zigbee2mqtt/devices';
+import { type DeviceFilter, declarationsOf, parseDevices } from '../../../plugins/zigbee2mqtt/devices';
 import { parseReply } from '../../../plugins/zigbee2mqtt/reply';
 import { contentOf, request, segment, start } from './fake-context';
 
@@ -48,7 +49,7 @@ test('the list of devices becomes what can be said', () => {
 
 test('the schema of a reply, and the functions as a prompt shows them', () => {
   const { functions } = parse(text, { devices: ['garage'] });
-  expect(replySchema(functions, 'room')).toEqual({
+  expect(replySchema(declarationsOf(functions, 'room'))).toEqual({
     anyOf: [
       {
         type: 'object',
@@ -70,7 +71,7 @@ test('the schema of a reply, and the functions as a prompt shows them', () => {
       { type: 'null' },
     ],
   });
-  expect(describeFunctions(functions, 'room').split('\n')).toHaveLength(2);
+  expect(describeFunctions(declarationsOf(functions, 'room')).split('\n')).toHaveLength(2);
 });
 
 test('parts of a device with several have names of their own; an argument does not hide the device', () => {
