@@ -43,7 +43,7 @@ export const configSchema = {
       type: 'array',
       maxItems: 1000,
       default: [],
-      description: 'What can be called; see below.',
+      description: 'What can be called; see below. With none, and none registered, the plugin is idle.',
       items: {
         type: 'object',
         required: ['name'],
@@ -80,8 +80,9 @@ export const configSchema = {
     registered: {
       type: 'array',
       maxItems: 256,
-      default: [{ name: '*' }],
-      description: 'Functions of other plugins that are offered, too. The first entry that fits a name holds for it.',
+      default: [],
+      description:
+        'Functions of other plugins that are offered, too; `*` for all. The first entry that fits a name holds for it.',
       items: {
         type: 'object',
         required: ['name'],

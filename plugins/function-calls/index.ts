@@ -128,8 +128,9 @@ export default definePlugin<Config>({
       if (answer !== undefined) await ctx.emit({ kind: 'answer', item, result: answer, text: answer.text.trim() });
     };
 
-    ctx.onSegment(async (segment) => await takeItem(segment, 'speech', ''));
-    if (Object.keys(pictures).length > 0) {
+    const idle = functions.length === 0 && config.registered.length === 0;
+    if (!idle) ctx.onSegment(async (segment) => await takeItem(segment, 'speech', ''));
+    if (!idle && Object.keys(pictures).length > 0) {
       ctx.onFrame(async (frame) => {
         const text = Object.hasOwn(pictures, frame.stream) ? pictures[frame.stream] : undefined;
         if (text === undefined) throw new PluginError('ITEM_UNWANTED', `expected a camera listed under pictures`);

@@ -269,6 +269,7 @@ describe('function-calls', () => {
     expect(await made.bus.request('call', { text: 'Set the office to twenty one degrees.' })).toEqual({
       call,
       topic: 'home/heating',
+      calls: [{ id: expect.any(String), status: 'executed', ...call }],
       tokens: { prompt: 11, completion: 5, cached: 0 },
       slice: 'e2b',
     });

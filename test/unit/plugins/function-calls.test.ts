@@ -224,9 +224,11 @@ test.each([
   });
 });
 
-test('without functions it hands segments back and refuses requests', async () => {
+test('without functions it takes no segments and refuses requests', async () => {
   const plugin = await start(functionCalls);
-  await expect(plugin.segment(segment)).rejects.toMatchObject({ code: 'ITEM_UNWANTED' });
+  expect(plugin.takesSegments).toBe(false);
+  const waiting = await start(functionCalls, { registered: [{ name: '*' }] });
+  await expect(waiting.segment(segment)).rejects.toMatchObject({ code: 'ITEM_UNWANTED' });
   await expect(plugin.request(request('call', { text: 'x' }))).rejects.toMatchObject({ code: 'REQUEST_INVALID' });
 });
 

@@ -248,3 +248,22 @@ test.each([
   });
   expect(plugin.jobs).toEqual([]);
 });
+
+test('with listen off its functions are registered for function-calls, and follow the list of devices', async () => {
+  const plugin = await start(zigbee2mqtt, { listen: false });
+  expect(plugin.takesSegments).toBe(false);
+  await plugin.receive('zigbee2mqtt/bridge/devices', text);
+  expect([...plugin.registered.keys()]).toEqual([
+    'set_light',
+    'set_light_brightness',
+    'set_cover_state',
+    'set_cover_position',
+  ]);
+  const run = plugin.registered.get('set_light');
+  const context = { id: 'c1', source: 'speech', stream: 'kitchen' } as const;
+  expect(await run?.({ device: 'garage', on: true }, context)).toEqual({ topic: 'zigbee2mqtt/garage/set' });
+  expect(plugin.published).toMatchObject([{ topic: 'zigbee2mqtt/garage/set', payload: '{"state":"ON"}' }]);
+  await expect(run?.({ device: 'moon', on: true }, context)).rejects.toMatchObject({ code: 'PLUGIN_REPLY_INVALID' });
+  await plugin.receive('zigbee2mqtt/bridge/devices', [device('lamp', [state])]);
+  expect([...plugin.registered.keys()]).toEqual(['set_light']);
+});
