@@ -13,7 +13,10 @@ import type {
 import { RequestJobs } from '../../../daemon/requests/jobs';
 import { JobQueue } from '../../../daemon/streams/job-queue';
 
-const info = { contextLength: 512, prompts: { call: 'CALL {text}', calls: 'CALLS {max} {text}' } } as unknown as ModelInfo;
+const info = {
+  contextLength: 512,
+  prompts: { call: 'CALL {text}', calls: 'CALLS {max} {text}' },
+} as unknown as ModelInfo;
 
 /** Says what it is told to, job by job. */
 class Script implements Engine {
