@@ -75,7 +75,7 @@ export class Desk {
     const one: Case = { id, call, origin, terms: held?.terms ?? {} };
     await this.#audit(confirmed ? 'confirmed' : 'rejected', one);
     const outcome = confirmed ? await this.#run(one) : outcomeOf(one, 'rejected', {});
-    await held?.later(outcome);
+    await this.#tell(held?.later, outcome);
     return outcome;
   }
 
@@ -86,7 +86,7 @@ export class Desk {
       this.#held.delete(id);
       const one: Case = { id, call, origin, terms: held?.terms ?? {} };
       await this.#audit('expired', one);
-      await held?.later(outcomeOf(one, 'expired', {}));
+      await this.#tell(held?.later, outcomeOf(one, 'expired', {}));
     }
   }
 
@@ -98,6 +98,15 @@ export class Desk {
     } catch (error) {
       await this.#audit('failed', one, reasonOf(error));
       throw error;
+    }
+  }
+
+  /** The item may be forgotten by now; what was decided holds all the same. */
+  async #tell(later: Later | undefined, outcome: Outcome): Promise<void> {
+    try {
+      await later?.(outcome);
+    } catch (error) {
+      this.ctx.log.warn('the event of a call did not get out', { id: outcome.id, reason: reasonOf(error) });
     }
   }
 
