@@ -62,7 +62,13 @@ export async function converse(
   let results = '';
   const rounds: Round[] = [];
   while (rounds.length < config.maxRounds) {
-    const result = await ctx.generate({ ...common, messages: [...before, question], schema: offer.schema });
+    const result = await ctx.generate({
+      ...common,
+      messages: [...before, question],
+      schema: offer.schema,
+      // What was asked for is done although someone speaks on.
+      bargeIn: false,
+    });
     const calls = offer.parse(result.text, result.finishReason === 'length');
     const outcomes = await handle(calls, result);
     rounds.push({ result, calls, outcomes });
