@@ -96,6 +96,10 @@ export const catalogue = {
   },
   INTERNAL: { meaning: 'A defect in hearth.', retryable: false, exitCode: 70 },
   ITEM_UNWANTED: { meaning: 'A plugin has no use for what it was handed.', retryable: false },
+  JOB_ABANDONED: {
+    meaning: 'Every node of the cluster that was given the job was lost with it or gave it back.',
+    retryable: true,
+  },
   JOB_DEADLINE: { meaning: 'The job was still waiting when its deadline passed; it never started.', retryable: true },
   MEDIA_AUDIO_FORMAT: {
     meaning: 'Raw PCM does not fit the format declared for it, or the sample rate is out of range.',

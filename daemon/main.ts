@@ -4,6 +4,7 @@ import { filter, firstValueFrom } from 'rxjs';
 import { brokerOptions } from './bus/broker-options';
 import { startEmbeddedBroker } from './bus/embedded-broker';
 import { MqttBus } from './bus/mqtt-bus';
+import { Cluster } from './cluster/cluster';
 import { examine } from './commands/doctor';
 import { type Config, isLoopback, redact, serviceManager } from './config';
 import { type ErrorCode, exitCodeOf, HearthError } from './errors';
@@ -168,8 +169,38 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     defaultDeadlineMs: queueConfig.defaultDeadlineMs,
   });
   const model = () => (engineState.phase === 'ready' ? engineState.info : undefined);
+  let settled = false;
+  const cluster =
+    config.cluster.name === null
+      ? undefined
+      : new Cluster({
+          name: config.cluster.name,
+          node: node.id,
+          baseTopic: config.mqtt.baseTopic,
+          leaseMs: config.cluster.leaseSeconds * 1000,
+          holdMs: config.cluster.holdSeconds * 1000,
+          maxRequestBytes: limits.maxRequestBytes,
+          defaultPriority: requestPriority,
+          defaultDeadlineMs: queueConfig.defaultDeadlineMs,
+          answerExpirySeconds: config.mqtt.eventExpirySeconds,
+          maxHeld: queueConfig.concurrency + 2,
+          bus: running,
+          load: () => ({
+            waiting: queue.state.waiting,
+            running: queue.state.running,
+            slice: governor.status().slice,
+          }),
+          ready: () => settled && engineState.phase === 'ready',
+          log: log.child({ ns: 'cluster' }),
+        });
   const streams = new Streams({
     options: streamsOptions(config),
+    ...(cluster !== undefined && {
+      placement: {
+        shareGroup: config.cluster.frames === 'shared' ? cluster.shareGroup : undefined,
+        owns: (key, shared) => cluster.owns(key, shared),
+      },
+    }),
     bus: running,
     topics: running.topics,
     dispatcher,
@@ -311,6 +342,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
       board: async () => await readBoard(board),
       governor: () => governor.status(),
       mqtt: () => ({ ...running.counters }),
+      cluster: () => (cluster === undefined ? null : { ...cluster.status(), assigned: streams.assigned() }),
       streams: streamFacts,
       plugins: () => Object.fromEntries(host.status().map(({ name, state }) => [name, state])),
     },
@@ -355,6 +387,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
       void health.reportNow();
       return inForce;
     });
+    await cluster?.start();
     governor.start();
     health.start();
     page?.start();
@@ -366,6 +399,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     await modelInUse;
     if (wyoming !== undefined) log.info({ ns: 'wyoming', port: await wyoming.start() }, 'Wyoming is served');
     await host.settled();
+    settled = true;
     publishInfo();
     notifier.ready(`node ${node.id}, ${running.topics.base}/${node.id}`);
     log.info('hearth is ready');
@@ -382,6 +416,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     governor.stop();
     health.stop();
     page?.stop();
+    cluster?.drain();
     running.stopIntake();
     http?.stopIntake();
     // Jobs in hand may end; the plugins they are for are still there to publish what comes of them.
@@ -397,6 +432,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
       step('wyoming', 500, log, async () => await wyoming?.close()),
     ]);
     skips.stop();
+    cluster?.close();
     await step('bus', 900, log, async () => await running.close(800));
     await step('broker', 200, log, async () => await embedded?.close());
     clearTimeout(limit);

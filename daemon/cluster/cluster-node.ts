@@ -39,6 +39,8 @@ export interface ClusterNodeOptions {
   readonly newSession: () => string;
   readonly emit: (effect: Effect) => void;
   readonly load: () => Load;
+  /** Whether its frames come through a shared subscription. */
+  readonly shares: () => boolean;
   /** `busy`: not now; `unknown`: never, as this node is. */
   readonly capacity: (job: JobRequest) => Capacity | 'busy' | 'unknown';
   /** Another node, or this one later, may do what an error with this code could not. */
@@ -54,7 +56,6 @@ export class ClusterNode {
   /** Jobs this session was granted and has not answered, by epoch. */
   readonly #held = new Map<JobKey, number>();
   #connected = false;
-  #shares = false;
   #leads = false;
 
   constructor(options: ClusterNodeOptions) {
@@ -72,10 +73,9 @@ export class ClusterNode {
     });
   }
 
-  /** Subscriptions are made, messages come. `shares`: frames come through a shared subscription. */
-  connected(nowMs: number, shares: boolean): void {
+  /** Subscriptions are made, messages come. */
+  connected(nowMs: number): void {
     this.#connected = true;
-    this.#shares = shares;
     this.#rejoin(nowMs);
     this.tick(nowMs);
   }
@@ -119,14 +119,17 @@ export class ClusterNode {
       this.#table.forget(key);
     }
     const job = this.#table.add(key, request, nowMs);
-    if (job === undefined) this.refuse(request, 'REQUEST_BUSY', 'too many jobs wait', nowMs);
+    if (job === undefined && this.#leads) {
+      const answer = { ok: false, error: { code: 'REQUEST_BUSY', message: 'cluster: too many jobs wait' } } as const;
+      this.#table.close(key, this.#options.self, 1, answer);
+      this.#emitAnswer(request, answer, 1);
+    }
     this.#proceed(nowMs);
   }
 
-  /** Answers what cannot become a job; one node does. */
-  refuse(request: JobRequest, code: string, message: string, nowMs: number): void {
-    if (!this.#attend(nowMs) || !this.#membership.isLeader(nowMs)) return;
-    this.#emitAnswer(request, { ok: false, error: { code, message: `cluster: ${message}` } }, 1);
+  /** Whether it falls to this node to refuse what cannot become a job: all hear it, one says so. */
+  speaksForAll(nowMs: number): boolean {
+    return this.#attend(nowMs) && this.#membership.isLeader(nowMs);
   }
 
   /** A job that was to be run has ended. */
@@ -195,9 +198,9 @@ export class ClusterNode {
     }
     if (settled !== undefined) this.#table.keepStale();
     this.#membership.refresh(nowMs);
-    const { load } = this.#options;
+    const { load, shares } = this.#options;
     const jobs = Array.from(this.#held).slice(0, maxHeldJobs);
-    const heartbeat = this.#membership.beat(nowMs, { shares: this.#shares, load: load(), jobs });
+    const heartbeat = this.#membership.beat(nowMs, { shares: shares(), load: load(), jobs });
     if (heartbeat !== undefined) {
       this.#send(heartbeat);
       this.#tidy(nowMs);

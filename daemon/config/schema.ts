@@ -301,6 +301,25 @@ export const schema = {
       port: integer('Loopback port of the embedded broker; 0 takes a free one.', 1883, 0, 65_535),
     },
   },
+  cluster: {
+    name: optionalPattern(
+      'Name of a cluster: nodes with the same one, on the same broker, divide streams and jobs among them.',
+      '1 to 64 of a-z 0-9 _ -',
+      isName,
+    ),
+    leaseSeconds: number(
+      'A node that says nothing for twice this long is taken for gone, and its jobs go to others. The same on all nodes.',
+      6,
+      1,
+      120,
+    ),
+    holdSeconds: number('A node that joins or comes back takes streams over after this long.', 30, 0, 3600),
+    frames: choice(
+      '`shared`: where the broker has shared subscriptions, each frame goes to another node; `assigned`: each camera has a node.',
+      'shared',
+      ['shared', 'assigned'],
+    ),
+  },
   model: {
     path: optionalPath('GGUF file of the model.'),
     multimodalPath: optionalPath('GGUF file of the vision and audio encoders.', {

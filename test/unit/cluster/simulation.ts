@@ -144,7 +144,7 @@ export class Simulation {
     if (!host.alive || host.connected) return;
     host.connected = true;
     host.connection++;
-    host.node.connected(this.nowMs, false);
+    host.node.connected(this.nowMs);
   }
 
   /** Somebody asks the cluster. */
@@ -196,6 +196,7 @@ export class Simulation {
       newSession: () => `s${this.#sessions++}`,
       emit: (effect) => this.#effect(name, effect),
       load: () => ({ waiting: 0, running: 0, slice: 'full' }),
+      shares: () => false,
       capacity: () => ({ costMs: 10 + this.host(name).runs.size * 100, stepMs: 100, maxHeld: 4 }),
       isRetryable: (code) => code === 'QUEUE_FULL',
     });
