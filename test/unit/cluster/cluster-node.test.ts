@@ -1,4 +1,5 @@
 /** Jobs by lease among simulated nodes: each is answered once, whoever is killed, stopped or cut off meanwhile. */
+import type { ClusterMessage } from '../../../daemon/cluster/messages';
 import { jobNamed, randomOf, Simulation } from './simulation';
 
 const names = ['a', 'b', 'c'];
@@ -194,6 +195,46 @@ test('streams have one owner each, move when it is gone, and come back only afte
   expect(owners()).toEqual(without);
   simulation.run(10_000);
   expect(owners()).toEqual(before);
+});
+
+test('whoever is no member has no say, and well-formed nonsense of one neither breaks a node nor fills it', () => {
+  const simulation = started({ nodes: ['a'] });
+  const { node } = simulation.host('a');
+  const random = randomOf(5);
+  const pick = <T>(values: readonly T[]): T => values[Math.floor(random() * values.length)] as T;
+  const key = (): string =>
+    Math.floor(random() * 1e4)
+      .toString(16)
+      .padStart(32, '0');
+  const { key: victim } = jobNamed('one');
+  simulation.ask(jobNamed('one'));
+  node.heard('stranger', { type: 'done', job: victim, epoch: 1 }, simulation.nowMs);
+  simulation.run(10_000);
+  expect(simulation.answersTo('one')).toHaveLength(1);
+
+  const load = { waiting: 0, running: 0, slice: 'full' };
+  for (let i = 0; i < 20_000; i++) {
+    const from = pick(['x', 'y', 'z', `n${i}`]);
+    const [job, epoch, session] = [key(), 1 + Math.floor(random() * 8), pick(['s0', 's1', 's2'])];
+    const message = pick<ClusterMessage>([
+      { type: 'heartbeat', session, seq: i, rank: 9, streams: true, shares: false, load, jobs: [[job, epoch]] },
+      { type: 'offer', job, epoch },
+      { type: 'bid', job, epoch, session, costMs: 0, stepMs: 0, held: 0, maxHeld: 99 },
+      { type: 'grant', job, epoch, node: pick(['a', from]), session, last: false },
+      { type: 'release', job, epoch },
+      { type: 'done', job, epoch },
+      { type: 'stranded', job },
+    ]);
+    node.heard(from, message, simulation.nowMs);
+  }
+  const { jobs, members } = node.describe(simulation.nowMs);
+  expect(jobs.open).toBeLessThanOrEqual(256);
+  expect(members.length).toBeLessThanOrEqual(33);
+  // They are gone, and so is what they said.
+  simulation.run(120_000);
+  simulation.ask(jobNamed('two'));
+  simulation.run(10_000);
+  expect(simulation.answersTo('two')).toHaveLength(1);
 });
 
 /** Whatever happens, in whatever order, as long as messages take no longer than they may and one node stays. */
