@@ -2,14 +2,8 @@
  * One node of a cluster as a state machine: what it hears and what happens in it goes in with the time it is, what it
  * says and does comes out as effects, in order. No clock, no timer, no connection of its own.
  */
-import {
-  defaultLimits,
-  type JobAnswer,
-  type JobRequest,
-  JobTable,
-  type JobTableLimits,
-  type OpenJob,
-} from './job-table';
+import type { Answer } from '../bus/bus';
+import { defaultLimits, type JobRequest, JobTable, type JobTableLimits, type OpenJob } from './job-table';
 import { Leader, maxGrants } from './leader';
 import { Membership } from './membership';
 import { type Bid, type ClusterMessage, type Grant, type JobKey, type Load, maxHeldJobs } from './messages';
@@ -20,10 +14,10 @@ export type Effect =
   /** Do the job; what comes of it goes to `finished`. The same job may be begun again while it still runs. */
   | { readonly type: 'run'; readonly job: JobRequest; readonly epoch: number }
   /**
-   * Publish the answer and the `done` message, in this turn and in one piece: this node may do so now, and is not asked
-   * later. Where they did not reach the broker, `unanswered` says so.
+   * Publish the answer and the `done` message in one piece, while `mayAct` is true. Where they did not reach the broker,
+   * or nobody knows, `unanswered` says so.
    */
-  | { readonly type: 'answer'; readonly job: JobRequest; readonly answer: JobAnswer; readonly epoch: number };
+  | { readonly type: 'answer'; readonly job: JobRequest; readonly answer: Answer; readonly epoch: number };
 
 /** What a node can take, asked when a job is offered. */
 export interface Capacity {
@@ -133,7 +127,7 @@ export class ClusterNode {
   }
 
   /** A job that was to be run has ended. */
-  finished(key: JobKey, answer: JobAnswer, nowMs: number): void {
+  finished(key: JobKey, answer: Answer, nowMs: number): void {
     if (!this.#attend(nowMs)) return;
     const epoch = this.#held.get(key);
     const job = this.#table.open(key);
@@ -156,6 +150,11 @@ export class ClusterNode {
 
   tick(nowMs: number): void {
     if (this.#attend(nowMs)) this.#proceed(nowMs);
+  }
+
+  /** Whether others still rely on this node, so that it may say what it was to say. */
+  mayAct(nowMs: number): boolean {
+    return this.#membership.mayAct(nowMs);
   }
 
   /** Whether a stream is this node's. `shared`: of those who hear it, some are chosen by the broker. */
@@ -307,7 +306,7 @@ export class ClusterNode {
     this.#send({ type: 'release', job: job.key, epoch });
   }
 
-  #answer(job: OpenJob, answer: JobAnswer, epoch: number): void {
+  #answer(job: OpenJob, answer: Answer, epoch: number): void {
     const { request, key } = job;
     if (request === undefined) return;
     this.#held.delete(key);
@@ -315,7 +314,7 @@ export class ClusterNode {
     this.#emitAnswer(request, answer, epoch);
   }
 
-  #emitAnswer(job: JobRequest, answer: JobAnswer, epoch: number): void {
+  #emitAnswer(job: JobRequest, answer: Answer, epoch: number): void {
     this.#options.emit({ type: 'answer', job, answer, epoch });
   }
 

@@ -12,6 +12,7 @@ import { type Capacity, ClusterNode, type Effect } from './cluster-node';
 import { type GroupRequestOptions, type Refused, readGroupRequest } from './group-request';
 import type { JobRequest } from './job-table';
 import { type ClusterMessage, type Load, parseMessage } from './messages';
+import { OnceQueue } from './once-queue';
 import { timingOf } from './timing';
 
 export interface ClusterOptions {
@@ -33,6 +34,11 @@ export interface ClusterOptions {
   readonly log: Log;
 }
 
+/** Of a node's messages on their way: HiveMQ takes 10 at a time, and events need some of them. */
+const maxInFlight = 6;
+const maxWaiting = 1024;
+/** May be said by a node without a lease. */
+const unleased: ReadonlySet<ClusterMessage['type']> = new Set(['heartbeat', 'release', 'stranded']);
 const json = { contentType: 'application/json', utf8: true } as const;
 /** Before the first job has shown how long one takes. */
 const firstGuessMs = 1000;
@@ -45,6 +51,7 @@ export class Cluster {
   readonly #requests: GroupRequestOptions;
   readonly #node: ClusterNode;
   readonly #runs = new Map<string, { readonly job: JobRequest; readonly ended: Promise<Answer> }>();
+  readonly #queue: OnceQueue;
   readonly #unsubscribes: Unsubscribe[] = [];
   #state: Subscription | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -57,6 +64,11 @@ export class Cluster {
     this.#options = options;
     this.#topics = new ClusterTopics(baseTopic, name);
     this.#requests = { ...options, topics: this.#topics };
+    this.#queue = new OnceQueue({
+      maxInFlight,
+      maxWaiting,
+      publish: async (messages) => await bus.publishOnce(messages),
+    });
     this.#node = new ClusterNode({
       self: node,
       timing: timingOf(leaseMs, holdMs),
@@ -94,8 +106,12 @@ export class Cluster {
       ),
     );
     this.#state = bus.state$.subscribe(({ phase }) => {
-      if (phase === 'online') this.#node.connected(now());
-      else this.#node.disconnected();
+      if (phase === 'online') {
+        this.#node.connected(now());
+      } else {
+        this.#node.disconnected();
+        this.#queue.clear();
+      }
     });
     this.#timer = setInterval(() => this.#node.tick(now()), Math.min(250, leaseMs / 24));
     this.#timer.unref();
@@ -151,17 +167,24 @@ export class Cluster {
   #do(effect: Effect): void {
     switch (effect.type) {
       case 'send':
-        this.#options.bus.publishOnce([this.#message(effect.message)]).catch((error: unknown) => {
-          this.#options.log.debug({ type: effect.message.type, reason: messageOf(error) }, 'not said to the cluster');
-        });
+        this.#send(effect.message);
         return;
       case 'run':
         void this.#run(effect.job);
         return;
       case 'answer':
-        void this.#answer(effect);
+        this.#answer(effect);
         return;
     }
+  }
+
+  #send(message: ClusterMessage): void {
+    this.#queue.push({
+      messages: [this.#message(message)],
+      may: () => unleased.has(message.type) || this.#node.mayAct(now()),
+      failed: (error) =>
+        this.#options.log.debug({ type: message.type, reason: messageOf(error) }, 'not said to the cluster'),
+    });
   }
 
   #message(message: ClusterMessage) {
@@ -184,28 +207,34 @@ export class Cluster {
     this.#node.finished(key, answer, now());
   }
 
-  async #answer({ job, answer, epoch }: Extract<Effect, { type: 'answer' }>): Promise<void> {
-    const { bus, log } = this.#options;
+  #answer({ job, answer, epoch }: Extract<Effect, { type: 'answer' }>): void {
+    const { log } = this.#options;
     const done = this.#message({ type: 'done', job: job.key, epoch });
-    try {
-      await bus.publishOnce([this.#response(job, { id: job.id, ...answer }), done]);
-    } catch (error) {
-      const code = error instanceof HearthError ? error.code : 'INTERNAL';
-      log.warn({ id: job.id, code, reason: messageOf(error) }, 'an answer did not get out');
-      if (code === 'BUS_PAYLOAD_TOO_LARGE' && error instanceof HearthError) {
-        const refusal = { id: job.id, ok: false, error: { code, message: error.message } };
-        await bus.publishOnce([this.#response(job, refusal), done]).catch(() => undefined);
-      } else if (code !== 'BUS_PUBLISH_REFUSED') {
-        this.#node.unanswered(job, epoch, now());
-      }
-    }
+    const may = (): boolean => this.#node.mayAct(now());
+    this.#queue.push({
+      messages: [this.#response(job, { id: job.id, ...answer }), done],
+      may,
+      failed: (error) => {
+        const code = error instanceof HearthError ? error.code : 'INTERNAL';
+        log.warn({ id: job.id, code, reason: messageOf(error) }, 'an answer did not get out');
+        if (code === 'BUS_PAYLOAD_TOO_LARGE') {
+          const refusal = { id: job.id, ok: false, error: { code, message: messageOf(error) } };
+          const failed = (): void => this.#node.unanswered(job, epoch, now());
+          this.#queue.push({ messages: [this.#response(job, refusal), done], may, failed });
+        } else if (code !== 'BUS_PUBLISH_REFUSED') {
+          this.#node.unanswered(job, epoch, now());
+        }
+      },
+    });
   }
 
   #refuse({ id, error, ...to }: Refused): void {
     const { code, message } = error;
-    this.#options.bus
-      .publishOnce([this.#response(to, { id, ok: false, error: { code, message } })])
-      .catch((reason: unknown) => this.#options.log.warn({ reason: messageOf(reason) }, 'a refusal did not get out'));
+    this.#queue.push({
+      messages: [this.#response(to, { id, ok: false, error: { code, message } })],
+      may: () => this.#node.mayAct(now()),
+      failed: (reason) => this.#options.log.warn({ reason: messageOf(reason) }, 'a refusal did not get out'),
+    });
   }
 
   #response(to: Pick<JobRequest, 'responseTopic' | 'correlationData'>, response: object) {

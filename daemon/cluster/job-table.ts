@@ -2,6 +2,7 @@
  * What a node knows of the jobs of its cluster: those that are open, who has which, and which have been answered. Every
  * node keeps it from what it hears, so that whoever leads next knows as much. Bounded: jobs, their bytes, remembered ids.
  */
+import type { Answer } from '../bus/bus';
 import type { JobKey } from './messages';
 
 export interface JobRequest {
@@ -20,10 +21,6 @@ export interface JobRequest {
   /** Unix time in seconds. */
   readonly receivedTs: number;
 }
-
-export type JobAnswer =
-  | { readonly ok: true; readonly data: unknown }
-  | { readonly ok: false; readonly error: { readonly code: string; readonly message: string } };
 
 export interface Lease {
   readonly epoch: number;
@@ -52,7 +49,7 @@ interface Answered {
   readonly node: string;
   readonly epoch: number;
   /** Kept by the node that gave it, for whoever asks the same again. */
-  readonly answer: JobAnswer | undefined;
+  readonly answer: Answer | undefined;
   readonly sizeBytes: number;
 }
 
@@ -139,7 +136,7 @@ export class JobTable {
   }
 
   /** `node` has answered it. */
-  close(key: JobKey, node: string, epoch: number, answer?: JobAnswer): void {
+  close(key: JobKey, node: string, epoch: number, answer?: Answer): void {
     this.drop(key);
     this.forget(key);
     const sizeBytes = answer === undefined ? 0 : Buffer.byteLength(JSON.stringify(answer));

@@ -1,5 +1,6 @@
 /** What the leader decides: which job to offer next, who gets it, and when nobody will. */
-import type { JobAnswer, JobTable, OpenJob } from './job-table';
+import type { Answer } from '../bus/bus';
+import type { JobTable, OpenJob } from './job-table';
 import type { Membership } from './membership';
 import type { Bid, ClusterMessage, JobKey } from './messages';
 import type { Timing } from './timing';
@@ -11,7 +12,7 @@ export interface LeaderDependencies {
   readonly table: JobTable;
   readonly send: (message: ClusterMessage) => void;
   /** Answers a job itself, since nobody else will. */
-  readonly answer: (job: OpenJob, answer: JobAnswer) => void;
+  readonly answer: (job: OpenJob, answer: Answer) => void;
 }
 
 interface OpenOffer {
@@ -147,6 +148,6 @@ export class Leader {
   }
 }
 
-function refusal(code: 'JOB_DEADLINE' | 'JOB_ABANDONED' | 'REQUEST_UNKNOWN_VERB', message: string): JobAnswer {
+function refusal(code: 'JOB_DEADLINE' | 'JOB_ABANDONED' | 'REQUEST_UNKNOWN_VERB', message: string): Answer {
   return { ok: false, error: { code, message: `cluster: ${message}` } };
 }

@@ -1,6 +1,7 @@
 /** Jobs by lease among simulated nodes: each is answered once, whoever is killed, stopped or cut off meanwhile. */
 import type { ClusterMessage } from '../../../daemon/cluster/messages';
-import { jobNamed, randomOf, Simulation } from './simulation';
+import { seeded } from '../media/support';
+import { jobNamed, Simulation } from './simulation';
 
 const names = ['a', 'b', 'c'];
 
@@ -200,7 +201,7 @@ test('streams have one owner each, move when it is gone, and come back only afte
 test('whoever is no member has no say, and well-formed nonsense of one neither breaks a node nor fills it', () => {
   const simulation = started({ nodes: ['a'] });
   const { node } = simulation.host('a');
-  const random = randomOf(5);
+  const random = seeded(5);
   const pick = <T>(values: readonly T[]): T => values[Math.floor(random() * values.length)] as T;
   const key = (): string =>
     Math.floor(random() * 1e4)
@@ -241,7 +242,7 @@ test('whoever is no member has no say, and well-formed nonsense of one neither b
 test.each(Array.from({ length: 60 }, (_, seed) => seed + 1))(
   'schedule %i: nodes are killed, stopped, cut off and started while jobs come, and each is answered once',
   (seed) => {
-    const random = randomOf(seed * 7919);
+    const random = seeded(seed * 7919);
     const simulation = new Simulation({ nodes: ['a', 'b', 'c', 'd'], seed, maxHopMs: 20 + random() * 400 });
     const all = [...simulation.hosts.keys()];
     for (const name of all) if (random() < 0.8 || name === 'a') simulation.start(name);

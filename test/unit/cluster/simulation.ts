@@ -6,6 +6,7 @@ import { ClusterNode, type Effect } from '../../../daemon/cluster/cluster-node';
 import type { JobRequest } from '../../../daemon/cluster/job-table';
 import type { ClusterMessage } from '../../../daemon/cluster/messages';
 import { type Timing, timingOf } from '../../../daemon/cluster/timing';
+import { seeded } from '../media/support';
 
 export interface Answer {
   readonly job: string;
@@ -32,17 +33,6 @@ interface Host {
   /** What came while it was paused. */
   readonly inbox: (() => void)[];
   readonly runs: Map<string, number>;
-}
-
-/** Repeats for a seed (mulberry32). */
-export function randomOf(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 export function jobNamed(name: string, overrides: Partial<JobRequest> = {}): JobRequest {
@@ -90,7 +80,7 @@ export class Simulation {
     this.#options = options;
     const { nodes, seed = 1, leaseMs = 6000, holdMs = 0 } = options;
     this.timing = timingOf(leaseMs, holdMs);
-    this.random = randomOf(seed);
+    this.random = seeded(seed);
     for (const name of nodes) this.hosts.set(name, this.#newHost(name));
   }
 
