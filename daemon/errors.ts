@@ -195,12 +195,18 @@ export const catalogue = {
     meaning: 'The manifest of a plugin is broken or clashes with another plugin.',
     retryable: false,
   },
+  PLUGIN_METRIC_INVALID: { meaning: 'A plugin defined a metric that cannot be.', retryable: false },
   PLUGIN_NAME_INVALID: {
     meaning: 'A plugin name has other characters than a-z, 0-9 and -, or no letter first.',
     retryable: false,
     exitCode: 64,
   },
   PLUGIN_REPLY_INVALID: { meaning: 'The model did not reply in the form a plugin needs.', retryable: false },
+  PLUGIN_STORAGE_FULL: { meaning: 'A plugin keeps as much as it may already.', retryable: false },
+  PLUGIN_STORAGE_INVALID: {
+    meaning: 'A plugin was to keep something under a key, or with a value, that cannot be kept.',
+    retryable: false,
+  },
   PLUGIN_TIMEOUT: { meaning: 'A plugin did not finish in time.', retryable: true },
   PLUGIN_TOPIC_UNDECLARED: { meaning: 'A plugin used a topic its manifest does not declare.', retryable: false },
   PLUGIN_UNAVAILABLE: {

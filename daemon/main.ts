@@ -36,7 +36,9 @@ import { ModelStore, modelDirectoryOf } from './models/model-store';
 import { ModelSwitch } from './models/model-switch';
 import { asModelUpdate, ModelUpdates } from './models/model-update';
 import { PluginHost } from './plugins/host';
-import { pluginHostOptions } from './plugins/options';
+import { PluginLogFiles } from './plugins/log-files';
+import { pluginHostOptions, pluginsOf } from './plugins/options';
+import { setPluginEnabled, withSwitches } from './plugins/switches';
 import { GenerateRequests } from './requests/generate';
 import { RequestJobs } from './requests/jobs';
 import { ModelRequests } from './requests/model-requests';
@@ -66,13 +68,21 @@ const shutdownLimitMs = 4800;
 
 /**
  * Runs the daemon until a signal or a failure that it cannot get over ends it. Resolves after an orderly shutdown;
- * rejects with a `HearthError` when it could not start. `board` is where the kernel's files are.
+ * rejects with a `HearthError` when it could not start. `board` is where the kernel's files are; `reread`
+ * loads the configuration again, of which the plugins' part then holds.
  */
-export async function runDaemon(config: Config, board: BoardRoots = realBoard): Promise<void> {
+export async function runDaemon(
+  given: Config,
+  board: BoardRoots = realBoard,
+  reread: () => Config = () => given,
+): Promise<void> {
+  const config = withSwitches(given);
   let bus: MqttBus | undefined;
   const { node, limits, queue: queueConfig } = config;
+  const pluginLogs = new PluginLogFiles(config.stateDirectory);
   const log = createLog({
     level: config.log.level,
+    also: (line) => pluginLogs.write(line),
     tap: (record) => {
       if (config.log.mqtt) bus?.publishLog(record);
     },
@@ -159,6 +169,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
       oldestWaitMs: () => queue.oldestWaitMs,
       brokerConnected: () => running.connected,
       streams: () => streams.stats(),
+      plugins: () => host.stats(),
     },
   });
   const engine = new MeteredEngine(new GovernedEngine(runner, governor), metrics);
@@ -270,7 +281,17 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     onPicture: (stream, image) => latestFrames.set(stream, image),
     checkFrame: (stream, at) => streams.checkFrame(stream, at),
     bargeIn,
+    stateDirectory: config.stateDirectory,
+    catalogue: {
+      settings: () => pluginsOf(withSwitches(reread())),
+      setEnabled: async (name, enabled) => await setPluginEnabled(reread(), name, enabled),
+    },
+    metricsOf: (plugin, onRefused) => metrics.ofPlugin(plugin, onRefused),
     log: log.child({ ns: 'plugins' }),
+  });
+  process.on('SIGHUP', () => {
+    log.info('SIGHUP: the plugins are reloaded');
+    void host.reload().then(publishInfo);
   });
   const generateRequests = new GenerateRequests({
     bus: running,

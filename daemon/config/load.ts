@@ -80,6 +80,9 @@ export function loadConfig(sources: ConfigSources = {}): Config {
     }
   }
   if (values.get('stateDirectory' as never) === '') values.set('stateDirectory', defaultStateDirectory(env));
+  if (values.get('pluginDirectory' as never) === '') {
+    values.set('pluginDirectory', join(values.get('stateDirectory' as never) as string, 'plugins'));
+  }
 
   for (const [path, leaf] of byPath) check(leaf, values.get(path as never), origins.get(path) ?? 'default', problems);
   const tree = values.getProperties() as unknown as Values<Schema>;

@@ -172,7 +172,8 @@ const quick: PluginTiming = {
 
 const policy: StreamPolicy = { priority: 0, deadlineMs: 60_000, settings: {}, partials: false };
 
-export interface MakeOptions {
+export interface MakeOptions
+  extends Partial<Pick<PluginHostDependencies, 'catalogue' | 'metricsOf' | 'stateDirectory'>> {
   readonly timing?: Partial<PluginTiming>;
   readonly streams?: Readonly<Record<string, Partial<StreamPolicy>>>;
   readonly queueCapacity?: number;
@@ -214,6 +215,9 @@ export function make(
     queue,
     dispatcher,
     bargeIn,
+    stateDirectory: options.stateDirectory ?? temporaryDirectory('hearth-state-'),
+    ...(options.catalogue && { catalogue: options.catalogue }),
+    ...(options.metricsOf && { metricsOf: options.metricsOf }),
     log: pino({ level: 'silent' }),
   };
   const host = new PluginHost(dependencies);
@@ -270,10 +274,16 @@ export function make(
   };
 }
 
+/** One that is gone after the test. */
+export function temporaryDirectory(prefix: string): string {
+  const directory = mkdtempSync(join(tmpdir(), prefix));
+  cleanups.push(() => rmSync(directory, { recursive: true, force: true }));
+  return directory;
+}
+
 /** Writes a plugin module into a directory of its own; returns the file. */
 export function write(source: string, file = 'index.mjs'): string {
-  const directory = mkdtempSync(join(tmpdir(), 'hearth-plugin-'));
-  cleanups.push(() => rmSync(directory, { recursive: true, force: true }));
+  const directory = temporaryDirectory('hearth-plugin-');
   writeFileSync(join(directory, file), source);
   return join(directory, file);
 }
@@ -290,11 +300,12 @@ export const withTest = (
   options: MakeOptions & Partial<PluginSettings> = {},
 ): Made => make([{ name: 'test', path: write(source(body, manifest)), ...settingsOf(options) }], options);
 
-function settingsOf({ config, memoryMb, hangTimeoutMs }: Partial<PluginSettings>): Partial<PluginSettings> {
+function settingsOf({ config, memoryMb, hangTimeoutMs, isolation }: Partial<PluginSettings>): Partial<PluginSettings> {
   return {
     ...(config && { config }),
     ...(memoryMb !== undefined && { memoryMb }),
     ...(hangTimeoutMs !== undefined && { hangTimeoutMs }),
+    ...(isolation !== undefined && { isolation }),
   };
 }
 

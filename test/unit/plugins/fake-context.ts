@@ -169,6 +169,8 @@ export async function start<Config>(
         throw error;
       }
     },
+    storage: {} as never,
+    metrics: {} as never,
     read: () => Promise.reject(new Error('the built-in plugins need no pixels')),
   };
   await plugin.start(ctx);
