@@ -3,6 +3,7 @@ import { readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeAtomically } from '../atomic-file';
 import { HearthError } from '../errors';
+import { isRecord } from '../json';
 import { type Log, messageOf } from '../log';
 
 const maxKeys = 1000;
@@ -47,6 +48,33 @@ function full(received: string): HearthError {
 
 const sizeOf = (key: string, text: string): number => Buffer.byteLength(JSON.stringify(key)) + Buffer.byteLength(text);
 
+/** Where a store is kept, as one text. */
+export interface StorageFile {
+  /** Undefined where there is none yet. */
+  read(): Promise<string | undefined>;
+  write(text: string): Promise<void>;
+  /** Keeps what cannot be read out of the way. */
+  setAside(): Promise<void>;
+}
+
+export function storageFile(stateDirectory: string, plugin: string): StorageFile {
+  return {
+    read: async () => {
+      try {
+        return await readFile(storagePath(stateDirectory, plugin), 'utf8');
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+        throw error;
+      }
+    },
+    write: async (text) => await writeAtomically(storagePath(stateDirectory, plugin), text),
+    setAside: async () => {
+      const path = storagePath(stateDirectory, plugin);
+      await rename(path, `${path}.broken`);
+    },
+  };
+}
+
 export class PluginStore {
   /** JSON texts by key. */
   #values: Map<string, string> | undefined;
@@ -55,8 +83,7 @@ export class PluginStore {
   #changes: Promise<unknown> = Promise.resolve();
 
   constructor(
-    private readonly stateDirectory: string,
-    private readonly plugin: string,
+    private readonly file: StorageFile,
     private readonly log: Log,
   ) {}
 
@@ -94,7 +121,7 @@ export class PluginStore {
         throw full(`${next.size} and ${bytes}`);
       }
       const members = Array.from(next, ([name, json]) => `${JSON.stringify(name)}:${json}`);
-      await writeAtomically(storagePath(this.stateDirectory, this.plugin), `{${members.join(',\n')}}\n`);
+      await this.file.write(`{${members.join(',\n')}}\n`);
       this.#values = next;
       this.#bytes = bytes;
       return before !== undefined;
@@ -110,15 +137,15 @@ export class PluginStore {
 
   async #read(): Promise<Map<string, string>> {
     const values = new Map<string, string>();
-    const path = storagePath(this.stateDirectory, this.plugin);
     try {
-      const parsed = JSON.parse(await readFile(path, 'utf8')) as unknown;
-      if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) throw new Error('expected an object');
+      const text = await this.file.read();
+      if (text === undefined) return values;
+      const parsed = JSON.parse(text) as unknown;
+      if (!isRecord(parsed)) throw new Error('expected an object');
       for (const [key, value] of Object.entries(parsed)) values.set(key, JSON.stringify(value));
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return values;
-      // Not ours to throw away: it is kept for whoever wants to look at it.
-      await rename(path, `${path}.broken`).catch(() => undefined);
+      // Not ours to throw away: whoever wants to look at it finds it.
+      await this.file.setAside().catch(() => undefined);
       this.log.error({ reason: messageOf(error) }, 'what the plugin had stored cannot be read; it begins with nothing');
       return values;
     }

@@ -20,7 +20,7 @@ import type { PluginProcess } from './plugin-process';
 import type { PluginServices } from './plugin-services';
 import type { MetricSink, PluginHostDependencies, PluginSettings, PluginStats } from './ports';
 import type { Registered } from './protocol';
-import { PluginStore } from './storage';
+import { PluginStore, storageFile } from './storage';
 import { errorEvent } from './stream-event';
 import { itemTask, requestTask, type Task } from './task';
 
@@ -72,7 +72,7 @@ export class Supervisor {
     this.#dependencies = dependencies;
     this.#log = dependencies.log.child({ ns: `plugin/${settings.name}` });
     this.#backOff = new BackOff(dependencies.options.timing);
-    this.#store = new PluginStore(dependencies.stateDirectory, settings.name, this.#log);
+    this.#store = new PluginStore(storageFile(dependencies.stateDirectory, settings.name), this.#log);
     this.#metrics = dependencies.metricsOf?.(settings.name, (reason) =>
       this.#log.warn({ reason }, 'a metric of the plugin is not taken'),
     );
