@@ -222,8 +222,8 @@ export const catalogue = {
   REQUEST_BAD_JSON: { meaning: 'A request is not a JSON object of the agreed form.', retryable: false },
   REQUEST_BUSY: { meaning: 'Too many requests are being answered.', retryable: true },
   REQUEST_INVALID: { meaning: 'A request has a member that is missing, unknown or does not fit.', retryable: false },
-  REQUEST_TOO_LARGE: { meaning: 'A request has more bytes than are parsed.', retryable: false },
   REQUEST_TIMEOUT: { meaning: 'A daemon that runs did not answer in time.', retryable: true, exitCode: 75 },
+  REQUEST_TOO_LARGE: { meaning: 'A request has more bytes than are parsed.', retryable: false },
   REQUEST_UNKNOWN_VERB: { meaning: 'Nothing in this daemon answers that verb.', retryable: false },
   SCHEMA_INVALID: {
     meaning: 'A JSON Schema is broken, or uses a keyword that cannot be enforced while decoding.',

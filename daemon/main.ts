@@ -282,6 +282,7 @@ export async function runDaemon(
     checkFrame: (stream, at) => streams.checkFrame(stream, at),
     bargeIn,
     stateDirectory: config.stateDirectory,
+    onChanged: () => publishInfo(),
     catalogue: {
       settings: () => pluginsOf(withSwitches(reread())),
       setEnabled: async (name, enabled) => await setPluginEnabled(reread(), name, enabled),
@@ -291,7 +292,7 @@ export async function runDaemon(
   });
   process.on('SIGHUP', () => {
     log.info('SIGHUP: the plugins are reloaded');
-    void host.reload().then(publishInfo);
+    void host.reload();
   });
   const generateRequests = new GenerateRequests({
     bus: running,

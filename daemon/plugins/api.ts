@@ -1,5 +1,6 @@
 /**
- * hearth plugin API, version 1.1. This file is the whole contract: a plugin imports nothing else of hearth's.
+ * hearth plugin API, version 1.1. This file is the whole contract: a plugin imports nothing else of hearth's. What is
+ * here goes by semantic versioning: members are added with a minor version and taken away with a major one.
  *
  * A plugin runs in a worker thread, or a process, of its own. It sees frames, speech segments and requests; it asks the engine to
  * generate; it publishes events. It never sees the engine, another plugin, or the daemon's memory.
@@ -29,9 +30,11 @@ export const apiVersion = '1.1.0';
 export interface PluginManifest {
   /** `[a-z][a-z0-9-]*`, unique in a daemon. */
   readonly name: string;
+  /** Of the plugin, for `info`. */
   readonly version: string;
   /** Semver range of the API versions it works with, such as `^1.0.0`. */
   readonly apiVersion: string;
+  /** One sentence. */
   readonly description: string;
   /** What it may be handed; it is handed what it registered a handler for. */
   readonly consumes?: readonly ('frame' | 'segment' | 'clip')[];
@@ -87,6 +90,7 @@ export type MetricLabels = Readonly<Record<string, string>>;
 export interface PluginMetrics {
   /** Something that only grows, such as `birds_total`. Counts survive a restart of the plugin, not of the daemon. */
   counter(name: string, help: string, labels?: readonly string[]): { inc(by?: number, labels?: MetricLabels): void };
+  /** Something that goes up and down. */
   gauge(name: string, help: string, labels?: readonly string[]): { set(value: number, labels?: MetricLabels): void };
   /** `buckets`: 1 to 20 upper bounds, ascending. */
   histogram(
@@ -223,7 +227,9 @@ export class PluginError extends Error {
 }
 
 export interface PluginContext<Config = Readonly<Record<string, unknown>>> {
+  /** The plugin's configuration, checked against the schema of its manifest, with its defaults. */
   readonly config: Config;
+  /** `node.id`: the daemon's name in topics. */
   readonly node: string;
   /** What the daemon's own topics begin with, before the node. Since 1.1. */
   readonly baseTopic: string;
@@ -231,6 +237,7 @@ export interface PluginContext<Config = Readonly<Record<string, unknown>>> {
   readonly model: ModelInfo;
   /** Aborted when the plugin is being stopped. */
   readonly signal: AbortSignal;
+  /** Goes to the daemon's log as `plugin/<name>`, to `hearth plugin logs`, and without its fields to MQTT. */
   readonly log: {
     debug(message: string, fields?: Readonly<Record<string, unknown>>): void;
     info(message: string, fields?: Readonly<Record<string, unknown>>): void;
@@ -243,6 +250,7 @@ export interface PluginContext<Config = Readonly<Record<string, unknown>>> {
    * job never ran (`QUEUE_FULL`, `JOB_DEADLINE`, ...) makes it a `skipped` one. Handlers are registered in `start`.
    */
   onFrame(handler: (frame: FrameItem) => Promise<void> | void): void;
+  /** As `onFrame`, for what was said into a microphone. */
   onSegment(handler: (segment: SegmentItem) => Promise<void> | void): void;
   /** Clips come from the cameras whose frames are gathered into them; such a camera has no single frames. Since 1.1. */
   onClip(handler: (clip: ClipItem) => Promise<void> | void): void;
@@ -275,9 +283,12 @@ export interface PluginContext<Config = Readonly<Record<string, unknown>>> {
   readonly metrics: PluginMetrics;
 }
 
+/** What a plugin module exports as its default. */
 export interface Plugin<Config = Readonly<Record<string, unknown>>> {
   readonly manifest: PluginManifest;
+  /** Registers handlers and subscribes. It runs once this resolves; what rejects is tried again with growing delays. */
   start(ctx: PluginContext<Config>): Promise<void> | void;
+  /** Called before the end, once nothing is in hand any more; has half a second. */
   stop?(): Promise<void> | void;
 }
 

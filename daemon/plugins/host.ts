@@ -135,7 +135,7 @@ export class PluginHost {
   #change<T>(work: () => Promise<T>): Promise<T> {
     const change = this.#changes.then(async () => {
       if (this.#stopped) throw new HearthError('SHUTDOWN', 'the daemon is stopping');
-      return await work();
+      return await work().finally(() => this.#dependencies.onChanged?.());
     });
     this.#changes = change.catch((error: unknown) =>
       this.#dependencies.log.error({ reason: messageOf(error) }, 'plugins: a change failed'),

@@ -125,6 +125,8 @@ export interface PluginHostDependencies {
   readonly bargeIn?: Pick<BargeIn, 'check'>;
   /** Without one, the plugins are those of `options`, with what they were given at the start. */
   readonly catalogue?: PluginCatalogue;
+  /** Called when other plugins run than before, or other versions of them. */
+  readonly onChanged?: () => void;
   /** Where plugins keep what they store. */
   readonly stateDirectory: string;
   /** Called once for a plugin that is run. `onRefused` hears of metrics that were not taken. */

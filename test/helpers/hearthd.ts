@@ -10,6 +10,9 @@ import type { Peer } from './mqtt-peer';
 
 export interface Hearthd {
   readonly pid: number;
+  /** Its configuration file, and the state directory, which goes with it. */
+  readonly file: string;
+  readonly directory: string;
   readonly output: () => string;
   /** Resolves to its exit code; null after a signal. */
   stop(): Promise<number | null>;
@@ -50,6 +53,8 @@ async function launch(config: Sections, expected: string): Promise<Hearthd> {
   });
   return {
     pid: child.pid ?? 0,
+    file,
+    directory,
     output: () => output,
     kill: async () => {
       const exited = once(child, 'exit');
