@@ -35,8 +35,8 @@ export interface LaunchOptions {
   readonly onProcess: (process: PluginProcess) => void;
   readonly onFail: (process: PluginProcess, reason: HearthError) => void;
   readonly onJob: () => void;
-  /** The run it takes over from. */
-  readonly predecessor?: PluginServices | undefined;
+  /** The run it takes over from, while it does: kept for longer, runs would hold on to each other without end. */
+  readonly predecessor: () => PluginServices | undefined;
   readonly log: Log;
 }
 

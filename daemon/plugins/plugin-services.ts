@@ -24,8 +24,8 @@ export interface PluginServicesOptions extends PluginHostDependencies {
   readonly rules: () => TopicRules;
   readonly model: ModelInfo;
   readonly deliver: (filter: string, topic: string, payload: Uint8Array<ArrayBuffer>) => Promise<void>;
-  /** Those of the run before, when this one is to take over from it. */
-  readonly predecessor?: PluginServices | undefined;
+  /** Those of the run before, while this one takes over from it. */
+  readonly predecessor?: () => PluginServices | undefined;
   readonly store: PluginStore;
   readonly onJob: () => void;
   readonly log: Log;
@@ -100,7 +100,7 @@ export class PluginServices {
   constructor(options: PluginServicesOptions) {
     this.#options = options;
     const { bus, store } = options;
-    this.subscriptions = new Subscriptions({ ...options, predecessor: options.predecessor?.subscriptions });
+    this.subscriptions = new Subscriptions({ ...options, predecessor: () => options.predecessor?.()?.subscriptions });
     this.#frames = new OwnFrames({ ...options, plugin: () => options.manifest().name, tasks: this.tasks });
     this.methods = {
       openFrame: (source) => this.#frames.open(source),

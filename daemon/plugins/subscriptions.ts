@@ -14,7 +14,7 @@ export interface SubscriptionsOptions {
   readonly bus: Pick<Bus, 'subscribe'>;
   readonly deliver: (filter: string, topic: string, payload: Uint8Array<ArrayBuffer>) => Promise<void>;
   /** The subscriptions of the run before, which hold what comes until this one subscribes. */
-  readonly predecessor?: Subscriptions | undefined;
+  readonly predecessor?: () => Subscriptions | undefined;
   readonly log: Log;
 }
 
@@ -45,7 +45,8 @@ export class Subscriptions {
 
   async add(filter: string): Promise<void> {
     if (this.#ends.has(filter)) return;
-    const { bus, predecessor } = this.options;
+    const { bus } = this.options;
+    const predecessor = this.options.predecessor?.();
     // All in one turn: a message goes to one of the two, never to both and never to none.
     for (const { topic, payload } of predecessor?.handOver(filter) ?? []) this.#take(filter, topic, payload);
     const subscribed = bus.subscribe(filter, (topic, payload) => this.#take(filter, topic, payload), {

@@ -1,7 +1,7 @@
 /**
  * Keeps one plugin running: starts it, hands it what it takes, starts it again with back-off when it ends, gives up on
- * it after too many crashes, and lets a new run take over from the one before without losing anything. Whatever happens to the plugin, each item handed in ends in an event and each request in
- * an answer.
+ * it after too many crashes, and lets a new run take over from the one before without losing anything. Whatever happens
+ * to the plugin, each item handed in ends in an event and each request in an answer.
  */
 import { ulid } from 'ulid';
 import type { PluginState, Request } from '../bus/bus';
@@ -49,8 +49,8 @@ export class Supervisor {
   #run: Run | undefined;
   /** From their first moment on: what has to be ended. Two at a time only while one takes over from the other. */
   readonly #processes = new Set<PluginProcess>();
-  /** A run ends so that another can take over: requests wait for it, as items do. */
-  #replacing = false;
+  /** Of a run that ends so that another can take over: requests wait for that, as items do. */
+  #ending: PluginServices | undefined;
   #model: ModelInfo | undefined;
   #state: PluginState = { state: 'starting', restarts: 0 };
   #timer: NodeJS.Timeout | undefined;
@@ -150,7 +150,7 @@ export class Supervisor {
 
   async #replace(old: Run, model: ModelInfo): Promise<void> {
     const { drainLimitMs, stopGraceMs } = this.#dependencies.options.timing;
-    const next = await load(this.#launchOptions(model, old.services));
+    const next = await load(this.#launchOptions(model));
     const abandon = async (): Promise<void> => {
       next.process.fail(new HearthError('PLUGIN_UNAVAILABLE', `plugin ${this.name}: this run is not needed`));
       await next.process.ended;
@@ -162,7 +162,7 @@ export class Supervisor {
     }
     this.#log.info('a new run of the plugin takes over');
     this.#publish({ state: 'starting', restarts: this.#state.restarts });
-    this.#replacing = true;
+    this.#ending = old.services;
     this.#run = undefined;
     old.services.hold();
     try {
@@ -175,7 +175,7 @@ export class Supervisor {
       if (this.#stopping === undefined) this.#failed(asHearthError(error));
     } finally {
       old.services.release();
-      this.#replacing = false;
+      this.#ending = undefined;
     }
   }
 
@@ -211,7 +211,7 @@ export class Supervisor {
     }
   }
 
-  #launchOptions(model: ModelInfo, predecessor?: PluginServices): LaunchOptions {
+  #launchOptions(model: ModelInfo): LaunchOptions {
     const { name, path } = this.#settings;
     return {
       dependencies: this.#dependencies,
@@ -220,7 +220,7 @@ export class Supervisor {
       model,
       store: this.#store,
       metrics: this.#metrics,
-      predecessor,
+      predecessor: () => this.#ending,
       log: this.#log,
       onProcess: (process) => {
         this.#processes.add(process);
@@ -384,9 +384,9 @@ export class Supervisor {
   async #request(request: Request): Promise<unknown> {
     const { options } = this.#dependencies;
     const deadlineAt = request.receivedTs * 1000 + options.defaultDeadlineMs;
-    if (this.#run === undefined && !this.#replacing) throw this.#unavailable();
+    if (this.#run === undefined && this.#ending === undefined) throw this.#unavailable();
     const { payload, image, audio } = await takeMedia(request.payload, options.maxAudioSeconds);
-    const run = this.#run ?? (this.#replacing ? await this.#nextRun(deadlineAt) : undefined);
+    const run = this.#run ?? (this.#ending !== undefined ? await this.#nextRun(deadlineAt) : undefined);
     if (run === undefined) throw this.#unavailable();
     const item: RequestItem = {
       kind: 'request',
