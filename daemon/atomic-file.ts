@@ -7,12 +7,12 @@ import { messageOf } from './log';
 let counter = 0;
 
 /** Resolves when the text is on disk; makes the directory. Rejects with `FILE_WRITE_FAILED`, and then the file is as it was. */
-export async function writeAtomically(path: string, text: string): Promise<void> {
+export async function writeAtomically(path: string, text: string, mode = 0o644): Promise<void> {
   const directory = dirname(path);
   const temporary = `${path}.${process.pid}-${counter++}.new`;
   try {
     await mkdir(directory, { recursive: true });
-    const file = await open(temporary, 'w', 0o644);
+    const file = await open(temporary, 'w', mode);
     try {
       await file.writeFile(text);
       await file.sync();
