@@ -41,7 +41,9 @@ function diagnose(files: readonly string[]): string[] {
       ? getSourceFile(path, language)
       : ts.createSourceFile(path, readFileSync(file, 'utf8'), language);
   };
-  const program = ts.createProgram([...placed.keys()], options, host);
+  // What the kit's own sources need beside them.
+  const ambient = join(process.cwd(), 'daemon/streams/fvad-wasm.d.ts');
+  const program = ts.createProgram([...placed.keys(), ambient], options, host);
   return ts.getPreEmitDiagnostics(program).map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, ' '));
 }
 
