@@ -40,6 +40,7 @@ export interface Session {
   /** What the broker announced; undefined where it sets no limit. */
   readonly maximumPacketSize: number | undefined;
   readonly subscriptionIdentifiers: boolean;
+  readonly sharedSubscriptions: boolean;
 }
 
 export interface ConnectionHandlers {
@@ -244,5 +245,6 @@ function sessionOf(client: MqttClient, protocol: 5 | 4, { properties }: IConnack
     protocol,
     maximumPacketSize: properties?.maximumPacketSize,
     subscriptionIdentifiers: protocol === 5 && properties?.subscriptionIdentifiersAvailable !== false,
+    sharedSubscriptions: protocol === 5 && properties?.sharedSubscriptionAvailable !== false,
   };
 }

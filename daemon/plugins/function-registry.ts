@@ -12,6 +12,16 @@ interface Registered {
   readonly plugin: string;
   readonly declaration: FunctionDeclaration;
   readonly run: RunFunction;
+  /** While calls wait for what takes its place: settles then, or when nothing does. */
+  held?: Promise<void>;
+  wake?: () => void;
+}
+
+/** One function of one run of a plugin. Neither touches what has taken its place. */
+export interface Registration {
+  end(): void;
+  /** From now on calls wait until the name is registered again, or `end`. */
+  hold(): void;
 }
 
 const maxFunctions = 1000;
@@ -61,7 +71,7 @@ export class FunctionRegistry {
   constructor(private readonly timeoutMs = callTimeoutMs) {}
 
   /** The same plugin may register a name again, which replaces it. Throws `CALL_FUNCTION_INVALID`. */
-  register(plugin: string, declaration: unknown, run: RunFunction): () => void {
+  register(plugin: string, declaration: unknown, run: RunFunction): Registration {
     const checked = checkDeclaration(declaration);
     const { name } = checked;
     const before = this.#functions.get(name);
@@ -69,20 +79,41 @@ export class FunctionRegistry {
       throw invalid(`${name}: expected a name of its own, the plugin ${before.plugin} has it`);
     if (before === undefined && this.#functions.size >= maxFunctions)
       throw invalid(`${name}: expected at most ${maxFunctions} functions of all plugins`);
-    const registered = { plugin, declaration: checked, run };
+    const registered: Registered = { plugin, declaration: checked, run };
     this.#functions.set(name, registered);
-    return () => {
-      if (this.#functions.get(name) === registered) this.#functions.delete(name);
+    before?.wake?.();
+    return {
+      end: () => this.#end(registered),
+      hold: () => {
+        registered.held ??= new Promise((resolve) => {
+          registered.wake = resolve;
+        });
+      },
     };
   }
 
-  list(): FunctionDeclaration[] {
-    return Array.from(this.#functions.values(), ({ declaration }) => declaration);
+  /** All of one plugin. */
+  endAll(plugin: string): void {
+    for (const registered of [...this.#functions.values()]) if (registered.plugin === plugin) this.#end(registered);
   }
 
-  /** Rejects with `CALL_FUNCTION_UNKNOWN`, `CALL_TIMEOUT`, `CALL_RESULT_INVALID`, or as the function does. */
+  /** Those of all plugins, or of one. */
+  list(of?: string): FunctionDeclaration[] {
+    return Array.from(this.#functions.values()).flatMap(({ plugin, declaration }) =>
+      of === undefined || of === plugin ? [declaration] : [],
+    );
+  }
+
+  /**
+   * Waits where another run of the plugin is taking over; the time a call may take begins after that. Rejects with
+   * `CALL_FUNCTION_UNKNOWN`, `CALL_TIMEOUT`, `CALL_RESULT_INVALID`, or as the function does.
+   */
   async call(name: string, args: Readonly<Record<string, unknown>>, context: CallContext): Promise<unknown> {
-    const registered = this.#functions.get(name);
+    let registered = this.#functions.get(name);
+    while (registered?.held !== undefined) {
+      await registered.held;
+      registered = this.#functions.get(name);
+    }
     if (registered === undefined)
       throw new HearthError(
         'CALL_FUNCTION_UNKNOWN',
@@ -100,5 +131,11 @@ export class FunctionRegistry {
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  #end(registered: Registered): void {
+    const { name } = registered.declaration;
+    if (this.#functions.get(name) === registered) this.#functions.delete(name);
+    registered.wake?.();
   }
 }

@@ -3,18 +3,19 @@ import Ajv from 'ajv';
 import { ulid } from 'ulid';
 import { HearthError } from '../errors';
 import type { AudioClip, GenerateResult, ModelInfo, RgbImage } from '../inference/types';
-import { isRecord } from '../json';
 import type { Log } from '../log';
 import type { JobRole } from '../streams/job-queue';
-import type { CallContext, EmitFields, PluginGenerateRequest, PluginManifest, PluginResult } from './api';
+import type { EmitFields, PluginGenerateRequest, PluginManifest, PluginResult } from './api';
 import { describeErrors } from './describe-errors';
 import type { FunctionRegistry } from './function-registry';
 import { resolveRequest } from './generate-request';
 import { OwnFrames } from './own-frames';
+import { OwnFunctions, type OwnFunctionsOptions } from './own-functions';
 import { Partials } from './partials';
 import type { PluginHostDependencies } from './ports';
 import type { HostMethods, MediaPart } from './protocol';
 import { Transferred } from './rpc';
+import type { PluginStore } from './storage';
 import { type JobRecord, resultEvent } from './stream-event';
 import { Subscriptions } from './subscriptions';
 import { type Task, Tasks } from './task';
@@ -26,12 +27,11 @@ export interface PluginServicesOptions extends PluginHostDependencies {
   readonly model: ModelInfo;
   readonly deliver: (filter: string, topic: string, payload: Uint8Array<ArrayBuffer>) => Promise<void>;
   readonly functions: FunctionRegistry;
-  /** Runs a function the plugin has registered. */
-  readonly runFunction: (
-    name: string,
-    args: Readonly<Record<string, unknown>>,
-    context: CallContext,
-  ) => Promise<unknown>;
+  readonly runFunction: OwnFunctionsOptions['run'];
+  /** Those of the run before, while this one takes over from it. */
+  readonly predecessor?: () => PluginServices | undefined;
+  readonly store: PluginStore;
+  readonly onJob: () => void;
   readonly log: Log;
 }
 
@@ -112,21 +112,31 @@ export class PluginServices {
   readonly #options: PluginServicesOptions;
   readonly #abort = new AbortController();
   readonly #jobs = new Map<string, JobRecord>();
-  readonly #subscriptions: Subscriptions;
+  readonly subscriptions: Subscriptions;
   readonly #frames: OwnFrames;
-  /** What ends the functions it has registered, by name. */
-  readonly #endFunctions = new Map<string, () => void>();
+  readonly #functions: OwnFunctions;
+  /** Jobs, and calls of functions, that have not ended. */
+  #running = 0;
 
   constructor(options: PluginServicesOptions) {
     this.#options = options;
-    const { bus } = options;
-    this.#subscriptions = new Subscriptions(options);
+    const { bus, store } = options;
+    this.subscriptions = new Subscriptions({ ...options, predecessor: () => options.predecessor?.()?.subscriptions });
     this.#frames = new OwnFrames({ ...options, plugin: () => options.manifest().name, tasks: this.tasks });
+    this.#functions = new OwnFunctions({
+      registry: options.functions,
+      plugin: () => options.manifest().name,
+      run: options.runFunction,
+      graceMs: options.options.timing.functionGraceMs,
+    });
     this.methods = {
       openFrame: (source) => this.#frames.open(source),
       fillFrame: async (id, bytes) => await this.#frames.fill(id, bytes),
       closeFrame: async (id, error) => await this.#frames.close(id, error),
-      generate: async (request) => await this.#generate(request),
+      generate: async (request) => {
+        options.onJob();
+        return await this.#counted(this.#generate(request));
+      },
       emit: async (fields) => await this.#emit(fields),
       publish: async (topic, payload, publishOptions) => {
         options.rules().checkPublish(String(topic));
@@ -135,33 +145,57 @@ export class PluginServices {
       },
       subscribe: async (filter) => {
         options.rules().checkSubscribe(String(filter));
-        await this.#subscriptions.add(String(filter));
+        await this.subscriptions.add(String(filter));
       },
       read: (ref) => copyOf(this.tasks.media(ref)),
-      registerFunction: (declaration) => this.#registerFunction(declaration),
-      unregisterFunction: (name) => {
-        this.#endFunctions.get(name)?.();
-        this.#endFunctions.delete(name);
-      },
+      registerFunction: (declaration) => this.#functions.register(declaration),
+      unregisterFunction: (name) => this.#functions.end(name),
       functions: () => options.functions.list(),
-      callFunction: async (name, args, context) => await options.functions.call(String(name), args, context),
+      callFunction: async (name, args, context) =>
+        await this.#counted(options.functions.call(String(name), args, context)),
+      storageGet: async (key) => await store.get(key),
+      storageSet: async (key, json) => await store.set(key, json),
+      storageDelete: async (key) => await store.delete(key),
+      storageList: async (prefix) => await store.list(prefix),
     };
   }
 
-  /** Its jobs are cancelled and its subscriptions end; frames it got by itself end in errors. */
+  /** Whether nothing it was handed or asked for is still to end. */
+  get idle(): boolean {
+    const { tasks, subscriptions } = this;
+    return tasks.size + this.#frames.openCount + subscriptions.inHand + this.#functions.inHand + this.#running === 0;
+  }
+
+  /**
+   * Messages wait for the run that takes over, until it has subscribed and `release` says so. Calls go on to this run; its
+   * functions stay until the other has them.
+   */
+  hold(): void {
+    this.subscriptions.hold();
+    this.#functions.keep();
+  }
+
+  /** From now on calls wait, too. */
+  holdCalls(): void {
+    this.#functions.hold();
+  }
+
+  release(): void {
+    this.subscriptions.release();
+    this.#functions.release();
+  }
+
+  /** Its jobs are cancelled, its subscriptions and functions end; frames it got by itself end in errors. */
   close(reason: HearthError): void {
     this.#abort.abort();
     this.#frames.closeAll(reason);
-    this.#subscriptions.close();
-    for (const end of this.#endFunctions.values()) end();
-    this.#endFunctions.clear();
+    this.subscriptions.close();
+    this.#functions.close();
   }
 
-  #registerFunction(declaration: unknown): void {
-    const { functions, manifest, runFunction } = this.#options;
-    const name = isRecord(declaration) ? String(declaration['name']) : '';
-    const end = functions.register(manifest().name, declaration, (args, context) => runFunction(name, args, context));
-    this.#endFunctions.set(name, end);
+  async #counted<T>(work: Promise<T>): Promise<T> {
+    this.#running++;
+    return await work.finally(() => this.#running--);
   }
 
   #task(id: unknown): Task {

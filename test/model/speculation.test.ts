@@ -13,9 +13,9 @@ import { StepScheduler } from '../../daemon/inference/step-scheduler';
 import type { GenerateRequest, GenerateResult, Part } from '../../daemon/inference/types';
 import { convertCheckpoint } from '../../daemon/models/convert/convert';
 import { randomCheckpoint } from '../helpers/checkpoint';
+import { demoFunctions } from '../helpers/demo-functions';
 import { Nano, pictureOf, soundOf } from '../helpers/nano';
 import { availableIsas } from '../helpers/native';
-import { demoFunctions } from '../unit/plugins/fake-context';
 
 interface EvalItem {
   readonly kind: 'image' | 'audio' | 'text';

@@ -8,7 +8,7 @@ const failing = (code: string) => expect.objectContaining({ code });
 test('a registered function is listed, called with what it was given, and gone when it ends', async () => {
   const registry = new FunctionRegistry();
   const run = jest.fn(async () => ({ ok: true, nothing: undefined }));
-  const end = registry.register('a', { name: 'roll', description: 'Rolls.', parameters, more: 1 }, run);
+  const { end } = registry.register('a', { name: 'roll', description: 'Rolls.', parameters, more: 1 }, run);
   expect(registry.list()).toEqual([{ name: 'roll', description: 'Rolls.', parameters }]);
   expect(await registry.call('roll', { n: 1 }, context)).toEqual({ ok: true });
   expect(run).toHaveBeenCalledWith({ n: 1 }, context);
@@ -19,13 +19,49 @@ test('a registered function is listed, called with what it was given, and gone w
 
 test('a plugin may register a name again; what ended the first leaves the second', async () => {
   const registry = new FunctionRegistry();
-  const endFirst = registry.register('a', { name: 'roll', parameters }, async () => 1);
+  const { end: endFirst } = registry.register('a', { name: 'roll', parameters }, async () => 1);
   registry.register('a', { name: 'roll', parameters }, async () => 2);
   endFirst();
   expect(await registry.call('roll', {}, context)).toBe(2);
   expect(() => registry.register('b', { name: 'roll', parameters }, async () => 3)).toThrow(
     failing('CALL_FUNCTION_INVALID'),
   );
+});
+
+test('calls wait while a function is held: for what takes its place, which no end of the first removes', async () => {
+  const registry = new FunctionRegistry();
+  const old = registry.register('a', { name: 'roll', parameters }, async () => 'old');
+  old.hold();
+  const waiting = [registry.call('roll', {}, context), registry.call('roll', {}, context)];
+  expect(registry.list('a')).toHaveLength(1);
+  registry.register('a', { name: 'roll', parameters }, async () => 'new');
+  old.end();
+  expect(await Promise.all(waiting)).toEqual(['new', 'new']);
+  expect(await registry.call('roll', {}, context)).toBe('new');
+});
+
+test('calls that wait are told when nothing takes the place of a function', async () => {
+  const registry = new FunctionRegistry();
+  registry.register('a', { name: 'roll', parameters }, async () => 'old').hold();
+  registry.register('b', { name: 'stay', parameters }, async () => 'here');
+  const waiting = registry.call('roll', {}, context);
+  registry.endAll('a');
+  await expect(waiting).rejects.toThrow(failing('CALL_FUNCTION_UNKNOWN'));
+  expect(registry.list().map(({ name }) => name)).toEqual(['stay']);
+});
+
+test('the time a call may take begins when it no longer waits', async () => {
+  jest.useFakeTimers();
+  try {
+    const registry = new FunctionRegistry(20);
+    registry.register('a', { name: 'roll', parameters }, async () => 'old').hold();
+    const waiting = registry.call('roll', {}, context);
+    await jest.advanceTimersByTimeAsync(100);
+    registry.register('a', { name: 'roll', parameters }, async () => 'new');
+    expect(await waiting).toBe('new');
+  } finally {
+    jest.useRealTimers();
+  }
 });
 
 test('a thousand functions are taken, one more is not', () => {
