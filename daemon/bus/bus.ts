@@ -66,7 +66,7 @@ export type BusState =
   | { readonly phase: 'offline'; readonly reason: string; readonly retryInMs: number }
   | { readonly phase: 'closed' };
 
-/** Since the start of the daemon. */
+/** Since the start of the daemon, but for what waits. */
 export interface BusCounters {
   readonly received: number;
   readonly published: number;
@@ -74,6 +74,12 @@ export interface BusCounters {
   readonly retainedDropped: number;
   /** Messages a full outbox, an expiry or a missing connection cost. */
   readonly publishesDropped: number;
+  /** Of those, QoS 1 messages that gave way to others, and those that waited longer than they are worth. */
+  readonly outboxEvicted: number;
+  readonly outboxExpired: number;
+  /** What waits for the broker now. */
+  readonly outboxMessages: number;
+  readonly outboxBytes: number;
   readonly handlerErrors: number;
   readonly requests: number;
   readonly requestsRefused: number;
@@ -83,12 +89,19 @@ export interface BusCounters {
 export interface PublishOptions {
   readonly qos?: 0 | 1;
   readonly retain?: boolean;
-  /** MQTT 5 only; left out on 3.1.1. The outbox drops the message after it on either. */
+  /**
+   * How long the broker keeps it for a subscriber (MQTT 5 only). The outbox drops a message that waited so long for the
+   * broker itself, unless it is durable: those wait for `mqtt.outbox.maxSeconds`.
+   */
   readonly expirySeconds?: number;
   readonly contentType?: string;
   /** MQTT 5 payload format indicator: the payload is UTF-8. */
   readonly utf8?: boolean;
   readonly correlationData?: Uint8Array;
+  /** QoS 1: waits in a file as well, so that it is sent by the next process if this one ends before. */
+  readonly durable?: boolean;
+  /** QoS 1: gives way before others where too many wait. */
+  readonly disposable?: boolean;
 }
 
 export interface SubscribeOptions {

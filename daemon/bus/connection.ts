@@ -7,17 +7,20 @@ import { type Log, messageOf } from '../log';
 import type { BusState } from './bus';
 import { limitPackets } from './packet-limit';
 
-export interface BrokerOptions {
-  readonly url: string;
+export interface Credentials {
   readonly username: string | null;
   readonly password: string | null;
   /** PEM texts. */
-  readonly tls: {
-    readonly ca?: Buffer;
-    readonly cert?: Buffer;
-    readonly key?: Buffer;
-    readonly rejectUnauthorized: boolean;
-  };
+  readonly ca?: Buffer;
+  readonly cert?: Buffer;
+  readonly key?: Buffer;
+}
+
+export interface BrokerOptions {
+  readonly url: string;
+  /** Asked before every attempt to connect; what it throws is the reason why there is no connection. */
+  readonly credentials: () => Credentials;
+  readonly rejectUnauthorized: boolean;
   readonly protocol: 'auto' | 5 | 4;
   readonly keepaliveSeconds: number;
   readonly reconnectMaxMs: number;
@@ -39,6 +42,8 @@ export interface Session {
   readonly protocol: 5 | 4;
   /** What the broker announced; undefined where it sets no limit. */
   readonly maximumPacketSize: number | undefined;
+  /** Unacknowledged QoS 1 messages it takes at a time: the most there are where it names none. */
+  readonly receiveMaximum: number;
   readonly subscriptionIdentifiers: boolean;
 }
 
@@ -204,22 +209,24 @@ export class Connection {
 
   #clientOptions(protocol: 5 | 4): IClientOptions {
     const { broker, clientId, will, maximumPacketSize } = this.#options;
-    const { ca, cert, key, rejectUnauthorized } = broker.tls;
+    const { username, password, ca, cert, key } = broker.credentials();
     return {
       clientId,
       protocolVersion: protocol,
       clean: true,
       keepalive: broker.keepaliveSeconds,
+      // A broker that takes what is sent and answers nothing must be found out, however much is sent to it.
+      reschedulePings: false,
       reconnectPeriod: 0,
       connectTimeout: broker.connectTimeoutMs ?? 10_000,
       queueQoSZero: false,
       resubscribe: false,
-      rejectUnauthorized,
+      rejectUnauthorized: broker.rejectUnauthorized,
       ...(ca === undefined ? {} : { ca }),
       ...(cert === undefined ? {} : { cert }),
       ...(key === undefined ? {} : { key }),
-      ...(broker.username === null ? {} : { username: broker.username }),
-      ...(broker.password === null ? {} : { password: broker.password }),
+      ...(username === null ? {} : { username }),
+      ...(password === null ? {} : { password }),
       ...(protocol === 5 ? { properties: { maximumPacketSize, receiveMaximum: 64 } } : {}),
       ...(will === undefined
         ? {}
@@ -243,6 +250,7 @@ function sessionOf(client: MqttClient, protocol: 5 | 4, { properties }: IConnack
     client,
     protocol,
     maximumPacketSize: properties?.maximumPacketSize,
+    receiveMaximum: properties?.receiveMaximum ?? 65_535,
     subscriptionIdentifiers: protocol === 5 && properties?.subscriptionIdentifiersAvailable !== false,
   };
 }

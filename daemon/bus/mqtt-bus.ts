@@ -25,6 +25,7 @@ import type {
   Unsubscribe,
 } from './bus';
 import { type BrokerOptions, Connection, type Session } from './connection';
+import type { Journal, Stored } from './journal';
 import { Outbox, type Outgoing } from './outbox';
 import { Requests } from './requests';
 import { checkFilter, checkTopic, matchesFilter, multilevelReaches, Topics } from './topics';
@@ -38,13 +39,19 @@ export interface MqttBusOptions {
   readonly maxRequestBytes: number;
   /** Largest frame or audio chunk that is handled; announced, with room for topic and properties. */
   readonly maxMediaBytes: number;
+  readonly outbox: OutboxLimits;
+  /** Where durable messages outlive the process; without one they wait in memory. */
+  readonly journal?: Journal;
   readonly log: Log;
   /** Hears what is published, whether there is a connection or not. */
   readonly onPublish?: (published: Published) => void;
 }
 
-interface Message extends Outgoing {
-  readonly options: PublishOptions;
+export interface OutboxLimits {
+  readonly maxMessages: number;
+  readonly maxBytes: number;
+  /** How long a durable message waits for the broker. */
+  readonly maxAgeMs: number;
 }
 
 interface Subscription {
@@ -79,7 +86,7 @@ export class MqttBus implements Bus {
   readonly state$: Observable<BusState> = this.#state.asObservable();
   readonly #connections: Readonly<Record<Role, Connection>>;
   readonly #groups: Readonly<Record<Role, Map<string, Group>>> = { control: new Map(), ingest: new Map() };
-  readonly #outbox: Outbox<Message>;
+  readonly #outbox: Outbox;
   readonly #requests: Requests;
   /** What stays true: published again on every connection, since a broker may have forgotten it. */
   readonly #lasting = new Map<string, string>();
@@ -94,17 +101,19 @@ export class MqttBus implements Bus {
   constructor(options: MqttBusOptions) {
     this.#options = options;
     this.topics = new Topics(options.baseTopic, options.node);
-    this.#outbox = new Outbox<Message>({
-      maxMessages: 1024,
-      maxBytes: 16 << 20,
+    this.#outbox = new Outbox({
+      maxMessages: options.outbox.maxMessages,
+      maxBytes: options.outbox.maxBytes,
       maxInFlight: 16,
       send: (message, acknowledged) => this.#send(message, acknowledged),
+      ...(options.journal !== undefined && { store: options.journal }),
     });
     this.#requests = new Requests({
       topics: this.topics,
       maxRequestBytes: options.maxRequestBytes,
       expirySeconds: options.eventExpirySeconds,
       log: options.log,
+      listensTo: (topic) => this.#listensTo(topic),
       publish: async (topic, payload, publishOptions) => await this.publish(topic, payload, publishOptions),
     });
     const { broker, clientId, log } = options;
@@ -130,8 +139,9 @@ export class MqttBus implements Bus {
     }
   }
 
-  /** Connects, and goes on trying until `close`. */
+  /** Connects, and goes on trying until `close`. What an earlier process left goes out first. */
   start(): void {
+    this.#takeUp();
     this.#connections.control.start();
     this.#connections.ingest.start();
   }
@@ -148,7 +158,11 @@ export class MqttBus implements Bus {
       received,
       published,
       retainedDropped,
-      publishesDropped: refused + this.#outbox.dropped,
+      publishesDropped: refused + this.#outbox.evicted + this.#outbox.expired,
+      outboxEvicted: this.#outbox.evicted,
+      outboxExpired: this.#outbox.expired,
+      outboxMessages: this.#outbox.size,
+      outboxBytes: this.#outbox.bytes,
       handlerErrors,
       requests: this.#requests.received,
       requestsRefused: this.#requests.refused,
@@ -174,9 +188,9 @@ export class MqttBus implements Bus {
       await this.#publishNow(topic, bytes, options);
       return;
     }
-    const expiresAtMs =
-      options.expirySeconds === undefined ? Number.POSITIVE_INFINITY : Date.now() + options.expirySeconds * 1000;
-    await this.#outbox.push({ topic, payload: bytes, options, expiresAtMs });
+    const { durable = false, disposable = false } = options;
+    const rank = disposable ? 'disposable' : 'normal';
+    await this.#outbox.push({ topic, payload: bytes, options, durable, rank, expiresAtMs: this.#expiryOf(options) });
   }
 
   async publishEvent(event: StreamEvent): Promise<void> {
@@ -184,12 +198,15 @@ export class MqttBus implements Bus {
     const summary = event.summary ?? event.text;
     const full: StreamEvent = summary === undefined ? event : { ...event, summary: shorten(summary) };
     const text = JSON.stringify(full);
-    const options = { ...json, qos: 1, expirySeconds: this.#options.eventExpirySeconds } as const;
     const { stream, kind } = event;
+    // Why an input was not used is soon nobody's concern, and there may be many of them.
+    const result = kind !== 'skipped';
+    const common = { ...json, qos: 1, durable: result, disposable: !result } as const;
+    const options = { ...common, expirySeconds: this.#options.eventExpirySeconds };
     await Promise.all([
       this.publish(this.topics.out(stream, kind), text, options),
       // State-like: it stays until the next one, so it does not expire.
-      this.publish(this.topics.outLast(stream, kind), text, { ...json, qos: 1, retain: true }),
+      this.publish(this.topics.outLast(stream, kind), text, { ...common, retain: true }),
       this.publish(this.topics.outEvents(stream), JSON.stringify({ event_type: kind, ...full }), options),
     ]);
   }
@@ -275,15 +292,11 @@ export class MqttBus implements Bus {
     const left = (): number => Math.max(50, deadline - Date.now());
     if (this.#connections.control.session !== undefined) {
       await this.#outbox.drain(timeoutMs / 2);
-      const goodbye = this.#outbox.push({
-        topic: this.topics.state,
-        payload: Buffer.from(offline),
-        options: { ...json, qos: 1, retain: true },
-        expiresAtMs: Number.POSITIVE_INFINITY,
-      });
+      const goodbye = this.#outbox.push(stateMessage(this.topics.state, offline));
       await Promise.race([goodbye.catch(() => undefined), after(left())]);
     }
     this.#outbox.abandon(new HearthError('BUS_OFFLINE', 'the bus was closed before the broker had the message'));
+    this.#options.journal?.close();
     await Promise.all([this.#connections.control.close(left()), this.#connections.ingest.close(left())]);
     const closed = new HearthError('BUS_OFFLINE', 'the bus was closed before it was connected');
     for (const { promise, reject } of Object.values(this.#ready)) {
@@ -327,9 +340,9 @@ export class MqttBus implements Bus {
     if (this.#connections[role].session !== session) return;
     if (role === 'control') {
       // Availability first: what follows is from a device that is there.
-      void this.#sendLasting(this.topics.state, online);
-      for (const [topic, payload] of this.#lasting) void this.#sendLasting(topic, payload);
-      this.#outbox.open();
+      for (const [topic, payload] of [[this.topics.state, online] as const, ...this.#lasting])
+        void this.#sendLasting(topic, payload);
+      this.#outbox.open(session.receiveMaximum);
       this.#state.next({ phase: 'online', protocol: session.protocol });
     }
     this.#ready[role].resolve();
@@ -408,12 +421,7 @@ export class MqttBus implements Bus {
 
   async #sendLasting(topic: string, text: string): Promise<void> {
     try {
-      await this.#outbox.push({
-        topic,
-        payload: Buffer.from(text),
-        options: { ...json, qos: 1, retain: true },
-        expiresAtMs: Number.POSITIVE_INFINITY,
-      });
+      await this.#outbox.push(stateMessage(topic, text));
     } catch (error) {
       this.#options.log.warn({ topic, reason: messageOf(error) }, 'a retained message did not get out');
     }
@@ -442,7 +450,30 @@ export class MqttBus implements Bus {
     });
   }
 
-  #send(message: Message, acknowledged: (error?: HearthError) => void): void {
+  #takeUp(): void {
+    const { journal, log } = this.#options;
+    const left = [...(journal?.waiting ?? [])];
+    if (left.length > 0) log.info({ messages: left.length }, 'results that waited for the broker are taken up again');
+    for (const [key, message] of left) {
+      this.#outbox.push({ ...message, durable: true, rank: 'normal' }, key).catch((error: unknown) => {
+        log.debug({ topic: message.topic, reason: messageOf(error) }, 'a result of before did not get out');
+      });
+    }
+  }
+
+  #expiryOf({ durable, expirySeconds }: PublishOptions): number {
+    if (expirySeconds === undefined) return Number.POSITIVE_INFINITY;
+    const ownMs = expirySeconds * 1000;
+    return Date.now() + (durable === true ? Math.max(ownMs, this.#options.outbox.maxAgeMs) : ownMs);
+  }
+
+  #listensTo(topic: string): boolean {
+    return Object.values(this.#groups).some((groups) =>
+      [...groups.keys()].some((filter) => matchesFilter(filter, topic)),
+    );
+  }
+
+  #send(message: Outgoing, acknowledged: (error?: HearthError) => void): void {
     const { session } = this.#connections.control;
     // The loss is on its way here; the outbox keeps the message.
     if (session === undefined) return;
@@ -451,7 +482,7 @@ export class MqttBus implements Bus {
 
   #write(
     session: Session,
-    { topic, payload, options, expiresAtMs }: Message,
+    { topic, payload, options, expiresAtMs }: Stored,
     done: (error?: HearthError) => void,
   ): void {
     const limit = session.maximumPacketSize;
@@ -479,12 +510,22 @@ export class MqttBus implements Bus {
   }
 }
 
+function stateMessage(topic: string, text: string): Outgoing {
+  return {
+    topic,
+    payload: Buffer.from(text),
+    options: { ...json, qos: 1, retain: true },
+    expiresAtMs: Number.POSITIVE_INFINITY,
+    rank: 'state',
+    durable: false,
+  };
+}
+
 function clientOptions(protocol: 5 | 4, options: PublishOptions, expiresAtMs: number): IClientPublishOptions {
   const common = { qos: options.qos ?? 0, retain: options.retain ?? false } as const;
   if (protocol !== 5) return common;
-  const expiry = Number.isFinite(expiresAtMs)
-    ? Math.max(1, Math.ceil((expiresAtMs - Date.now()) / 1000))
-    : options.expirySeconds;
+  const leftSeconds = Math.max(1, Math.ceil((expiresAtMs - Date.now()) / 1000));
+  const expiry = options.expirySeconds === undefined ? undefined : Math.min(options.expirySeconds, leftSeconds);
   return {
     ...common,
     properties: {

@@ -10,9 +10,8 @@ export function createBus(
   return new MqttBus({
     broker: {
       url,
-      username: null,
-      password: null,
-      tls: { rejectUnauthorized: true },
+      credentials: () => ({ username: null, password: null }),
+      rejectUnauthorized: true,
       protocol,
       keepaliveSeconds: 30,
       reconnectMaxMs: 300,
@@ -22,6 +21,7 @@ export function createBus(
     node: 'pi5',
     clientId: 'hearth-pi5',
     eventExpirySeconds: 60,
+    outbox: { maxMessages: 1024, maxBytes: 16 << 20, maxAgeMs: 900_000 },
     maxRequestBytes: 64 << 10,
     maxMediaBytes: 1 << 20,
     log: pino({ level: 'silent' }),
