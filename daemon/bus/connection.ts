@@ -31,6 +31,11 @@ export interface ConnectionOptions {
   readonly broker: BrokerOptions;
   readonly clientId: string;
   readonly will?: { readonly topic: string; readonly payload: string };
+  /**
+   * How long an MQTT 5 broker keeps QoS 1 messages for this connection while it is broken; none where it is left out. A
+   * new process begins anew all the same: what was meant for an earlier one is not answered late.
+   */
+  readonly sessionExpirySeconds?: number;
   /** Announced to an MQTT 5 broker, which then keeps larger packets to itself. Any other loses the connection by one. */
   readonly maximumPacketSize: number;
   readonly log: Log;
@@ -79,7 +84,11 @@ export class Connection {
   #protocol: 5 | 4;
   #attempt = 0;
   #onlineSinceMs = 0;
+  /** The broker may have kept messages for us. */
+  #resumes = false;
   #hangUps = 0;
+  /** MQTT 3.1.1 was tried since the last session. */
+  #fellBack = false;
   #closed = false;
 
   constructor(options: ConnectionOptions, handlers: ConnectionHandlers) {
@@ -104,7 +113,7 @@ export class Connection {
     if (client === undefined) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, timeoutMs);
-      client.end(!client.connected, () => {
+      client.end(!client.connected, { properties: { sessionExpiryInterval: 0 } }, () => {
         clearTimeout(timer);
         resolve();
       });
@@ -138,8 +147,10 @@ export class Connection {
     client.on('connect', (packet) => {
       const session = sessionOf(client, protocol, packet);
       this.#session = session;
+      this.#resumes = protocol === 5 && this.#options.sessionExpirySeconds !== undefined;
       this.#onlineSinceMs = Date.now();
       this.#hangUps = 0;
+      this.#fellBack = false;
       this.#options.log.info({ clientId: this.#options.clientId, protocol }, 'connected');
       this.#handlers.onState({ phase: 'online', protocol });
       this.#handlers.onSession(session);
@@ -189,7 +200,9 @@ export class Connection {
       ((code !== undefined && versionRefusals.has(code)) || this.#hangUps >= hangUpsBeforeFallback)
     ) {
       this.#protocol = 4;
-      this.#attempt = 0;
+      // At once, but the first time only: what hangs up on every version is asked ever more seldom.
+      if (!this.#fellBack) this.#attempt = 0;
+      this.#fellBack = true;
       this.#hangUps = 0;
       this.#options.log.warn({ reason }, 'the broker does not speak MQTT 5; trying 3.1.1');
     } else if (this.#protocol === 4 && hungUp && this.#hangUps >= hangUpsBeforeFallback) {
@@ -208,12 +221,12 @@ export class Connection {
   }
 
   #clientOptions(protocol: 5 | 4): IClientOptions {
-    const { broker, clientId, will, maximumPacketSize } = this.#options;
+    const { broker, clientId, will, maximumPacketSize, sessionExpirySeconds } = this.#options;
     const { username, password, ca, cert, key } = broker.credentials();
     return {
       clientId,
       protocolVersion: protocol,
-      clean: true,
+      clean: protocol !== 5 || !this.#resumes,
       keepalive: broker.keepaliveSeconds,
       // A broker that takes what is sent and answers nothing must be found out, however much is sent to it.
       reschedulePings: false,
@@ -227,7 +240,15 @@ export class Connection {
       ...(key === undefined ? {} : { key }),
       ...(username === null ? {} : { username }),
       ...(password === null ? {} : { password }),
-      ...(protocol === 5 ? { properties: { maximumPacketSize, receiveMaximum: 64 } } : {}),
+      ...(protocol === 5
+        ? {
+            properties: {
+              maximumPacketSize,
+              receiveMaximum: 64,
+              ...(sessionExpirySeconds !== undefined && { sessionExpiryInterval: sessionExpirySeconds }),
+            },
+          }
+        : {}),
       ...(will === undefined
         ? {}
         : {

@@ -86,6 +86,8 @@ export class MqttBus implements Bus {
   readonly state$: Observable<BusState> = this.#state.asObservable();
   readonly #connections: Readonly<Record<Role, Connection>>;
   readonly #groups: Readonly<Record<Role, Map<string, Group>>> = { control: new Map(), ingest: new Map() };
+  /** Filters that nobody wants any more and the broker was not told of. */
+  readonly #abandoned: Readonly<Record<Role, Set<string>>> = { control: new Set(), ingest: new Set() };
   readonly #outbox: Outbox;
   readonly #requests: Requests;
   /** What stays true: published again on every connection, since a broker may have forgotten it. */
@@ -124,6 +126,7 @@ export class MqttBus implements Bus {
           clientId,
           will: { topic: this.topics.state, payload: offline },
           maximumPacketSize: options.maxRequestBytes + headroomBytes,
+          sessionExpirySeconds: options.eventExpirySeconds,
           log,
         },
         this.#handlers('control'),
@@ -262,9 +265,15 @@ export class MqttBus implements Bus {
     }
     return async () => {
       const emptied = this.#leave(subscription);
+      if (!emptied) return;
       const current = this.#connections[role].session;
-      // On a connection that is being lost there is nothing to undo.
-      if (emptied && current !== undefined) await current.client.unsubscribeAsync(filter).catch(() => undefined);
+      try {
+        if (current === undefined) throw new Error('offline');
+        await current.client.unsubscribeAsync(filter);
+      } catch {
+        // The broker may remember it for the next connection.
+        this.#abandoned[role].add(filter);
+      }
     };
   }
 
@@ -327,6 +336,9 @@ export class MqttBus implements Bus {
   }
 
   async #onSession(role: Role, session: Session): Promise<void> {
+    const unwanted = [...this.#abandoned[role]].filter((filter) => !this.#groups[role].has(filter));
+    this.#abandoned[role].clear();
+    if (unwanted.length > 0) session.client.unsubscribe(unwanted, () => undefined);
     const groups = this.#intakeStopped ? [] : [...this.#groups[role].values()];
     await Promise.all(
       groups.map(async (group) => {

@@ -1,6 +1,19 @@
 /** A bus with test-sized settings. */
 import pino from 'pino';
+import type { BrokerOptions } from '../../daemon/bus/connection';
 import { MqttBus, type MqttBusOptions } from '../../daemon/bus/mqtt-bus';
+
+export function brokerAt(url: string): BrokerOptions {
+  return {
+    url,
+    credentials: () => ({ username: null, password: null }),
+    rejectUnauthorized: true,
+    protocol: 'auto',
+    keepaliveSeconds: 30,
+    reconnectMaxMs: 300,
+    connectTimeoutMs: 5000,
+  };
+}
 
 export function createBus(
   url: string,
@@ -8,15 +21,7 @@ export function createBus(
 ): MqttBus {
   const { protocol = 'auto', ...options } = overrides;
   return new MqttBus({
-    broker: {
-      url,
-      credentials: () => ({ username: null, password: null }),
-      rejectUnauthorized: true,
-      protocol,
-      keepaliveSeconds: 30,
-      reconnectMaxMs: 300,
-      connectTimeoutMs: 5000,
-    },
+    broker: { ...brokerAt(url), protocol },
     baseTopic: 'hearth',
     node: 'pi5',
     clientId: 'hearth-pi5',
