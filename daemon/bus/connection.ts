@@ -2,6 +2,7 @@
  * One MQTT connection that comes back: each attempt is a new client, so that the protocol version, the wait and what is
  * done again afterwards are decided here. MQTT.js's own reconnection and queues stay off.
  */
+import { Socket } from 'node:net';
 import { connect, type IClientOptions, type IConnackPacket, type IPublishPacket, type MqttClient } from 'mqtt';
 import { type Log, messageOf } from '../log';
 import type { BusState } from './bus';
@@ -140,6 +141,8 @@ export class Connection {
     this.#client = client;
     let reason = 'the connection was closed';
     let code: number | undefined;
+    // An acknowledgement and the answer after it are two small packets: the second would wait 40 ms for the first's ACK.
+    if (client.stream instanceof Socket) client.stream.setNoDelay(true);
     limitPackets(client.stream, this.#options.maximumPacketSize, (sizeBytes) => {
       reason = `a packet of ${sizeBytes} bytes came, at most ${this.#options.maximumPacketSize} are taken`;
       client.stream.destroy();

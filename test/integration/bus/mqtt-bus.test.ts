@@ -453,9 +453,9 @@ test.each(['auto', 5] as const)(
       if (state.phase === 'offline') waits.push(state.retryInMs);
     });
     bus.start();
-    await until(() => waits.length >= 12);
+    await until(() => waits.length >= 9);
     for (const wait of waits) expect(wait).toBeLessThanOrEqual(700);
-    const late = waits.slice(6);
+    const late = waits.slice(5);
     for (const wait of late) expect(wait).toBeGreaterThanOrEqual(350);
     expect(new Set(late).size).toBeGreaterThan(1);
   },
