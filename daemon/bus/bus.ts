@@ -21,8 +21,9 @@ export interface Bus {
   publish(topic: string, payload: string | Uint8Array, options?: PublishOptions): Promise<void>;
 
   /**
-   * `out/<stream>/<kind>`, its retained `/last` and `out/<stream>/events`. Rejects as `publish` does.
-   * Events of kind `skipped` and `error` go out the same way.
+   * `out/<stream>/<kind>`, its retained `/last` and `out/<stream>/events`. Resolves when the broker has taken all three,
+   * or when there is no connection (any more): then they wait in the outbox, all but `skipped` ones in its file as well.
+   * Rejects as `publish` does. Events of kind `skipped` and `error` go out the same way.
    */
   publishEvent(event: StreamEvent): Promise<void>;
   /** `out/<stream>/partial`, QoS 0; silently nothing without a connection, since a partial is worth nothing later. */

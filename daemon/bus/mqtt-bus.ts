@@ -95,6 +95,8 @@ export class MqttBus implements Bus {
   readonly #ready: Record<Role, PromiseWithResolvers> = { control: withResolvers(), ingest: withResolvers() };
   /** QoS 0 publishes the socket has not taken yet; the client forgets them when it is lost. */
   readonly #onTheWire = new Set<() => void>();
+  /** Senders of events that wait for the broker's answer; a lost connection lets them go on. */
+  readonly #awaitingAnswers = new Set<() => void>();
   readonly #counts = { received: 0, published: 0, retainedDropped: 0, refused: 0, handlerErrors: 0, reconnects: 0 };
   #nextSubscriptionId = 1;
   #intakeStopped = false;
@@ -206,12 +208,30 @@ export class MqttBus implements Bus {
     const result = kind !== 'skipped';
     const common = { ...json, qos: 1, durable: result, disposable: !result } as const;
     const options = { ...common, expirySeconds: this.#options.eventExpirySeconds };
-    await Promise.all([
+    const published = Promise.all([
       this.publish(this.topics.out(stream, kind), text, options),
       // State-like: it stays until the next one, so it does not expire.
       this.publish(this.topics.outLast(stream, kind), text, { ...common, retain: true }),
       this.publish(this.topics.outEvents(stream), JSON.stringify({ event_type: kind, ...full }), options),
     ]);
+    await this.#orLost(published);
+  }
+
+  /** What waits in the outbox for a broker that is away is off the sender's hands: it has more to do meanwhile. */
+  async #orLost(published: Promise<unknown>): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      const lost = (): void => {
+        this.#awaitingAnswers.delete(lost);
+        resolve();
+      };
+      this.#awaitingAnswers.add(lost);
+      published.then(lost, (error: HearthError) => {
+        this.#awaitingAnswers.delete(lost);
+        reject(error);
+      });
+      // A refusal that needs no broker comes before this.
+      if (this.#connections.control.session === undefined) setImmediate(lost);
+    });
   }
 
   publishPartial(stream: string, partial: PartialText): void {
@@ -326,6 +346,7 @@ export class MqttBus implements Bus {
         if (role !== 'control') return;
         this.#outbox.shut();
         for (const fail of [...this.#onTheWire]) fail();
+        for (const lost of [...this.#awaitingAnswers]) lost();
       },
       onMessage: (packet, session) => this.#onMessage(role, packet, session),
       onState: (state) => {

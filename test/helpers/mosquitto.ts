@@ -29,7 +29,7 @@ export async function startMosquitto(
   for (const [name, content] of Object.entries(files)) writeFileSync(join(directory, name), content);
   const lines = [
     `listener ${port} 127.0.0.1`,
-    'allow_anonymous true',
+    ...(extra.some((line) => line.startsWith('allow_anonymous ')) ? [] : ['allow_anonymous true']),
     ...(extra.some((line) => line.startsWith('persistence ')) ? [] : ['persistence false']),
     `user ${userInfo().username}`,
     ...extra,
