@@ -31,7 +31,7 @@ export interface JournalOptions {
   readonly path: string;
   /** Where its messages are to go. What waited for another broker is not sent to this one. */
   readonly destination: string;
-  /** Beyond this the file is written anew with what still waits. */
+  /** Beyond this, or twice what waits if that is more, the file is written anew with what still waits. */
   readonly maxFileBytes: number;
   readonly log: Log;
 }
@@ -59,6 +59,7 @@ export class Journal {
   readonly #live = new Map<number, Stored>();
   #fd: number | undefined;
   #size = 0;
+  #rewriteAbove = 0;
   #nextKey = 1;
   #unsynced = false;
   #timer: NodeJS.Timeout | undefined;
@@ -113,7 +114,7 @@ export class Journal {
     if (fd === undefined) return;
     try {
       if (this.#live.size === 0) this.#empty(fd);
-      else if (this.#size + bytes.length > this.#options.maxFileBytes) this.#rewrite();
+      else if (this.#size + bytes.length > this.#rewriteAbove) this.#rewrite();
       else this.#size += writeWhole(fd, bytes, this.#size);
       this.#syncSoon();
     } catch (error) {
@@ -161,6 +162,8 @@ export class Journal {
     if (this.#fd !== undefined) closeSync(this.#fd);
     this.#fd = fd;
     this.#size = bytes.length;
+    // Where what waits fills the file by itself, not for every message.
+    this.#rewriteAbove = Math.max(this.#options.maxFileBytes, 2 * bytes.length);
     this.#unsynced = false;
   }
 

@@ -3,7 +3,7 @@
  * frames never delays a request or a keepalive. Publishing waits in an outbox of ours; incoming messages are handed on
  * at once and never held.
  */
-import type { IClientPublishOptions, IPublishPacket } from 'mqtt';
+import type { IPublishPacket } from 'mqtt';
 import { BehaviorSubject, type Observable } from 'rxjs';
 import { HearthError } from '../errors';
 import type { StreamEvent } from '../events';
@@ -15,7 +15,6 @@ import type {
   BusState,
   LogLine,
   MessageHandler,
-  PacketProperties,
   PartialText,
   PluginState,
   Published,
@@ -27,6 +26,7 @@ import type {
 import { type BrokerOptions, Connection, type Session } from './connection';
 import type { Journal, Stored } from './journal';
 import { Outbox, type Outgoing } from './outbox';
+import { clientOptions, propertiesOf } from './packet-properties';
 import { Requests } from './requests';
 import { checkFilter, checkTopic, matchesFilter, multilevelReaches, Topics } from './topics';
 
@@ -551,40 +551,6 @@ function stateMessage(topic: string, text: string): Outgoing {
     expiresAtMs: Number.POSITIVE_INFINITY,
     rank: 'state',
     durable: false,
-  };
-}
-
-function clientOptions(protocol: 5 | 4, options: PublishOptions, expiresAtMs: number): IClientPublishOptions {
-  const common = { qos: options.qos ?? 0, retain: options.retain ?? false } as const;
-  if (protocol !== 5) return common;
-  const leftSeconds = Math.max(1, Math.ceil((expiresAtMs - Date.now()) / 1000));
-  const expiry = options.expirySeconds === undefined ? undefined : Math.min(options.expirySeconds, leftSeconds);
-  return {
-    ...common,
-    properties: {
-      ...(expiry === undefined ? {} : { messageExpiryInterval: expiry }),
-      ...(options.contentType === undefined ? {} : { contentType: options.contentType }),
-      ...(options.utf8 === undefined ? {} : { payloadFormatIndicator: options.utf8 }),
-      ...(options.correlationData === undefined ? {} : { correlationData: Buffer.from(options.correlationData) }),
-    },
-  };
-}
-
-function propertiesOf({ properties }: IPublishPacket): PacketProperties {
-  if (properties === undefined) return {};
-  const { contentType, responseTopic, correlationData, userProperties } = properties;
-  return {
-    ...(contentType === undefined ? {} : { contentType }),
-    ...(responseTopic === undefined ? {} : { responseTopic }),
-    ...(correlationData === undefined ? {} : { correlationData }),
-    // A name given twice keeps its last value.
-    ...(userProperties === undefined
-      ? {}
-      : {
-          userProperties: Object.fromEntries(
-            Object.entries(userProperties).map(([name, value]) => [name, [value].flat().at(-1) ?? '']),
-          ),
-        }),
   };
 }
 

@@ -84,13 +84,14 @@ export class Outbox {
    */
   push(message: Outgoing, key?: number): Promise<void> {
     return new Promise((resolve, reject) => {
-      if (message.payload.length > this.#options.maxBytes) {
+      const sizeBytes = sizeOf(message);
+      if (sizeBytes > this.#options.maxBytes) {
         this.#evicted++;
         if (key !== undefined) this.#options.store?.remove(key);
         reject(
           new HearthError(
             'BUS_OUTBOX_FULL',
-            `message of ${message.payload.length} bytes: expected at most ${this.#options.maxBytes} to wait`,
+            `message of ${sizeBytes} bytes: expected at most ${this.#options.maxBytes} to wait`,
           ),
         );
         return;
@@ -98,7 +99,7 @@ export class Outbox {
       if (message.options.retain === true) this.#replace(message.topic);
       const kept = key ?? (message.durable ? this.#options.store?.put(message) : undefined);
       this.#insert({ message, key: kept, resolve, reject, inFlight: false, settled: false });
-      this.#bytes += message.payload.length;
+      this.#bytes += sizeBytes;
       this.#makeRoom();
       this.#pump();
     });
@@ -220,10 +221,15 @@ export class Outbox {
     if (entry.settled) return;
     entry.settled = true;
     this.#entries.splice(this.#entries.indexOf(entry), 1);
-    this.#bytes -= entry.message.payload.length;
+    this.#bytes -= sizeOf(entry.message);
     if (entry.key !== undefined && !keep) this.#options.store?.remove(entry.key);
     if (error === undefined) entry.resolve();
     else entry.reject(error);
     if (this.#entries.length === 0) for (const done of [...this.#idle]) done();
   }
+}
+
+/** With what a requester may choose as freely as the rest. */
+function sizeOf({ topic, payload, options }: Outgoing): number {
+  return payload.length + Buffer.byteLength(topic) + (options.correlationData?.length ?? 0);
 }

@@ -21,20 +21,24 @@ export interface SlowConsumerResult {
   readonly dropped: number;
 }
 
+/** As little work as a request can be: what is measured is the way. */
+const verb = 'cancel';
+const payload = { request: 'nobody' };
+
 export async function slowConsumer({ protocol, seconds, rate }: SlowConsumerOptions): Promise<SlowConsumerResult> {
   const rig = await Rig.open({ protocol, cameras: [] });
   const { household, broker } = rig;
   const slow = await connectAsync(broker.url, { protocolVersion: protocol, keepalive: 600 });
   try {
     const ask = async (): Promise<void> => {
-      await atRate(rate, seconds, () => household.ask('health'));
+      await atRate(rate, seconds, () => household.ask(verb, payload));
       await household.until(() => household.unanswered === 0, 'answer');
     };
     await ask();
-    const without = household.answerMs('health');
-    await slow.subscribeAsync('hearth/pi5/response/health', { qos: 1 });
+    const without = household.answerMs(verb);
+    await slow.subscribeAsync(`hearth/pi5/response/${verb}`, { qos: 1 });
     const late: number[] = [];
-    slow.on('message', (_topic, payload) => late.push(Number(/^\{"id":"q(\d+)"/.exec(payload.toString())?.[1])));
+    slow.on('message', (_topic, answer) => late.push(Number(/^\{"id":"q(\d+)"/.exec(answer.toString())?.[1])));
     slow.stream.pause();
     const before = rig.rssBytes;
     let peak = before;
@@ -43,14 +47,14 @@ export async function slowConsumer({ protocol, seconds, rate }: SlowConsumerOpti
     clearInterval(watch);
     slow.stream.resume();
     // What the broker has kept for it comes before what is said now.
-    const last = household.ask('health');
+    const last = household.ask(verb, payload);
     await household.until(() => late.includes(Number(last.slice(1))) || !slow.connected, 'answer for the slow one');
     const { mqtt } = await household.health();
     return {
       asked: household.asked.size,
       answered: household.asked.size - household.unanswered,
       late: new Set(late).size,
-      answerMs: [without, household.answerMs('health').slice(without.length)],
+      answerMs: [without, household.answerMs(verb).slice(without.length)],
       rssBytes: [before, peak],
       dropped: mqtt['publishesDropped'] ?? Number.NaN,
     };
