@@ -17,6 +17,7 @@ import {
 import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { type Log, messageOf } from '../log';
+import { syncDirectory } from '../sync-directory';
 import type { PublishOptions } from './bus';
 
 export interface Stored {
@@ -259,14 +260,4 @@ function readRecords(path: string): { heads: { head: Head; payload: Buffer }[]; 
 function writeWhole(fd: number, bytes: Buffer, at: number): number {
   for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, bytes.length - done, at + done);
   return bytes.length;
-}
-
-/** The new name is in the directory, and that has to reach the disk as well. */
-function syncDirectory(path: string): void {
-  const fd = openSync(path, 'r');
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
 }

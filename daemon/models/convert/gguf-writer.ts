@@ -5,6 +5,7 @@
 import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { HearthError } from '../../errors';
+import { syncDirectory } from '../../sync-directory';
 
 const alignment = 32;
 /** Tells the temporary files of writers for the same path apart. */
@@ -90,16 +91,6 @@ function failed(path: string, cause: unknown): HearthError {
     `${path} cannot be written (${(cause as NodeJS.ErrnoException).code ?? String(cause)})`,
     { cause },
   );
-}
-
-/** A rename is on the disk when the directory is. */
-function syncDirectory(path: string): void {
-  const fd = openSync(path, 'r');
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
 }
 
 export class GgufWriter {
