@@ -65,7 +65,7 @@ function createProgram(onConfig: (config: Config) => void): Command {
 
   configured('run', 'Run the daemon.').action(async (_options, command: Command) => {
     const { runDaemon } = await import('./main.js');
-    await runDaemon(load(command));
+    await runDaemon(load(command), undefined, () => loadConfig(sourcesOf(command)));
   });
   configured('check-config', 'Check the configuration and print what is in force, without secrets.').action(
     (_options, command: Command) => {
@@ -164,6 +164,28 @@ function createProgram(onConfig: (config: Config) => void): Command {
   ).action(async (_options, command: Command) => {
     const { listPlugins } = await import('./commands/plugin-list.js');
     for (const line of listPlugins(load(command))) print(line);
+  });
+  for (const [verb, description] of [
+    ['enable', 'Switch a plugin on, at once where hearthd runs, and for its next starts.'],
+    ['disable', 'Switch a plugin off, at once where hearthd runs, and for its next starts.'],
+  ] as const) {
+    withConfigFlags(plugin.command(verb).description(description).argument('<name>', 'name of the plugin')).action(
+      async (name: string, _options, command: Command) => {
+        const { switchPlugin } = await import('./commands/plugin-switch.js');
+        print(await switchPlugin(load(command), name, verb === 'enable'));
+      },
+    );
+  }
+  withConfigFlags(
+    plugin
+      .command('logs')
+      .description('Print what a plugin logged.')
+      .argument('<name>', 'name of the plugin')
+      .option('--lines <count>', 'how many of the last lines', '100')
+      .option('--follow', 'go on with what is logged from now on'),
+  ).action(async (name: string, { lines, follow }: { lines: string; follow?: true }, command: Command) => {
+    const { printPluginLogs } = await import('./commands/plugin-logs.js');
+    await printPluginLogs(load(command), name, { lines, follow: follow === true }, print);
   });
   return program;
 }

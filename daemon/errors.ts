@@ -96,6 +96,10 @@ export const catalogue = {
   },
   INTERNAL: { meaning: 'A defect in hearth.', retryable: false, exitCode: 70 },
   ITEM_UNWANTED: { meaning: 'A plugin has no use for what it was handed.', retryable: false },
+  JOB_ABANDONED: {
+    meaning: 'Every node of the cluster that was given the job was lost with it or gave it back.',
+    retryable: true,
+  },
   JOB_DEADLINE: { meaning: 'The job was still waiting when its deadline passed; it never started.', retryable: true },
   MEDIA_AUDIO_FORMAT: {
     meaning: 'Raw PCM does not fit the format declared for it, or the sample rate is out of range.',
@@ -191,12 +195,18 @@ export const catalogue = {
     meaning: 'The manifest of a plugin is broken or clashes with another plugin.',
     retryable: false,
   },
+  PLUGIN_METRIC_INVALID: { meaning: 'A plugin defined a metric that cannot be.', retryable: false },
   PLUGIN_NAME_INVALID: {
     meaning: 'A plugin name has other characters than a-z, 0-9 and -, or no letter first.',
     retryable: false,
     exitCode: 64,
   },
   PLUGIN_REPLY_INVALID: { meaning: 'The model did not reply in the form a plugin needs.', retryable: false },
+  PLUGIN_STORAGE_FULL: { meaning: 'A plugin keeps as much as it may already.', retryable: false },
+  PLUGIN_STORAGE_INVALID: {
+    meaning: 'A plugin was to keep something under a key, or with a value, that cannot be kept.',
+    retryable: false,
+  },
   PLUGIN_TIMEOUT: { meaning: 'A plugin did not finish in time.', retryable: true },
   PLUGIN_TOPIC_UNDECLARED: { meaning: 'A plugin used a topic its manifest does not declare.', retryable: false },
   PLUGIN_UNAVAILABLE: {
@@ -212,6 +222,7 @@ export const catalogue = {
   REQUEST_BAD_JSON: { meaning: 'A request is not a JSON object of the agreed form.', retryable: false },
   REQUEST_BUSY: { meaning: 'Too many requests are being answered.', retryable: true },
   REQUEST_INVALID: { meaning: 'A request has a member that is missing, unknown or does not fit.', retryable: false },
+  REQUEST_TIMEOUT: { meaning: 'A daemon that runs did not answer in time.', retryable: true, exitCode: 75 },
   REQUEST_TOO_LARGE: { meaning: 'A request has more bytes than are parsed.', retryable: false },
   REQUEST_UNKNOWN_VERB: { meaning: 'Nothing in this daemon answers that verb.', retryable: false },
   SCHEMA_INVALID: {

@@ -1,4 +1,5 @@
 /** What goes on the `info` topic: who this daemon is and what it takes. Never a secret, never a path. */
+import { ClusterTopics } from './bus/topics';
 import type { Config } from './config';
 import type { EngineState } from './inference/types';
 import { apiVersion } from './plugins/api';
@@ -16,6 +17,8 @@ export interface Info extends Readonly<Record<string, unknown>> {
   readonly sources: readonly string[];
   readonly modalities: readonly string[];
   readonly limits: Config['limits'];
+  /** Its cluster, and where that is asked; null outside of one. */
+  readonly cluster: { readonly name: string; readonly request: string } | null;
   /** The configured ones; others show up when they send something. */
   readonly streams: readonly {
     readonly name: string;
@@ -84,6 +87,13 @@ export function describeDaemon(
     sources,
     modalities: model?.modalities ?? [],
     limits: config.limits,
+    cluster:
+      config.cluster.name === null
+        ? null
+        : {
+            name: config.cluster.name,
+            request: `${new ClusterTopics(config.mqtt.baseTopic, config.cluster.name).request}/<verb>`,
+          },
     streams: Object.entries(config.streams).map(([name, { kind, topics }]) => ({ name, kind, topics })),
     inputs: { cameras: templates('frame'), microphones: templates('audio') },
     plugins: plugins.map(({ name, version: pluginVersion, verbs }) => ({

@@ -19,12 +19,20 @@ export interface LogOptions {
   /** Hears every record of `info` and above, without its fields: those may name files and addresses. */
   readonly tap?: (record: LogRecord) => void;
   readonly destination?: pino.DestinationStream;
+  /** Is handed every line that goes to the destination. */
+  readonly also?: (line: string) => void;
 }
 
 /** Fields that never reach the output, wherever they are one or two levels deep. */
 const secretFields = ['password', 'token', 'secret', 'authorization', 'key'];
 
-export function createLog({ level, tap, destination }: LogOptions): Log {
+export function createLog({ level, tap, destination, also }: LogOptions): Log {
+  // Synchronous, so that the last line before an exit is not lost.
+  const first = destination ?? pino.destination({ dest: 1, sync: true });
+  const write = (line: string): void => {
+    first.write(line);
+    also?.(line);
+  };
   return pino(
     {
       level,
@@ -43,8 +51,7 @@ export function createLog({ level, tap, destination }: LogOptions): Log {
         },
       },
     },
-    // Synchronous, so that the last line before an exit is not lost.
-    destination ?? pino.destination({ dest: 1, sync: true }),
+    also === undefined ? first : { write },
   );
 }
 

@@ -5,6 +5,7 @@ import { brokerOptions } from './bus/broker-options';
 import { startEmbeddedBroker } from './bus/embedded-broker';
 import { Journal } from './bus/journal';
 import { MqttBus } from './bus/mqtt-bus';
+import { Cluster } from './cluster/cluster';
 import { examine } from './commands/doctor';
 import { type Config, isLoopback, redact, serviceManager } from './config';
 import { type ErrorCode, exitCodeOf, HearthError } from './errors';
@@ -36,7 +37,9 @@ import { ModelStore, modelDirectoryOf } from './models/model-store';
 import { ModelSwitch } from './models/model-switch';
 import { asModelUpdate, ModelUpdates } from './models/model-update';
 import { PluginHost } from './plugins/host';
-import { pluginHostOptions } from './plugins/options';
+import { PluginLogFiles } from './plugins/log-files';
+import { pluginHostOptions, pluginsOf } from './plugins/options';
+import { setPluginEnabled, withSwitches } from './plugins/switches';
 import { GenerateRequests } from './requests/generate';
 import { RequestJobs } from './requests/jobs';
 import { ModelRequests } from './requests/model-requests';
@@ -66,13 +69,21 @@ const shutdownLimitMs = 4800;
 
 /**
  * Runs the daemon until a signal or a failure that it cannot get over ends it. Resolves after an orderly shutdown;
- * rejects with a `HearthError` when it could not start. `board` is where the kernel's files are.
+ * rejects with a `HearthError` when it could not start. `board` is where the kernel's files are; `reread`
+ * loads the configuration again, of which the plugins' part then holds.
  */
-export async function runDaemon(config: Config, board: BoardRoots = realBoard): Promise<void> {
+export async function runDaemon(
+  given: Config,
+  board: BoardRoots = realBoard,
+  reread: () => Config = () => given,
+): Promise<void> {
+  const config = withSwitches(given);
   let bus: MqttBus | undefined;
   const { node, limits, queue: queueConfig } = config;
+  const pluginLogs = new PluginLogFiles(config.stateDirectory);
   const log = createLog({
     level: config.log.level,
+    also: (line) => pluginLogs.write(line),
     tap: (record) => {
       if (config.log.mqtt) bus?.publishLog(record);
     },
@@ -167,6 +178,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
       oldestWaitMs: () => queue.oldestWaitMs,
       brokerConnected: () => running.connected,
       streams: () => streams.stats(),
+      plugins: () => host.stats(),
     },
   });
   const engine = new MeteredEngine(new GovernedEngine(runner, governor), metrics);
@@ -177,8 +189,38 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     defaultDeadlineMs: queueConfig.defaultDeadlineMs,
   });
   const model = () => (engineState.phase === 'ready' ? engineState.info : undefined);
+  let settled = false;
+  const cluster =
+    config.cluster.name === null
+      ? undefined
+      : new Cluster({
+          name: config.cluster.name,
+          node: node.id,
+          baseTopic: config.mqtt.baseTopic,
+          leaseMs: config.cluster.leaseSeconds * 1000,
+          holdMs: config.cluster.holdSeconds * 1000,
+          maxRequestBytes: limits.maxRequestBytes,
+          defaultPriority: requestPriority,
+          defaultDeadlineMs: queueConfig.defaultDeadlineMs,
+          answerExpirySeconds: config.mqtt.eventExpirySeconds,
+          maxHeld: queueConfig.concurrency + 2,
+          bus: running,
+          load: () => ({
+            waiting: queue.state.waiting,
+            running: queue.state.running,
+            slice: governor.status().slice,
+          }),
+          ready: () => settled && engineState.phase === 'ready',
+          log: log.child({ ns: 'cluster' }),
+        });
   const streams = new Streams({
     options: streamsOptions(config),
+    ...(cluster !== undefined && {
+      placement: {
+        shareGroup: config.cluster.frames === 'shared' ? cluster.shareGroup : undefined,
+        owns: (key, shared) => cluster.owns(key, shared),
+      },
+    }),
     bus: running,
     topics: running.topics,
     dispatcher,
@@ -248,7 +290,18 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     onPicture: (stream, image) => latestFrames.set(stream, image),
     checkFrame: (stream, at) => streams.checkFrame(stream, at),
     bargeIn,
+    stateDirectory: config.stateDirectory,
+    onChanged: () => publishInfo(),
+    catalogue: {
+      settings: () => pluginsOf(withSwitches(reread())),
+      setEnabled: async (name, enabled) => await setPluginEnabled(reread(), name, enabled),
+    },
+    metricsOf: (plugin, onRefused) => metrics.ofPlugin(plugin, onRefused),
     log: log.child({ ns: 'plugins' }),
+  });
+  process.on('SIGHUP', () => {
+    log.info('SIGHUP: the plugins are reloaded');
+    void host.reload();
   });
   const generateRequests = new GenerateRequests({
     bus: running,
@@ -320,6 +373,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
       board: async () => await readBoard(board),
       governor: () => governor.status(),
       mqtt: () => ({ ...running.counters }),
+      cluster: () => (cluster === undefined ? null : { ...cluster.status(), assigned: streams.assigned() }),
       streams: streamFacts,
       plugins: () => Object.fromEntries(host.status().map(({ name, state }) => [name, state])),
     },
@@ -364,6 +418,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
       void health.reportNow();
       return inForce;
     });
+    await cluster?.start();
     governor.start();
     health.start();
     page?.start();
@@ -375,6 +430,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     await modelInUse;
     if (wyoming !== undefined) log.info({ ns: 'wyoming', port: await wyoming.start() }, 'Wyoming is served');
     await host.settled();
+    settled = true;
     publishInfo();
     notifier.ready(`node ${node.id}, ${running.topics.base}/${node.id}`);
     log.info('hearth is ready');
@@ -391,6 +447,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
     governor.stop();
     health.stop();
     page?.stop();
+    cluster?.drain();
     running.stopIntake();
     http?.stopIntake();
     // Jobs in hand may end; the plugins they are for are still there to publish what comes of them.
@@ -406,6 +463,7 @@ export async function runDaemon(config: Config, board: BoardRoots = realBoard): 
       step('wyoming', 500, log, async () => await wyoming?.close()),
     ]);
     skips.stop();
+    cluster?.close();
     await step('bus', 900, log, async () => await running.close(800));
     await step('broker', 200, log, async () => await embedded?.close());
     clearTimeout(limit);

@@ -1,6 +1,6 @@
 /** A JSON file in the state directory, whole after a power cut: the old content or the new one. */
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { readFile } from 'node:fs/promises';
+import { writeAtomically } from './atomic-file';
 import { HearthError } from './errors';
 import { messageOf } from './log';
 
@@ -22,26 +22,8 @@ export class StateFile {
   /** Writes follow each other. Rejects with `FILE_WRITE_FAILED`; what was there is still there then. */
   async write(value: unknown): Promise<void> {
     const text = `${JSON.stringify(value, null, 2)}\n`;
-    const written = this.#writing.then(async () => await this.#replace(text));
+    const written = this.#writing.then(async () => await writeAtomically(this.path, text, 0o600));
     this.#writing = written.catch(() => undefined);
     await written;
-  }
-
-  async #replace(text: string): Promise<void> {
-    const temporary = `${this.path}.new`;
-    try {
-      await mkdir(dirname(this.path), { recursive: true });
-      const file = await open(temporary, 'w', 0o600);
-      try {
-        await file.writeFile(text);
-        await file.sync();
-      } finally {
-        await file.close();
-      }
-      await rename(temporary, this.path);
-    } catch (error) {
-      await rm(temporary, { force: true }).catch(() => undefined);
-      throw new HearthError('FILE_WRITE_FAILED', `${this.path}: ${messageOf(error)}`, { cause: error });
-    }
   }
 }

@@ -63,7 +63,9 @@ contents() {
   node -e '
     const { existsSync } = require("node:fs");
     const { packages } = require("./package-lock.json");
-    for (const [path, { dev }] of Object.entries(packages)) if (path !== "" && !dev && existsSync(path)) console.log(path);
+    for (const [path, { dev, link }] of Object.entries(packages)) {
+      if (path.startsWith("node_modules/") && !dev && !link && existsSync(path)) console.log(path);
+    }
   '
 }
 

@@ -17,6 +17,9 @@ const totals = { passed: 0, failed: 0, skipped: 0 };
 function neededPackages() {
   const needed = {
     mosquitto: '/usr/sbin/mosquitto',
+    'mosquitto-clients': '/usr/bin/mosquitto_rr',
+    jq: '/usr/bin/jq',
+    'python3-paho-mqtt': '/usr/lib/python3/dist-packages/paho/mqtt/client.py',
     'doctest-dev': '/usr/include/doctest/doctest.h',
     systemd: '/usr/bin/systemd-analyze',
     procps: '/usr/bin/pgrep',

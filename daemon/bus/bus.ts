@@ -21,6 +21,14 @@ export interface Bus {
   publish(topic: string, payload: string | Uint8Array, options?: PublishOptions): Promise<void>;
 
   /**
+   * Writes all messages to the connection there is, in one turn and with QoS 1, and never again: for what must not be
+   * said late. Resolves when the broker has taken them. Rejects with `BUS_OFFLINE`, `BUS_OUTBOX_FULL` or
+   * `BUS_PAYLOAD_TOO_LARGE` before any is written; with `BUS_OFFLINE`, too, when the connection is lost before the
+   * broker has answered, and with `BUS_PUBLISH_REFUSED`. Callers keep to `maxOnceInFlight` messages at a time.
+   */
+  publishOnce(messages: readonly OnceMessage[]): Promise<void>;
+
+  /**
    * `out/<stream>/<kind>`, its retained `/last` and `out/<stream>/events`. Resolves when the broker has taken all three,
    * or when there is no connection (any more): then they wait in the outbox, all but `skipped` ones in its file as well.
    * Rejects as `publish` does. Events of kind `skipped` and `error` go out the same way.
@@ -54,6 +62,13 @@ export interface Bus {
    * the verb is taken. Returns what ends it.
    */
   onRequest(verb: string, handler: RequestHandler): () => void;
+
+  /** Answers a request that came another way than on this node's own topic. Never rejects. */
+  perform(request: Request): Promise<Answer>;
+  /** Whether a verb has a handler. */
+  answers(verb: string): boolean;
+  /** Whether the broker shares a subscription of this node with others, as `shareGroup` asks. */
+  readonly sharing: boolean;
 
   /** Takes no more messages and requests; answers and events still go out. */
   stopIntake(): void;
@@ -105,12 +120,29 @@ export interface PublishOptions {
   readonly disposable?: boolean;
 }
 
+/**
+ * A broker counts what is said once with what the outbox sends, and may hang up on more than its receive maximum (HiveMQ's
+ * is 10): the outbox leaves room for so many.
+ */
+export const maxOnceInFlight = 6;
+
+export interface OnceMessage {
+  readonly topic: string;
+  readonly payload: string;
+  readonly options?: Omit<PublishOptions, 'qos'>;
+}
+
 export interface SubscribeOptions {
   /** Which connection carries it. Media belongs on `ingest`. Default `control`. */
   readonly connection?: 'control' | 'ingest';
   readonly qos?: 0 | 1;
   /** Hand on retained replays too. Default false: they are counted, and reported to `onRetained`. */
   readonly acceptRetained?: boolean;
+  /**
+   * Of those in the group that subscribe to the same filter, one is handed each message, where the broker has shared
+   * subscriptions (MQTT 5) and allows them; else each is handed all. `PacketInfo.shared` says which.
+   */
+  readonly shareGroup?: string;
   /** A retained replay that was dropped. */
   readonly onRetained?: (topic: string, sizeBytes: number) => void;
 }
@@ -121,6 +153,8 @@ export interface PacketInfo {
   /** Unix time in seconds when the packet arrived. */
   readonly receivedTs: number;
   readonly properties: PacketProperties;
+  /** The broker chose this node from a group to have it. */
+  readonly shared?: boolean;
 }
 
 /** MQTT 5 properties; all absent on 3.1.1. */
@@ -145,6 +179,10 @@ export interface Request {
   /** Unix time in seconds. */
   readonly receivedTs: number;
 }
+
+export type Answer =
+  | { readonly ok: true; readonly data: unknown }
+  | { readonly ok: false; readonly error: { readonly code: string; readonly message: string } };
 
 export type RequestHandler = (request: Request) => unknown;
 

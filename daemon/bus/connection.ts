@@ -51,6 +51,7 @@ export interface Session {
   /** Unacknowledged QoS 1 messages it takes at a time: the most there are where it names none. */
   readonly receiveMaximum: number;
   readonly subscriptionIdentifiers: boolean;
+  readonly sharedSubscriptions: boolean;
 }
 
 export interface ConnectionHandlers {
@@ -276,5 +277,6 @@ function sessionOf(client: MqttClient, protocol: 5 | 4, { properties }: IConnack
     maximumPacketSize: properties?.maximumPacketSize,
     receiveMaximum: properties?.receiveMaximum ?? 65_535,
     subscriptionIdentifiers: protocol === 5 && properties?.subscriptionIdentifiersAvailable !== false,
+    sharedSubscriptions: protocol === 5 && properties?.sharedSubscriptionAvailable !== false,
   };
 }

@@ -3,21 +3,11 @@
  * length and checksum, so that one that was cut off by a crash is told from a whole one, and everything before it counts.
  * The file is emptied whenever nothing waits, and written anew when it has grown to twice what may wait.
  */
-import {
-  closeSync,
-  fdatasync,
-  fsyncSync,
-  ftruncateSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, fdatasync, fsyncSync, ftruncateSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
+import { renameDurably } from '../atomic-file';
 import { type Log, messageOf } from '../log';
-import { syncDirectory } from '../sync-directory';
 import type { PublishOptions } from './bus';
 
 export interface Stored {
@@ -154,8 +144,7 @@ export class Journal {
     try {
       writeWhole(fd, bytes, 0);
       fsyncSync(fd);
-      renameSync(temporary, path);
-      syncDirectory(dirname(path));
+      renameDurably(temporary, path);
     } catch (error) {
       closeSync(fd);
       throw error;

@@ -9,19 +9,23 @@ import { HearthError } from '../errors';
 import type { StreamEvent } from '../events';
 import { type Log, messageOf } from '../log';
 import type { ModelUpdate } from '../models/model-update';
-import type {
-  Bus,
-  BusCounters,
-  BusState,
-  LogLine,
-  MessageHandler,
-  PartialText,
-  PluginState,
-  Published,
-  PublishOptions,
-  RequestHandler,
-  SubscribeOptions,
-  Unsubscribe,
+import {
+  type Answer,
+  type Bus,
+  type BusCounters,
+  type BusState,
+  type LogLine,
+  type MessageHandler,
+  maxOnceInFlight,
+  type OnceMessage,
+  type PartialText,
+  type PluginState,
+  type Published,
+  type PublishOptions,
+  type Request,
+  type RequestHandler,
+  type SubscribeOptions,
+  type Unsubscribe,
 } from './bus';
 import { type BrokerOptions, Connection, type Session } from './connection';
 import type { Journal, Stored } from './journal';
@@ -64,7 +68,10 @@ interface Subscription {
 /** All subscriptions to one filter on one connection, which the broker sees as one. */
 interface Group {
   readonly filter: string;
+  readonly shareGroup: string | undefined;
   readonly id: number;
+  /** The broker was asked to hand each message to one of the share group, and does. */
+  shared: boolean;
   readonly members: Set<Subscription>;
 }
 
@@ -198,6 +205,19 @@ export class MqttBus implements Bus {
     await this.#outbox.push({ topic, payload: bytes, options, durable, rank, expiresAtMs: this.#expiryOf(options) });
   }
 
+  async publishOnce(messages: readonly OnceMessage[]): Promise<void> {
+    for (const { topic } of messages) checkTopic(topic);
+    const session = this.#writable(messages[0]?.topic ?? '');
+    const outgoing = messages.map(({ topic, payload, options }) => ({
+      topic,
+      payload: Buffer.from(payload),
+      options: { ...options, qos: 1 as const },
+      expiresAtMs: Number.POSITIVE_INFINITY,
+    }));
+    for (const message of outgoing) checkSize(session, message);
+    await Promise.all(outgoing.map((message) => this.#writeNow(session, message)));
+  }
+
   async publishEvent(event: StreamEvent): Promise<void> {
     this.#options.onPublish?.({ type: 'event', event });
     const summary = event.summary ?? event.text;
@@ -285,14 +305,17 @@ export class MqttBus implements Bus {
     }
     return async () => {
       const emptied = this.#leave(subscription);
-      if (!emptied) return;
+      const asked = wireFilter(group);
+      // One that the broker does not share has the filter of those who subscribed for themselves.
+      const others = Array.from(this.#groups[role].values(), wireFilter);
+      if (!emptied || others.includes(asked)) return;
       const current = this.#connections[role].session;
       try {
         if (current === undefined) throw new Error('offline');
-        await current.client.unsubscribeAsync(filter);
+        await current.client.unsubscribeAsync(asked);
       } catch {
         // The broker may remember it for the next connection.
-        this.#abandoned[role].add(filter);
+        this.#abandoned[role].add(asked);
       }
     };
   }
@@ -301,12 +324,24 @@ export class MqttBus implements Bus {
     return this.#requests.handle(verb, handler);
   }
 
+  answers(verb: string): boolean {
+    return this.#requests.answers(verb);
+  }
+
+  async perform(request: Request): Promise<Answer> {
+    return await this.#requests.perform(request);
+  }
+
+  get sharing(): boolean {
+    return Array.from(this.#groups.ingest.values()).some(({ shared }) => shared);
+  }
+
   stopIntake(): void {
     if (this.#intakeStopped) return;
     this.#intakeStopped = true;
     this.#requests.stop();
     const { session } = this.#connections.ingest;
-    const filters = [...this.#groups.ingest.keys()];
+    const filters = Array.from(this.#groups.ingest.values(), wireFilter);
     if (session !== undefined && filters.length > 0) session.client.unsubscribe(filters, () => undefined);
   }
 
@@ -375,7 +410,7 @@ export class MqttBus implements Bus {
       // Availability first: what follows is from a device that is there.
       for (const [topic, payload] of [[this.topics.state, online] as const, ...this.#lasting])
         void this.#sendLasting(topic, payload);
-      this.#outbox.open(session.receiveMaximum);
+      this.#outbox.open(Math.max(1, session.receiveMaximum - maxOnceInFlight));
       this.#state.next({ phase: 'online', protocol: session.protocol });
     }
     this.#ready[role].resolve();
@@ -383,28 +418,47 @@ export class MqttBus implements Bus {
 
   #join(subscription: Subscription): Group {
     const groups = this.#groups[subscription.role];
-    const existing = groups.get(subscription.filter);
-    const group = existing ?? { filter: subscription.filter, id: this.#nextSubscriptionId++, members: new Set() };
+    const { filter } = subscription;
+    const { shareGroup } = subscription.options;
+    const key = keyOf(subscription);
+    const existing = groups.get(key);
+    const group = existing ?? { filter, shareGroup, id: this.#nextSubscriptionId++, shared: false, members: new Set() };
     group.members.add(subscription);
-    groups.set(subscription.filter, group);
+    groups.set(key, group);
     return group;
   }
 
   /** True when nobody is left who wants the filter. */
   #leave(subscription: Subscription): boolean {
     const groups = this.#groups[subscription.role];
-    const group = groups.get(subscription.filter);
+    const key = keyOf(subscription);
+    const group = groups.get(key);
     if (group?.members.delete(subscription) !== true || group.members.size > 0) return false;
-    groups.delete(subscription.filter);
+    groups.delete(key);
     return true;
   }
 
-  async #subscribeGroup({ client, subscriptionIdentifiers }: Session, { filter, id, members }: Group): Promise<void> {
-    const qos = [...members].some(({ options }) => options.qos === 1) ? 1 : 0;
+  async #subscribeGroup(session: Session, group: Group): Promise<void> {
+    group.shared = group.shareGroup !== undefined && session.sharedSubscriptions;
+    try {
+      await this.#subscribeFilter(session, group);
+    } catch (error) {
+      if (!group.shared) throw error;
+      this.#options.log.warn({ filter: group.filter, reason: messageOf(error) }, 'the broker does not share it');
+      group.shared = false;
+      await this.#subscribeFilter(session, group);
+    }
+  }
+
+  async #subscribeFilter({ client, subscriptionIdentifiers }: Session, group: Group): Promise<void> {
+    const filter = wireFilter(group);
+    const qos = [...group.members].some(({ options }) => options.qos === 1) ? 1 : 0;
     try {
       const granted = await client.subscribeAsync(filter, {
         qos,
-        ...(subscriptionIdentifiers ? { properties: { subscriptionIdentifier: id } } : {}),
+        ...(subscriptionIdentifiers && hasIdentifier(group)
+          ? { properties: { subscriptionIdentifier: group.id } }
+          : {}),
       });
       const refused = granted.find((grant) => grant.qos >= 0x80);
       if (refused !== undefined) throw new Error(`reason 0x${refused.qos.toString(16)}`);
@@ -422,15 +476,17 @@ export class MqttBus implements Bus {
     // With overlapping filters a broker may send one copy for each; the identifiers tell which one this is.
     const ids = session.subscriptionIdentifiers && given !== undefined ? new Set([given].flat()) : undefined;
     const info = { retain, receivedTs: Date.now() / 1000, properties: propertiesOf(packet) };
-    for (const { filter, id, members } of this.#groups[role].values()) {
-      if (!(ids?.has(id) ?? matchesFilter(filter, topic))) continue;
+    for (const group of this.#groups[role].values()) {
+      const { filter, id, members, shared } = group;
+      const matches = ids !== undefined && hasIdentifier(group) ? ids.has(id) : matchesFilter(filter, topic);
+      if (!matches) continue;
       for (const { handler, options } of [...members]) {
         try {
           if (retain && options.acceptRetained !== true) {
             this.#counts.retainedDropped++;
             options.onRetained?.(topic, payload.length);
           } else {
-            handler(topic, payload, info);
+            handler(topic, payload, shared ? { ...info, shared } : info);
           }
         } catch (error) {
           this.#counts.handlerErrors++;
@@ -461,6 +517,12 @@ export class MqttBus implements Bus {
   }
 
   async #publishNow(topic: string, payload: Buffer, options: PublishOptions): Promise<void> {
+    const session = this.#writable(topic);
+    await this.#writeNow(session, { topic, payload, options, expiresAtMs: Number.POSITIVE_INFINITY });
+  }
+
+  /** The session, where it takes messages now. */
+  #writable(topic: string): Session {
     const { session } = this.#connections.control;
     if (session === undefined || this.#closing !== undefined) {
       this.#counts.refused++;
@@ -470,6 +532,11 @@ export class MqttBus implements Bus {
       this.#counts.refused++;
       throw new HearthError('BUS_OUTBOX_FULL', `${topic}: the broker takes messages more slowly than they come`);
     }
+    return session;
+  }
+
+  /** Writes in this turn; settles when the broker, or for QoS 0 the socket, has it, or the connection is lost. */
+  async #writeNow(session: Session, message: Stored): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       const settle = (error?: HearthError): void => {
         this.#onTheWire.delete(lost);
@@ -477,9 +544,9 @@ export class MqttBus implements Bus {
         else reject(error);
       };
       const lost = (): void =>
-        settle(new HearthError('BUS_OFFLINE', `${topic}: the connection to the broker was lost`));
+        settle(new HearthError('BUS_OFFLINE', `${message.topic}: the connection to the broker was lost`));
       this.#onTheWire.add(lost);
-      this.#write(session, { topic, payload, options, expiresAtMs: Number.POSITIVE_INFINITY }, settle);
+      this.#write(session, message, settle);
     });
   }
 
@@ -502,7 +569,7 @@ export class MqttBus implements Bus {
 
   #listensTo(topic: string): boolean {
     return Object.values(this.#groups).some((groups) =>
-      [...groups.keys()].some((filter) => matchesFilter(filter, topic)),
+      [...groups.values()].some(({ filter }) => matchesFilter(filter, topic)),
     );
   }
 
@@ -513,20 +580,12 @@ export class MqttBus implements Bus {
     this.#write(session, message, acknowledged);
   }
 
-  #write(
-    session: Session,
-    { topic, payload, options, expiresAtMs }: Stored,
-    done: (error?: HearthError) => void,
-  ): void {
-    const limit = session.maximumPacketSize;
-    const sizeBytes = payload.length + Buffer.byteLength(topic) + (options.correlationData?.length ?? 0) + 128;
-    if (limit !== undefined && sizeBytes > limit) {
-      done(
-        new HearthError(
-          'BUS_PAYLOAD_TOO_LARGE',
-          `${topic}: expected at most ${limit} bytes with its header, received ${payload.length} of payload`,
-        ),
-      );
+  #write(session: Session, message: Stored, done: (error?: HearthError) => void): void {
+    const { topic, payload, options, expiresAtMs } = message;
+    try {
+      checkSize(session, message);
+    } catch (error) {
+      done(error as HearthError);
       return;
     }
     session.client.publish(topic, payload, clientOptions(session.protocol, options, expiresAtMs), (error) => {
@@ -541,6 +600,30 @@ export class MqttBus implements Bus {
       }
     });
   }
+}
+
+/** Throws `BUS_PAYLOAD_TOO_LARGE` for what the broker would hang up on. */
+function checkSize({ maximumPacketSize: limit }: Session, { topic, payload, options }: Stored): void {
+  const sizeBytes = payload.length + Buffer.byteLength(topic) + (options.correlationData?.length ?? 0) + 128;
+  if (limit === undefined || sizeBytes <= limit) return;
+  throw new HearthError(
+    'BUS_PAYLOAD_TOO_LARGE',
+    `${topic}: expected at most ${limit} bytes with its header, received ${payload.length} of payload`,
+  );
+}
+
+function keyOf({ filter, options: { shareGroup } }: Subscription): string {
+  return shareGroup === undefined ? filter : `$share/${shareGroup}/${filter}`;
+}
+
+/** What the broker is, or was, asked for. */
+function wireFilter({ filter, shareGroup, shared }: Group): string {
+  return shared ? `$share/${shareGroup}/${filter}` : filter;
+}
+
+/** One that should be shared and is not may have the filter of another, whose identifier the broker would forget. */
+function hasIdentifier({ shareGroup, shared }: Group): boolean {
+  return shareGroup === undefined || shared;
 }
 
 function stateMessage(topic: string, text: string): Outgoing {

@@ -1,11 +1,9 @@
 /** Request and response over topics: hostile bytes in, exactly one answer out, the same answer for the same id. */
-import { isUtf8 } from 'node:buffer';
-import { ulid } from 'ulid';
 import { catalogue, type ErrorCode, HearthError } from '../errors';
-import { isDeeperThan, maxJsonDepth } from '../json';
 import { type Log, messageOf } from '../log';
-import type { PacketInfo, PublishOptions, Request, RequestHandler } from './bus';
-import { checkTopic, checkVerb, matchesFilter, type ResponsePayload, type Topics } from './topics';
+import type { Answer, PacketInfo, PublishOptions, Request, RequestHandler } from './bus';
+import { parseRequest, type RequestPayload, shorten } from './request-payload';
+import { checkTopic, checkVerb, clusterLevel, matchesFilter, type ResponsePayload, type Topics } from './topics';
 
 export interface RequestsOptions {
   readonly topics: Topics;
@@ -21,18 +19,6 @@ export interface RequestsOptions {
 const maxAnswers = 512;
 const maxAnswerBytes = 4 << 20;
 const maxPending = 64;
-const maxIdLength = 128;
-
-type Answer =
-  | { readonly ok: true; readonly data: unknown }
-  | { readonly ok: false; readonly error: { code: string; message: string } };
-
-interface Parsed {
-  readonly id: string;
-  /** The id is the requester's own: a second request with it gets the first one's answer. */
-  readonly own: boolean;
-  readonly payload: Readonly<Record<string, unknown>>;
-}
 
 export class Requests {
   readonly #options: RequestsOptions;
@@ -72,6 +58,16 @@ export class Requests {
     this.#stopped = true;
   }
 
+  answers(verb: string): boolean {
+    return this.#handlers.has(verb);
+  }
+
+  /** Answers a request that came another way. Never rejects. */
+  async perform(request: Request): Promise<Answer> {
+    const begun = this.#begin(request);
+    return begun instanceof HearthError ? refusal(begun) : await begun;
+  }
+
   /** Takes one message of a request topic. Never throws and never waits. */
   receive(topic: string, payload: Buffer, info: PacketInfo): void {
     this.#received++;
@@ -82,10 +78,10 @@ export class Requests {
       this.#options.log.warn({ topic: topic.slice(0, 160) }, 'request with a malformed verb');
       return;
     }
-    let request: Parsed | undefined;
+    let request: RequestPayload | undefined;
     let answer: Promise<Answer>;
     try {
-      request = this.#parse(payload);
+      request = parseRequest(payload, this.#options.maxRequestBytes);
       answer = this.#answer(request, verb, topic, info);
     } catch (error) {
       answer = Promise.resolve(refusal(error));
@@ -93,68 +89,17 @@ export class Requests {
     void this.#respond(verb, request?.id ?? null, answer, info);
   }
 
-  #parse(payload: Buffer): Parsed {
-    const { maxRequestBytes } = this.#options;
-    if (payload.length > maxRequestBytes) {
-      throw new HearthError(
-        'REQUEST_TOO_LARGE',
-        `request: expected at most ${maxRequestBytes} bytes, received ${payload.length}`,
-      );
-    }
-    let value: unknown = {};
-    if (!isUtf8(payload)) throw badJson('bytes that are not UTF-8');
-    if (payload.length > 0) {
-      try {
-        value = JSON.parse(payload.toString('utf8'));
-      } catch (cause) {
-        throw badJson(`text that does not parse (${shorten(messageOf(cause))})`);
-      }
-    }
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-      throw badJson(value === null ? 'null' : Array.isArray(value) ? 'an array' : `a ${typeof value}`);
-    }
-    if (isDeeperThan(value, maxJsonDepth)) throw badJson(`more than ${maxJsonDepth} levels of nesting`);
-    const fields = value as Record<string, unknown>;
-    const { id } = fields as { id?: unknown };
-    if (id === undefined) return { id: ulid(), own: false, payload: fields };
-    if (typeof id !== 'string' || id.length === 0 || id.length > maxIdLength) {
-      throw badJson(`an id that is not text of 1 to ${maxIdLength} characters`);
-    }
-    return { id, own: true, payload: fields };
-  }
-
-  #answer(request: Parsed, verb: string, topic: string, info: PacketInfo): Promise<Answer> {
+  #answer(request: RequestPayload, verb: string, topic: string, info: PacketInfo): Promise<Answer> {
     const key = `${verb}\0${request.id}`;
     const known = request.own ? this.#answers.get(key) : undefined;
     if (known !== undefined) return Promise.resolve(known.answer);
     const pending = request.own ? this.#pending.get(key) : undefined;
     if (pending !== undefined) return pending;
-    const handler = this.#handlers.get(verb);
-    if (this.#stopped) return Promise.resolve(refusal(new HearthError('SHUTDOWN', 'the daemon is stopping')));
-    if (handler === undefined) {
-      return Promise.resolve(
-        refusal(
-          new HearthError(
-            'REQUEST_UNKNOWN_VERB',
-            `expected one of ${[...this.#handlers.keys()].sort().join(' ')}, received ${verb}`,
-          ),
-        ),
-      );
-    }
-    if (this.#running >= maxPending) {
-      return Promise.resolve(
-        refusal(new HearthError('REQUEST_BUSY', `expected at most ${maxPending} requests at a time`)),
-      );
-    }
+    const { properties, receivedTs } = info;
     const { id, payload } = request;
-    const answer = this.#run(handler, {
-      id,
-      verb,
-      payload,
-      topic,
-      properties: info.properties,
-      receivedTs: info.receivedTs,
-    });
+    const begun = this.#begin({ id, verb, payload, topic, properties, receivedTs });
+    if (begun instanceof HearthError) return Promise.resolve(refusal(begun));
+    const answer = begun;
     if (request.own) {
       this.#pending.set(key, answer);
       void answer.then((settled) => {
@@ -163,6 +108,20 @@ export class Requests {
       });
     }
     return answer;
+  }
+
+  #begin(request: Request): Promise<Answer> | HearthError {
+    const handler = this.#handlers.get(request.verb);
+    if (this.#stopped) return new HearthError('SHUTDOWN', 'the daemon is stopping');
+    if (handler === undefined) {
+      return new HearthError(
+        'REQUEST_UNKNOWN_VERB',
+        `expected one of ${[...this.#handlers.keys()].sort().join(' ')}, received ${request.verb}`,
+      );
+    }
+    if (this.#running >= maxPending)
+      return new HearthError('REQUEST_BUSY', `expected at most ${maxPending} requests at a time`);
+    return this.#run(handler, request);
   }
 
   async #run(handler: RequestHandler, request: Request): Promise<Answer> {
@@ -233,11 +192,13 @@ export class Requests {
     checkTopic(wanted);
     const { base, node } = this.#options.topics;
     const own = `${base}/${node}/`;
+    const clusters = `${base}/${clusterLevel}/`;
     const forbidden =
       wanted.startsWith('$') ||
       wanted.startsWith(`${base}/in/`) ||
       matchesFilter(`${base}/+/request/#`, wanted) ||
       (wanted.startsWith(own) && !wanted.startsWith(`${own}response/`)) ||
+      (wanted.startsWith(clusters) && !matchesFilter(`${clusters}+/response/#`, wanted)) ||
       this.#options.listensTo(wanted);
     if (forbidden) {
       throw new HearthError(
@@ -256,15 +217,4 @@ function refusal(error: unknown): Answer {
 
 function isRetryable(code: string): boolean {
   return Object.hasOwn(catalogue, code) ? catalogue[code as ErrorCode].retryable : true;
-}
-
-function badJson(received: string): HearthError {
-  return new HearthError(
-    'REQUEST_BAD_JSON',
-    `request: expected a JSON object with an optional id, received ${received}`,
-  );
-}
-
-function shorten(text: string): string {
-  return text.length > 120 ? `${text.slice(0, 120)}...` : text;
 }

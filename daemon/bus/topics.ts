@@ -2,6 +2,7 @@
  * Every topic hearth uses, in one place: how it is built, what is checked, and what its payload is. Nothing else in the
  * daemon joins strings into a topic.
  */
+import type { ClusterMessage } from '../cluster/messages';
 import { type ErrorCode, HearthError } from '../errors';
 import { type EventKind, eventKinds, type StreamEvent } from '../events';
 import type { ModelUpdate } from '../models/model-update';
@@ -21,6 +22,9 @@ export interface TopicPayloads {
   '<base>/<node>/out/<stream>/<kind>/last': StreamEvent;
   '<base>/<node>/out/<stream>/events': StreamEvent & { readonly event_type: EventKind };
   '<base>/<node>/out/<stream>/partial': PartialText;
+  '<base>/cluster/<cluster>/node/<node>': ClusterMessage;
+  '<base>/cluster/<cluster>/request/<verb>': Readonly<Record<string, unknown>>;
+  '<base>/cluster/<cluster>/response/<verb>': ResponsePayload;
   /** A JPEG, PNG or WebP, or JSON or a data URL that carries one. */
   '<base>/in/<stream>/frame': Buffer;
   /** A self-contained WAV chunk, or raw PCM as configured. */
@@ -219,6 +223,62 @@ export class Topics {
     const kind = rest.join('/');
     return stream !== undefined && isInputKind(kind) ? { stream, kind } : undefined;
   }
+}
+
+/** The level under the base topic that holds clusters; no node of one may have it for a name. */
+export const clusterLevel = 'cluster';
+
+/** What the nodes of one cluster have in common. */
+export class ClusterTopics {
+  /** Members' messages, requests of one-level verbs, and who is online. */
+  readonly nodeFilter: string;
+  readonly requestFilter: string;
+  readonly stateFilter: string;
+  /** Requests are sent to verbs under it. */
+  readonly request: string;
+  readonly #base: string;
+  readonly #root: string;
+
+  constructor(base: string, cluster: string) {
+    this.#base = base;
+    this.#root = `${base}/${clusterLevel}/${checkName('cluster name', cluster)}`;
+    this.nodeFilter = `${this.#root}/node/+`;
+    this.request = `${this.#root}/request`;
+    this.requestFilter = `${this.request}/+`;
+    this.stateFilter = `${base}/+/state`;
+  }
+
+  node(node: string): string {
+    return `${this.#root}/node/${checkName('node id', node)}`;
+  }
+
+  response(verb: string): string {
+    return `${this.#root}/response/${checkVerb(verb)}`;
+  }
+
+  /** The node of a node topic or of a state topic; undefined where there is none, or no name. */
+  nodeOf(topic: string): string | undefined {
+    return nameIn(topic, `${this.#root}/node/`, '') ?? nameIn(topic, `${this.#base}/`, '/state');
+  }
+
+  verbOf(topic: string): string | undefined {
+    return nameIn(topic, `${this.request}/`, '');
+  }
+
+  /**
+   * Whether an answer may go there: a topic outside of hearth, or one for answers. Not where it would speak for a node,
+   * a camera or the broker.
+   */
+  isForAnswers(topic: string): boolean {
+    if (topic.startsWith('$')) return false;
+    return !topic.startsWith(`${this.#base}/`) || topic.startsWith(`${this.#root}/response/`);
+  }
+}
+
+function nameIn(topic: string, prefix: string, suffix: string): string | undefined {
+  if (!topic.startsWith(prefix) || !topic.endsWith(suffix)) return undefined;
+  const name = topic.slice(prefix.length, topic.length - suffix.length);
+  return isName(name) ? name : undefined;
 }
 
 function isInputKind(kind: string): kind is InputKind {

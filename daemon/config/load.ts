@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import convict from 'convict';
+import { clusterLevel } from '../bus/topics';
 import { check, collect, fromFile, loadModelSources, loadPlugins, loadStreams } from './entries';
 import { parseFile } from './file';
 import { isLoopback } from './loopback';
@@ -79,6 +80,9 @@ export function loadConfig(sources: ConfigSources = {}): Config {
     }
   }
   if (values.get('stateDirectory' as never) === '') values.set('stateDirectory', defaultStateDirectory(env));
+  if (values.get('pluginDirectory' as never) === '') {
+    values.set('pluginDirectory', join(values.get('stateDirectory' as never) as string, 'plugins'));
+  }
 
   for (const [path, leaf] of byPath) check(leaf, values.get(path as never), origins.get(path) ?? 'default', problems);
   const tree = values.getProperties() as unknown as Values<Schema>;
@@ -156,7 +160,7 @@ function withEnvironment(node: object, prefix = ''): object {
 
 /** What one option alone cannot tell. */
 function checkTogether(
-  { mqtt, http, defaults, limits, governor }: Values<Schema>,
+  { node, mqtt, cluster, http, defaults, limits, governor }: Values<Schema>,
   streams: Readonly<Record<string, StreamConfig>>,
   origins: ReadonlyMap<string, string>,
   problems: ConfigProblem[],
@@ -188,6 +192,14 @@ function checkTogether(
         origin: origins.get(`${path}.raw.pixelFormat`) ?? 'file',
       });
     }
+  }
+  if (cluster.name !== null && node.id === clusterLevel) {
+    problems.push({
+      path: 'node.id',
+      expected: `another name than ${clusterLevel}, whose topics are those of clusters`,
+      received: node.id,
+      origin: origins.get('node.id') ?? 'default',
+    });
   }
   if (governor.warmC !== null && governor.hotC !== null && governor.warmC > governor.hotC) {
     problems.push({

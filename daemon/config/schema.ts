@@ -233,6 +233,9 @@ export const pluginSchema = {
   path: optionalPath('Directory or file of a plugin that is not built in.'),
   memoryMb: integer('Megabytes of heap it may take, and again of buffers.', 128, 16, 4096),
   hangTimeoutSeconds: integer('A plugin that answers nothing for this long is restarted.', 10, 1, 600),
+  isolation: optionalChoice('What it runs in: a thread of the daemon, or a process.', ['worker', 'process'], {
+    defaultDoc: 'what its manifest says, else `worker`',
+  }),
   config: map('Its own options; checked against the schema in its manifest.'),
 } as const;
 
@@ -305,6 +308,25 @@ export const schema = {
     embedded: {
       port: integer('Loopback port of the embedded broker; 0 takes a free one.', 1883, 0, 65_535),
     },
+  },
+  cluster: {
+    name: optionalPattern(
+      'Name of a cluster: nodes with the same one, on the same broker, divide streams and jobs among them.',
+      '1 to 64 of a-z 0-9 _ -',
+      isName,
+    ),
+    leaseSeconds: number(
+      'A node that says nothing for twice this long is taken for gone, and its jobs go to others. The same on all nodes.',
+      6,
+      1,
+      120,
+    ),
+    holdSeconds: number('A node that joins or comes back takes streams over after this long.', 30, 0, 3600),
+    frames: choice(
+      '`shared`: where the broker has shared subscriptions, each frame goes to another node; `assigned`: each camera has a node.',
+      'shared',
+      ['shared', 'assigned'],
+    ),
   },
   model: {
     path: optionalPath('GGUF file of the model.'),
@@ -470,7 +492,12 @@ export const schema = {
     ),
     port: integer('Port to listen at; 0 takes a free one.', 10_300, 0, 65_535),
   },
-  plugins: map('Plugins by name; the built-in ones run without being listed.'),
+  plugins: map('Plugins by name; the built-in ones, and installed packages, run without being listed.'),
+  pluginDirectory: text(
+    'Directory plugins are installed into: packages named `hearth-plugin-...` in its `node_modules`.',
+    '',
+    { defaultDoc: '`plugins` in the state directory' },
+  ),
   log: {
     level: choice('Least severe level that is logged.', 'info', logLevels),
     mqtt: flag('Publish what is logged at `info` and above.', true),

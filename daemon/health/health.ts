@@ -48,6 +48,8 @@ export interface Health {
     readonly restarts: number;
   };
   readonly mqtt: Readonly<Record<string, number>>;
+  /** The other nodes, as this one sees them, and what it has of what they share; null outside of a cluster. */
+  readonly cluster: Readonly<Record<string, unknown>> | null;
   readonly streams: Readonly<Record<string, unknown>>;
   /** State by name. */
   readonly plugins: Readonly<Record<string, string>>;
@@ -83,6 +85,7 @@ export interface HealthSources {
   board(): Promise<Board>;
   governor(): GovernorStatus;
   mqtt(): Health['mqtt'];
+  cluster(): Health['cluster'];
   streams(): Health['streams'];
   plugins(): Health['plugins'];
 }
@@ -159,6 +162,7 @@ export class HealthReporter {
       governor: { enabled, level, reasons, why },
       runner: { phase, ...(fraction !== undefined && { loaded: Math.round(fraction * 100) / 100 }), restarts },
       mqtt: sources.mqtt(),
+      cluster: sources.cluster(),
       streams: sources.streams(),
       plugins: sources.plugins(),
     };

@@ -6,10 +6,12 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { catalogue } from '../errors';
 import { sizeOf } from '../governor/job-facts';
 import type { GenerateRequest, GenerateResult } from '../inference/types';
+import type { MetricSink, PluginStats } from '../plugins/ports';
 import type { JobCounts } from '../streams/job-queue';
 import type { StreamStats } from '../streams/streams';
 import { version } from '../version';
 import type { Health } from './health';
+import { PluginMetricSet } from './plugin-metrics';
 
 export interface MetricsSources {
   health(): Promise<Health>;
@@ -18,6 +20,7 @@ export interface MetricsSources {
   oldestWaitMs(): number;
   brokerConnected(): boolean;
   streams(): Readonly<Record<string, StreamStats>>;
+  plugins(): Readonly<Record<string, PluginStats>>;
 }
 
 export interface MetricsOptions {
@@ -119,6 +122,11 @@ export class Metrics {
     this.#http.inc({ route, method, status: String(status) });
   }
 
+  /** Where a plugin's own metrics go. */
+  ofPlugin(plugin: string, onRefused: (reason: string) => void): MetricSink {
+    return new PluginMetricSet(plugin, this.#registry, onRefused);
+  }
+
   /** The text format, version 0.0.4. */
   async text(): Promise<{ readonly contentType: string; readonly text: string }> {
     this.#read(await this.#options.sources.health());
@@ -169,6 +177,7 @@ export class Metrics {
     }
     for (const [plugin, state] of Object.entries(health.plugins))
       this.#gauge('hearth_plugin_running', 'Whether a plugin runs.', state === 'running' ? 1 : 0, { plugin });
+    this.#readPlugins(sources.plugins());
 
     this.#counter('hearth_runner_restarts_total', 'Runners that had to be replaced.', health.runner.restarts);
     this.#counter('hearth_mqtt_received_total', 'MQTT messages received.', mqtt['received'] ?? 0);
@@ -180,6 +189,22 @@ export class Metrics {
       this.#counter('hearth_stream_used_total', 'Frames and segments handed to a plugin.', used, { stream });
       for (const [reason, count] of Object.entries(skipped))
         this.#counter('hearth_stream_skipped_total', 'Inputs that were not used.', count, { stream, reason });
+    }
+  }
+
+  #readPlugins(plugins: Readonly<Record<string, PluginStats>>): void {
+    for (const [plugin, { jobs, handled, errors, restarts, handlerSeconds, heapBytes }] of Object.entries(plugins)) {
+      this.#counter('hearth_plugin_jobs_total', 'Jobs a plugin asked for.', jobs, { plugin });
+      this.#counter('hearth_plugin_handled_total', 'Items and requests a plugin had in hand.', handled, { plugin });
+      this.#counter('hearth_plugin_errors_total', 'Those of them it failed at.', errors, { plugin });
+      this.#counter('hearth_plugin_restarts_total', 'Times a plugin ended by itself.', restarts, { plugin });
+      this.#counter(
+        'hearth_plugin_handler_seconds_total',
+        'Time the handlers of a plugin took, the wait for the engine included.',
+        handlerSeconds,
+        { plugin },
+      );
+      this.#gauge('hearth_plugin_heap_bytes', 'JavaScript heap of a plugin.', heapBytes, { plugin });
     }
   }
 

@@ -1,7 +1,8 @@
 /**
- * hearth plugin API, version 1.1. This file is the whole contract: a plugin imports nothing else of hearth's.
+ * hearth plugin API, version 1.1. This file is the whole contract: a plugin imports nothing else of hearth's. What is
+ * here goes by semantic versioning: members are added with a minor version and taken away with a major one.
  *
- * A plugin runs in a worker thread of its own. It sees frames, speech segments and requests; it asks the engine to
+ * A plugin runs in a worker thread, or a process, of its own. It sees frames, speech segments and requests; it asks the engine to
  * generate; it publishes events. It never sees the engine, another plugin, or the daemon's memory.
  */
 import type { EventKind, StreamEvent } from '../events';
@@ -29,9 +30,11 @@ export const apiVersion = '1.1.0';
 export interface PluginManifest {
   /** `[a-z][a-z0-9-]*`, unique in a daemon. */
   readonly name: string;
+  /** Of the plugin, for `info`. */
   readonly version: string;
   /** Semver range of the API versions it works with, such as `^1.0.0`. */
   readonly apiVersion: string;
+  /** One sentence. */
   readonly description: string;
   /** What it may be handed; it is handed what it registered a handler for. */
   readonly consumes?: readonly ('frame' | 'segment' | 'clip')[];
@@ -51,6 +54,51 @@ export interface PluginManifest {
    * A configuration that does not fit is `PLUGIN_CONFIG_INVALID`, and the plugin does not start.
    */
   readonly configSchema?: JsonSchema;
+  /**
+   * `process` runs it in a process of its own, whose end, whatever the reason, is not felt by the daemon; `worker`, the
+   * default, in a thread, which takes less memory. The configuration may say otherwise. Since 1.1.
+   */
+  readonly isolation?: 'worker' | 'process';
+}
+
+/**
+ * What a plugin keeps beyond its own end: at most 1000 keys of 1 to 256 characters and JSON values, 1 MiB in all.
+ * Nobody else sees it. Since 1.1.
+ */
+export interface PluginStorage {
+  /** A copy of the value; undefined where there is none. */
+  get(key: string): Promise<unknown>;
+  /**
+   * Resolves when the value is on disk, which is slow on an SD card: keep counts of every frame elsewhere. Rejects with
+   * `PLUGIN_STORAGE_INVALID`, `PLUGIN_STORAGE_FULL` or `FILE_WRITE_FAILED`, and then keeps what was there.
+   */
+  set(key: string, value: unknown): Promise<void>;
+  /** Resolves to whether there was a value. */
+  delete(key: string): Promise<boolean>;
+  /** The keys, sorted; those that begin with `prefix`, when it is given. */
+  list(prefix?: string): Promise<readonly string[]>;
+}
+
+/** Values of a metric's labels; those that were not declared are refused. */
+export type MetricLabels = Readonly<Record<string, string>>;
+
+/**
+ * Numbers for `GET /metrics`: `name` appears as `hearth_plugin_<plugin>_<name>{plugin="<plugin>"}`. Names and labels are
+ * `[a-z][a-z0-9_]*`. At most 32 metrics, 4 labels each, 100 combinations of their values each; what comes beyond is
+ * dropped, and said so in the log once. A metric that cannot be is `PLUGIN_METRIC_INVALID`, thrown. Since 1.1.
+ */
+export interface PluginMetrics {
+  /** Something that only grows, such as `birds_total`. Counts survive a restart of the plugin, not of the daemon. */
+  counter(name: string, help: string, labels?: readonly string[]): { inc(by?: number, labels?: MetricLabels): void };
+  /** Something that goes up and down. */
+  gauge(name: string, help: string, labels?: readonly string[]): { set(value: number, labels?: MetricLabels): void };
+  /** `buckets`: 1 to 20 upper bounds, ascending. */
+  histogram(
+    name: string,
+    help: string,
+    buckets: readonly number[],
+    labels?: readonly string[],
+  ): { observe(value: number, labels?: MetricLabels): void };
 }
 
 /**
@@ -179,7 +227,9 @@ export class PluginError extends Error {
 }
 
 export interface PluginContext<Config = Readonly<Record<string, unknown>>> {
+  /** The plugin's configuration, checked against the schema of its manifest, with its defaults. */
   readonly config: Config;
+  /** `node.id`: the daemon's name in topics. */
   readonly node: string;
   /** What the daemon's own topics begin with, before the node. Since 1.1. */
   readonly baseTopic: string;
@@ -187,6 +237,7 @@ export interface PluginContext<Config = Readonly<Record<string, unknown>>> {
   readonly model: ModelInfo;
   /** Aborted when the plugin is being stopped. */
   readonly signal: AbortSignal;
+  /** Goes to the daemon's log as `plugin/<name>`, to `hearth plugin logs`, and without its fields to MQTT. */
   readonly log: {
     debug(message: string, fields?: Readonly<Record<string, unknown>>): void;
     info(message: string, fields?: Readonly<Record<string, unknown>>): void;
@@ -199,6 +250,7 @@ export interface PluginContext<Config = Readonly<Record<string, unknown>>> {
    * job never ran (`QUEUE_FULL`, `JOB_DEADLINE`, ...) makes it a `skipped` one. Handlers are registered in `start`.
    */
   onFrame(handler: (frame: FrameItem) => Promise<void> | void): void;
+  /** As `onFrame`, for what was said into a microphone. */
   onSegment(handler: (segment: SegmentItem) => Promise<void> | void): void;
   /** Clips come from the cameras whose frames are gathered into them; such a camera has no single frames. Since 1.1. */
   onClip(handler: (clip: ClipItem) => Promise<void> | void): void;
@@ -225,11 +277,18 @@ export interface PluginContext<Config = Readonly<Record<string, unknown>>> {
   subscribe(filter: string, handler: (topic: string, payload: Uint8Array) => void | Promise<void>): Promise<void>;
   /** A copy of the pixels or samples behind a reference, while the handler of its item runs; `MEDIA_GONE` afterwards. */
   read(media: MediaRef): Promise<Extract<Part, { readonly type: 'image' | 'audio' | 'video' }>>;
+  /** What it keeps beyond its own end. Since 1.1. */
+  readonly storage: PluginStorage;
+  /** Numbers of its own in `GET /metrics`. Since 1.1. */
+  readonly metrics: PluginMetrics;
 }
 
+/** What a plugin module exports as its default. */
 export interface Plugin<Config = Readonly<Record<string, unknown>>> {
   readonly manifest: PluginManifest;
+  /** Registers handlers and subscribes. It runs once this resolves; what rejects is tried again with growing delays. */
   start(ctx: PluginContext<Config>): Promise<void> | void;
+  /** Called before the end, once nothing is in hand any more; has half a second. */
   stop?(): Promise<void> | void;
 }
 

@@ -32,6 +32,7 @@ const isManifest = new Ajv({ allErrors: true, allowUnionTypes: true }).compile<P
       properties: { publish: topicList, subscribe: topicList },
     },
     configSchema: { type: ['object', 'boolean'] },
+    isolation: { enum: ['worker', 'process'] },
   },
 });
 
@@ -49,7 +50,7 @@ export function checkManifest(value: unknown, expectedName: string): PluginManif
   if (validRange(value.apiVersion) === null || !satisfies(apiVersion, value.apiVersion)) {
     throw new HearthError(
       'PLUGIN_INCOMPATIBLE',
-      `manifest.apiVersion: expected a semver range with ${apiVersion} in it, received ${JSON.stringify(value.apiVersion)}`,
+      `manifest.apiVersion: ${value.name} ${value.version} is made for version ${JSON.stringify(value.apiVersion)} of the plugin API, and this is ${apiVersion}: expected a semver range with it`,
     );
   }
   for (const template of [...(value.topics?.publish ?? []), ...(value.topics?.subscribe ?? [])])

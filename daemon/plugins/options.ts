@@ -26,7 +26,8 @@ function policyOf(stream: Defaults, config: Config): StreamPolicy {
   };
 }
 
-function pluginsOf(config: Config): PluginSettings[] {
+/** The plugins that run. */
+export function pluginsOf(config: Pick<Config, 'plugins'>): PluginSettings[] {
   const names = new Set<string>([...builtInPlugins, ...Object.keys(config.plugins)]);
   return Array.from(names).flatMap((name) => {
     const given = Object.hasOwn(config.plugins, name) ? config.plugins[name] : undefined;
@@ -37,6 +38,7 @@ function pluginsOf(config: Config): PluginSettings[] {
         ...(typeof given?.path === 'string' && { path: given.path }),
         config: given?.config ?? {},
         memoryMb: given?.memoryMb ?? defaultMemoryMb,
+        ...(typeof given?.isolation === 'string' && { isolation: given.isolation }),
         hangTimeoutMs: (given?.hangTimeoutSeconds ?? defaultHangTimeoutSeconds) * 1000,
       },
     ];

@@ -35,6 +35,10 @@ export class OwnFrames {
     this.#options = options;
   }
 
+  get openCount(): number {
+    return this.#open.size;
+  }
+
   /** Throws `STREAM_NAME_INVALID`, `BUS_TOPIC_INVALID`, `STREAM_OFF` or `MEDIA_STORE_FULL`. */
   open({
     stream,

@@ -1,10 +1,10 @@
-/** One run of one plugin: its worker thread from start to end, watched for signs of life and for its memory. */
-import { join } from 'node:path';
+/** One run of one plugin: its thread or process from start to end, watched for signs of life and for its memory. */
 import type { Readable } from 'node:stream';
-import { Worker } from 'node:worker_threads';
 import { catalogue, type ErrorCode, HearthError } from '../errors';
 import { type Log, messageOf } from '../log';
-import type { HostMethods, HostNotices, WorkerMethods, WorkerNotices, WorkerSetup } from './protocol';
+import { type Isolate, type Isolation, startIsolate } from './isolate';
+import type { MetricSink } from './ports';
+import type { HostMethods, HostNotices, WorkerMethods, WorkerNotices } from './protocol';
 import { type Methods, Rpc, type WireError } from './rpc';
 
 export interface ProcessLimits {
@@ -17,10 +17,12 @@ export interface ProcessLimits {
 export interface PluginProcessOptions {
   readonly name: string;
   readonly file: string;
+  readonly isolation: Isolation;
   readonly limits: ProcessLimits;
   readonly methods: HostMethods;
-  /** Called once, when its end is certain and before calls in hand reject; the thread may take a moment to be gone. */
+  /** Called once, when its end is certain and before calls in hand reject; what it ran in may take a moment to be gone. */
   readonly onFail: (reason: HearthError) => void;
+  readonly metrics?: MetricSink | undefined;
   readonly log: Log;
 }
 
@@ -35,53 +37,38 @@ export function fromPlugin(name: string, { code, message }: WireError): HearthEr
 }
 
 export class PluginProcess {
-  readonly #worker: Worker;
+  readonly #isolate: Isolate;
   readonly #options: PluginProcessOptions;
   readonly rpc: Rpc<WorkerMethods, WorkerNotices>;
-  /** Resolves once the thread is gone; never rejects. */
+  /** Resolves once nothing of it runs; never rejects. */
   readonly ended: Promise<void>;
   #reason: HearthError | undefined;
   #watch: NodeJS.Timeout | undefined;
   #missed = 0;
+  #heapBytes = 0;
 
   constructor(options: PluginProcessOptions) {
     this.#options = options;
-    const { name, file, limits, log } = options;
-    const setup: WorkerSetup = { file };
-    this.#worker = new Worker(join(__dirname, 'worker.js'), {
-      workerData: setup,
-      // What the daemon was given in its environment is none of a plugin's business.
-      env: {},
-      argv: [],
-      execArgv: ['--no-addons', '--enable-source-maps'],
-      stdout: true,
-      stderr: true,
-      resourceLimits: {
-        maxOldGenerationSizeMb: limits.memoryMb,
-        maxYoungGenerationSizeMb: Math.min(16, limits.memoryMb),
-      },
-      name: `plugin ${name}`,
-    });
-    for (const [stream, severity] of [
-      [this.#worker.stdout, 'info'],
-      [this.#worker.stderr, 'warn'],
-    ] as const)
-      this.#forward(stream, severity);
+    const { name, file, isolation, limits, log } = options;
+    this.#isolate = startIsolate(isolation, { name, file, memoryMb: limits.memoryMb });
+    this.#forward(this.#isolate.stdout, 'info');
+    this.#forward(this.#isolate.stderr, 'warn');
     const notices: HostNotices = {
-      pong: (externalBytes) => this.#pong(externalBytes),
+      pong: (externalBytes, heapBytes) => this.#pong(externalBytes, heapBytes),
       log: (severity, message, fields) => log[severity]({ fields }, message.slice(0, maxLogCharacters)),
+      metric: (definition) => options.metrics?.define(definition),
+      measure: (metric, value, labels) => options.metrics?.measure(metric, value, labels),
     };
-    this.rpc = new Rpc(this.#worker, {
+    this.rpc = new Rpc(this.#isolate.port, {
       methods: options.methods as unknown as Methods,
       notices: notices as unknown as Methods,
       toError: (error) => fromPlugin(name, error),
       onMalformed: (reason) => log.warn({ reason }, 'the plugin posted something that is no message of its API'),
     });
+    this.#isolate.onError((what) => this.fail(this.#crash(what)));
     this.ended = new Promise((resolve) => {
-      this.#worker.once('error', (error) => this.fail(this.#crash(describe(error, limits))));
-      this.#worker.once('messageerror', (error) => this.fail(this.#crash(messageOf(error))));
-      this.#worker.once('exit', (code) => {
-        this.fail(this.#crash(`it left with exit code ${code}`));
+      this.#isolate.onExit((what) => {
+        this.fail(this.#crash(what));
         resolve();
       });
     });
@@ -100,14 +87,14 @@ export class PluginProcess {
     this.#watch.unref();
   }
 
-  /** Ends the thread at once; calls in hand reject with `reason`. The first reason is the one that counts. */
+  /** Ends it at once; calls in hand reject with `reason`. The first reason is the one that counts. */
   fail(reason: HearthError): void {
     if (this.#reason !== undefined) return;
     this.#reason = reason;
     clearInterval(this.#watch);
     this.#options.onFail(reason);
     this.rpc.close(reason);
-    void this.#worker.terminate();
+    this.#isolate.terminate();
   }
 
   /** Lets the plugin stop by itself for `graceMs`. */
@@ -129,8 +116,14 @@ export class PluginProcess {
     await this.ended;
   }
 
-  #pong(externalBytes: number): void {
+  /** As it was when it was last heard of. */
+  get heapBytes(): number {
+    return this.#heapBytes;
+  }
+
+  #pong(externalBytes: number, heapBytes: number): void {
     this.#missed = 0;
+    this.#heapBytes = Number(heapBytes);
     const { memoryMb } = this.#options.limits;
     if (externalBytes > memoryMb * 2 ** 20) {
       this.fail(
@@ -151,10 +144,4 @@ export class PluginProcess {
   #crash(what: string): HearthError {
     return new HearthError('PLUGIN_CRASHED', `plugin ${this.#options.name}: ${what}`);
   }
-}
-
-function describe(error: unknown, limits: ProcessLimits): string {
-  const code = typeof error === 'object' && error !== null ? (error as { code?: unknown }).code : undefined;
-  if (code === 'ERR_WORKER_OUT_OF_MEMORY') return `its heap took more than ${limits.memoryMb} MB`;
-  return `it ended with ${messageOf(error).slice(0, 300)}`;
 }

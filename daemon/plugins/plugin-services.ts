@@ -13,6 +13,7 @@ import { Partials } from './partials';
 import type { PluginHostDependencies } from './ports';
 import type { HostMethods, MediaPart } from './protocol';
 import { Transferred } from './rpc';
+import type { PluginStore } from './storage';
 import { type JobRecord, resultEvent } from './stream-event';
 import { Subscriptions } from './subscriptions';
 import { type Task, Tasks } from './task';
@@ -23,6 +24,10 @@ export interface PluginServicesOptions extends PluginHostDependencies {
   readonly rules: () => TopicRules;
   readonly model: ModelInfo;
   readonly deliver: (filter: string, topic: string, payload: Uint8Array<ArrayBuffer>) => Promise<void>;
+  /** Those of the run before, while this one takes over from it. */
+  readonly predecessor?: () => PluginServices | undefined;
+  readonly store: PluginStore;
+  readonly onJob: () => void;
   readonly log: Log;
 }
 
@@ -100,19 +105,25 @@ export class PluginServices {
   readonly #options: PluginServicesOptions;
   readonly #abort = new AbortController();
   readonly #jobs = new Map<string, JobRecord>();
-  readonly #subscriptions: Subscriptions;
+  readonly subscriptions: Subscriptions;
   readonly #frames: OwnFrames;
+  /** Jobs that have not ended. */
+  #running = 0;
 
   constructor(options: PluginServicesOptions) {
     this.#options = options;
-    const { bus } = options;
-    this.#subscriptions = new Subscriptions(options);
+    const { bus, store } = options;
+    this.subscriptions = new Subscriptions({ ...options, predecessor: () => options.predecessor?.()?.subscriptions });
     this.#frames = new OwnFrames({ ...options, plugin: () => options.manifest().name, tasks: this.tasks });
     this.methods = {
       openFrame: (source) => this.#frames.open(source),
       fillFrame: async (id, bytes) => await this.#frames.fill(id, bytes),
       closeFrame: async (id, error) => await this.#frames.close(id, error),
-      generate: async (request) => await this.#generate(request),
+      generate: async (request) => {
+        options.onJob();
+        this.#running++;
+        return await this.#generate(request).finally(() => this.#running--);
+      },
       emit: async (fields) => await this.#emit(fields),
       publish: async (topic, payload, publishOptions) => {
         options.rules().checkPublish(String(topic));
@@ -125,17 +136,35 @@ export class PluginServices {
       },
       subscribe: async (filter) => {
         options.rules().checkSubscribe(String(filter));
-        await this.#subscriptions.add(String(filter));
+        await this.subscriptions.add(String(filter));
       },
       read: (ref) => copyOf(this.tasks.media(ref)),
+      storageGet: async (key) => await store.get(key),
+      storageSet: async (key, json) => await store.set(key, json),
+      storageDelete: async (key) => await store.delete(key),
+      storageList: async (prefix) => await store.list(prefix),
     };
+  }
+
+  /** Whether nothing it was handed or asked for is still to end. */
+  get idle(): boolean {
+    return this.tasks.size + this.#frames.openCount + this.subscriptions.inHand + this.#running === 0;
+  }
+
+  /** Messages wait for the run that takes over, until it has subscribed and `release` says so. */
+  hold(): void {
+    this.subscriptions.hold();
+  }
+
+  release(): void {
+    this.subscriptions.release();
   }
 
   /** Its jobs are cancelled and its subscriptions end; frames it got by itself end in errors. */
   close(reason: HearthError): void {
     this.#abort.abort();
     this.#frames.closeAll(reason);
-    this.#subscriptions.close();
+    this.subscriptions.close();
   }
 
   #task(id: unknown): Task {

@@ -7,7 +7,9 @@ import type { BargeIn } from '../streams/barge-in';
 import type { Dispatcher, ItemKind } from '../streams/dispatcher';
 import type { JobQueue } from '../streams/job-queue';
 import type { Streams } from '../streams/streams';
-import type { StreamSettings } from './api';
+import type { MetricLabels, StreamSettings } from './api';
+import type { Isolation } from './isolate';
+import type { MetricDefinition } from './metric-definition';
 
 /** What holds for one stream's items. */
 export interface StreamPolicy {
@@ -30,6 +32,37 @@ export interface PluginSettings {
   /** Megabytes of heap, and again of buffers. */
   readonly memoryMb: number;
   readonly hangTimeoutMs: number;
+  /** What the manifest says, when undefined. */
+  readonly isolation?: Isolation;
+}
+
+/** Where the plugins to run are read from, once more with every reload, and where it is kept which are switched off. */
+export interface PluginCatalogue {
+  /** Throws `CONFIG_INVALID`. */
+  settings(): readonly PluginSettings[];
+  /** Rejects with `PLUGIN_LOAD_FAILED` for a plugin that is not there, or with `FILE_WRITE_FAILED`. */
+  setEnabled(name: string, enabled: boolean): Promise<void>;
+}
+
+/** Takes the metrics of one plugin. */
+export interface MetricSink {
+  define(definition: MetricDefinition): void;
+  measure(name: string, value: number, labels: MetricLabels): void;
+  clear(): void;
+}
+
+/** Totals of one plugin since the daemon started. */
+export interface PluginStats {
+  /** Jobs it asked for. */
+  readonly jobs: number;
+  /** Items and requests it had in hand, by how they ended. */
+  readonly handled: number;
+  readonly errors: number;
+  /** Seconds its handlers took, the wait for the engine included. */
+  readonly handlerSeconds: number;
+  readonly restarts: number;
+  /** The heap as it was when it was last heard of; 0 while it does not run. */
+  readonly heapBytes: number;
 }
 
 export interface PluginHostOptions {
@@ -54,6 +87,8 @@ export interface PluginTiming {
   readonly handlerTimeoutMs: number;
   /** Handlers and `stop` may take this long when a plugin is being stopped. */
   readonly stopGraceMs: number;
+  /** Handlers may take this long when a new run of the plugin waits to take over. */
+  readonly drainLimitMs: number;
   /** Before the first restart; doubles with every crash in the window, up to the maximum. */
   readonly restartDelayMs: number;
   readonly maxRestartDelayMs: number;
@@ -66,6 +101,7 @@ export const defaultTiming: PluginTiming = {
   startTimeoutMs: 30_000,
   handlerTimeoutMs: 600_000,
   stopGraceMs: 500,
+  drainLimitMs: 60_000,
   restartDelayMs: 500,
   maxRestartDelayMs: 60_000,
   crashLimit: 5,
@@ -87,5 +123,13 @@ export interface PluginHostDependencies {
   readonly checkFrame?: Streams['checkFrame'];
   /** Which jobs come too late, since someone has begun to speak. */
   readonly bargeIn?: Pick<BargeIn, 'check'>;
+  /** Without one, the plugins are those of `options`, with what they were given at the start. */
+  readonly catalogue?: PluginCatalogue;
+  /** Called when other plugins run than before, or other versions of them. */
+  readonly onChanged?: () => void;
+  /** Where plugins keep what they store. */
+  readonly stateDirectory: string;
+  /** Called once for a plugin that is run. `onRefused` hears of metrics that were not taken. */
+  readonly metricsOf?: (plugin: string, onRefused: (reason: string) => void) => MetricSink;
   readonly log: Log;
 }

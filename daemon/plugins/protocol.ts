@@ -4,12 +4,14 @@ import type {
   ClipItem,
   EmitFields,
   FrameItem,
+  MetricLabels,
   Part,
   PluginGenerateRequest,
   PluginResult,
   RequestItem,
   SegmentItem,
 } from './api';
+import type { MetricDefinition } from './metric-definition';
 import type { Transferred, WireError } from './rpc';
 
 export type MediaPart = Extract<Part, { readonly type: 'image' | 'audio' | 'video' }>;
@@ -63,10 +65,17 @@ export interface HostMethods {
   ): Promise<void>;
   subscribe(filter: string): Promise<void>;
   read(ref: string): Transferred<MediaPart>;
+  /** Values are JSON texts: what a value takes to write is the plugin's own time. */
+  storageGet(key: string): Promise<string | undefined>;
+  storageSet(key: string, json: string | undefined): Promise<void>;
+  storageDelete(key: string): Promise<boolean>;
+  storageList(prefix?: string): Promise<readonly string[]>;
 }
 
 export interface HostNotices {
-  /** `externalBytes`: memory of the worker outside its heap, which `resourceLimits` does not count. */
-  pong(externalBytes: number): void;
+  /** `externalBytes`: memory outside its heap, which no limit of V8 counts; `heapBytes`: the heap itself. */
+  pong(externalBytes: number, heapBytes: number): void;
   log(severity: LogSeverity, message: string, fields: Readonly<Record<string, unknown>>): void;
+  metric(definition: MetricDefinition): void;
+  measure(name: string, value: number, labels: MetricLabels): void;
 }

@@ -75,28 +75,20 @@ export default definePlugin<Config>({
 }
 
 function testText(name: string): string {
-  return `import type { PluginContext, RequestItem } from '../../daemon/plugins/api';
+  return `import { contentOf, request, startPlugin } from '@hearth/testkit';
 import plugin from './index';
 
-test('answers a question with what the model says', async () => {
-  const handlers = new Map<string, (request: RequestItem) => unknown>();
-  const prompts: unknown[] = [];
-  const context: unknown = {
-    config: { prompt: '', maxTokens: 8 },
-    onFrame: () => undefined,
-    onRequest: (verb: string, handler: (request: RequestItem) => unknown) => handlers.set(verb, handler),
-    generate: ({ messages }: { messages: unknown }) => {
-      prompts.push(messages);
-      return Promise.resolve({ text: ' Blue. ' });
-    },
-  };
-  await plugin.start(context as PluginContext<never>);
-  const ask = async (payload: RequestItem['payload']): Promise<unknown> =>
-    await handlers.get('${name}')?.({ kind: 'request', id: '1', verb: '${name}', payload });
+test('a frame becomes an answer to the question', async () => {
+  const running = await startPlugin(plugin, { config: { prompt: 'Is it open?' }, replies: [' Yes. '] });
+  await running.frame({ stream: 'gate' });
+  expect(contentOf(running.jobs[0]).texts).toEqual(['Is it open?']);
+  expect(running.events).toMatchObject([{ kind: 'answer', stream: 'gate', text: 'Yes.' }]);
+});
 
-  expect(await ask({ question: 'Which colour?' })).toEqual({ text: 'Blue.' });
-  expect(prompts).toEqual([[{ role: 'user', parts: [{ type: 'text', text: 'Which colour?' }] }]]);
-  await expect(ask({})).rejects.toMatchObject({ code: 'REQUEST_INVALID' });
+test('a request is answered with what the model says', async () => {
+  const running = await startPlugin(plugin, { replies: [' Blue. '] });
+  expect(await running.request(request('${name}', { question: 'Which colour?' }))).toEqual({ text: 'Blue.' });
+  await expect(running.request(request('${name}', {}))).rejects.toMatchObject({ code: 'REQUEST_INVALID' });
 });
 `;
 }

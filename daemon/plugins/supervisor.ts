@@ -1,7 +1,7 @@
 /**
  * Keeps one plugin running: starts it, hands it what it takes, starts it again with back-off when it ends, gives up on
- * it after too many crashes. Whatever happens to the plugin, each item handed in ends in an event and each request in
- * an answer.
+ * it after too many crashes, and lets a new run take over from the one before without losing anything. Whatever happens
+ * to the plugin, each item handed in ends in an event and each request in an answer.
  */
 import { ulid } from 'ulid';
 import type { PluginState, Request } from '../bus/bus';
@@ -14,23 +14,15 @@ import type { DecodedMedia } from '../streams/media-store';
 import { skipReasonOf } from '../streams/skips';
 import type { PluginManifest, RequestItem } from './api';
 import { BackOff } from './back-off';
+import { begin, type LaunchOptions, type Loaded, load, type Run } from './launch';
 import { locatePlugin } from './locate-plugin';
-import { checkManifest } from './manifest';
-import { resolveConfig } from './plugin-config';
-import { PluginProcess } from './plugin-process';
-import { PluginServices } from './plugin-services';
-import type { PluginHostDependencies, PluginSettings } from './ports';
+import type { PluginProcess } from './plugin-process';
+import type { PluginServices } from './plugin-services';
+import type { MetricSink, PluginHostDependencies, PluginSettings, PluginStats } from './ports';
 import type { Registered } from './protocol';
+import { PluginStore, storageFile } from './storage';
 import { errorEvent } from './stream-event';
 import { itemTask, requestTask, type Task } from './task';
-import { TopicRules } from './topic-rules';
-
-interface Run {
-  readonly process: PluginProcess;
-  readonly services: PluginServices;
-  readonly manifest: PluginManifest;
-  readonly registered: Registered;
-}
 
 export interface PluginStatus extends PluginState {
   readonly name: string;
@@ -47,13 +39,18 @@ function asHearthError(error: unknown): HearthError {
 
 export class Supervisor {
   readonly name: string;
-  readonly #settings: PluginSettings;
   readonly #dependencies: PluginHostDependencies;
   readonly #log: Log;
   readonly #backOff: BackOff;
+  readonly #store: PluginStore;
+  readonly #metrics: MetricSink | undefined;
+  readonly #totals = { jobs: 0, handled: 0, errors: 0, handlerSeconds: 0 };
+  #settings: PluginSettings;
   #run: Run | undefined;
-  /** From its thread's first moment on: what has to be ended. */
-  #process: PluginProcess | undefined;
+  /** From their first moment on: what has to be ended. Two at a time only while one takes over from the other. */
+  readonly #processes = new Set<PluginProcess>();
+  /** Of a run that ends so that another can take over: requests wait for that, as items do. */
+  #ending: PluginServices | undefined;
   #model: ModelInfo | undefined;
   #state: PluginState = { state: 'starting', restarts: 0 };
   #timer: NodeJS.Timeout | undefined;
@@ -62,8 +59,9 @@ export class Supervisor {
   #launches = 0;
   /** Settles what waits for the next run. */
   readonly #waiting = new Set<(run: Run | HearthError) => void>();
-  /** What is registered with the daemon, and what ends it. A registration outlives a crash: items wait for the next run. */
-  #registeredKey: string | undefined;
+  /** What is registered with the daemon, and what ends it. A registration outlives a run: items wait for the next one. */
+  #itemsKey: string | undefined;
+  #verbsKey: string | undefined;
   #endItems: (() => void)[] = [];
   #endVerbs: (() => void)[] = [];
   #manifest: PluginManifest | undefined;
@@ -74,6 +72,10 @@ export class Supervisor {
     this.#dependencies = dependencies;
     this.#log = dependencies.log.child({ ns: `plugin/${settings.name}` });
     this.#backOff = new BackOff(dependencies.options.timing);
+    this.#store = new PluginStore(storageFile(dependencies.stateDirectory, settings.name), this.#log);
+    this.#metrics = dependencies.metricsOf?.(settings.name, (reason) =>
+      this.#log.warn({ reason }, 'a metric of the plugin is not taken'),
+    );
   }
 
   get status(): PluginStatus {
@@ -86,12 +88,37 @@ export class Supervisor {
     };
   }
 
-  /** Starts it for this model, or again when it runs, waits for its next start or was given up on. */
-  async start(model: ModelInfo): Promise<void> {
+  get stats(): PluginStats {
+    return {
+      ...this.#totals,
+      restarts: this.#state.restarts,
+      heapBytes: this.#run?.process.heapBytes ?? 0,
+    };
+  }
+
+  /**
+   * Starts it for this model with these settings. One that runs goes on until the new run has been loaded and what it
+   * has in hand is done, `drainLimitMs` at most; then the new one takes over. Rejects, with the old one still running, when
+   * the new one cannot be loaded.
+   */
+  async start(model: ModelInfo, settings: PluginSettings = this.#settings): Promise<void> {
+    const running = this.#run;
+    const sameModel = this.#model === undefined || this.#model === model;
+    this.#settings = settings;
+    this.#model = model;
+    this.#backOff.reset();
+    if (running !== undefined) {
+      try {
+        await this.#replace(running, model);
+        return;
+      } catch (error) {
+        this.#log.error({ reason: messageOf(error) }, 'the new run of the plugin cannot be loaded');
+        // What was started for another model is of no use any more.
+        if (sameModel) throw error;
+      }
+    }
     await this.stop(new HearthError('PLUGIN_UNAVAILABLE', `plugin ${this.name} is being restarted`), false);
     this.#stopping = undefined;
-    this.#backOff.reset();
-    this.#model = model;
     await this.#launch();
   }
 
@@ -104,24 +131,69 @@ export class Supervisor {
       this.#unregister();
       this.#settleWaiting(reason);
     }
-    const process = this.#process;
     const run = this.#run;
     this.#run = undefined;
-    if (process !== undefined) {
-      if (run === undefined) process.fail(reason);
-      else {
-        const { stopGraceMs } = this.#dependencies.options.timing;
-        await this.#idle(run, stopGraceMs);
-        await process.stop(stopGraceMs, reason);
-      }
-      await process.ended;
-    }
+    for (const process of this.#processes) if (process !== run?.process) process.fail(reason);
+    if (run !== undefined) await this.#end(run, this.#dependencies.options.timing.stopGraceMs, reason);
+    await this.#gone();
     if (final) this.#publish({ state: 'stopped', restarts: this.#state.restarts });
+  }
+
+  /** The same for a plugin that is switched off: what it has in hand may take as long as for a new run. */
+  async retire(): Promise<void> {
+    const run = this.#run;
+    this.#unregister();
+    if (run !== undefined) await this.#idle(run, this.#dependencies.options.timing.drainLimitMs);
+    await this.stop(new HearthError('PLUGIN_UNAVAILABLE', `plugin ${this.name} is switched off`));
+    this.#metrics?.clear();
+  }
+
+  async #replace(old: Run, model: ModelInfo): Promise<void> {
+    const { drainLimitMs, stopGraceMs } = this.#dependencies.options.timing;
+    const next = await load(this.#launchOptions(model));
+    const abandon = async (): Promise<void> => {
+      next.process.fail(new HearthError('PLUGIN_UNAVAILABLE', `plugin ${this.name}: this run is not needed`));
+      await next.process.ended;
+    };
+    // It ended meanwhile: what follows from that starts the new code anyway.
+    if (this.#run !== old) {
+      await abandon();
+      return;
+    }
+    this.#log.info('a new run of the plugin takes over');
+    this.#publish({ state: 'starting', restarts: this.#state.restarts });
+    this.#ending = old.services;
+    this.#run = undefined;
+    old.services.hold();
+    try {
+      await this.#idle(old, drainLimitMs);
+      const reason = `plugin ${this.name} was restarted before it was done, after ${drainLimitMs} ms`;
+      await this.#end(old, stopGraceMs, new HearthError('PLUGIN_UNAVAILABLE', reason));
+      if (this.#stopping !== undefined) await abandon();
+      else await this.#begin(next);
+    } catch (error) {
+      if (this.#stopping === undefined) this.#failed(asHearthError(error));
+    } finally {
+      old.services.release();
+      this.#ending = undefined;
+    }
   }
 
   async #idle({ services }: Run, limitMs: number): Promise<void> {
     const end = performance.now() + limitMs;
-    while (services.tasks.size > 0 && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, 20));
+    while (!services.idle && performance.now() < end && this.#stopping === undefined)
+      await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+
+  async #end(run: Run, graceMs: number, reason: HearthError): Promise<void> {
+    const limit = performance.now() + graceMs;
+    while (!run.services.idle && performance.now() < limit) await new Promise((resolve) => setTimeout(resolve, 20));
+    await run.process.stop(graceMs, reason);
+    await run.process.ended;
+  }
+
+  async #gone(): Promise<void> {
+    await Promise.all(Array.from(this.#processes, (process) => process.ended));
   }
 
   async #launch(): Promise<void> {
@@ -131,71 +203,45 @@ export class Supervisor {
     if (this.#state.state !== 'restarting') this.#publish({ state: 'starting', restarts: this.#state.restarts });
     try {
       // Two workers of one plugin at a time would publish over each other.
-      await this.#process?.ended;
+      await this.#gone();
       if (this.#stopping !== undefined) return;
-      await this.#open(model);
+      await this.#begin(await load(this.#launchOptions(model)));
     } catch (error) {
       if (launch === this.#launches) this.#failed(asHearthError(error));
     }
   }
 
-  async #open(model: ModelInfo): Promise<void> {
-    const { options } = this.#dependencies;
-    const { name, path, config: given, memoryMb, hangTimeoutMs } = this.#settings;
-    const file = locatePlugin(name, path);
-    let manifest: PluginManifest | undefined;
-    let rules: TopicRules | undefined;
-    const checked = <T>(value: T | undefined): T => {
-      if (value === undefined)
-        throw new HearthError('PLUGIN_FAILED', `plugin ${name}: expected nothing to be asked for before start`);
-      return value;
-    };
-    const services: PluginServices = new PluginServices({
-      ...this.#dependencies,
+  #launchOptions(model: ModelInfo): LaunchOptions {
+    const { name, path } = this.#settings;
+    return {
+      dependencies: this.#dependencies,
+      settings: this.#settings,
+      file: locatePlugin(name, path),
       model,
+      store: this.#store,
+      metrics: this.#metrics,
+      predecessor: () => this.#ending,
       log: this.#log,
-      manifest: () => checked(manifest),
-      rules: () => checked(rules),
-      deliver: (filter, topic, payload) => process.rpc.call('message', [filter, topic, payload], [payload.buffer]),
-    });
-    const process: PluginProcess = new PluginProcess({
-      name,
-      file,
-      limits: { memoryMb, hangTimeoutMs },
-      methods: services.methods,
-      log: this.#log,
-      onFail: (reason) => {
-        services.close(reason);
+      onProcess: (process) => {
+        this.#processes.add(process);
+        void process.ended.then(() => this.#processes.delete(process));
+      },
+      onFail: (process, reason) => {
         if (this.#run?.process !== process) return;
         this.#run = undefined;
         this.#failed(reason);
       },
-    });
-    this.#process = process;
-    void process.ended.then(() => {
-      if (this.#process === process) this.#process = undefined;
-    });
-    const timer = setTimeout(
-      () =>
-        process.fail(
-          new HearthError(
-            'PLUGIN_TIMEOUT',
-            `plugin ${name}: its start took more than ${options.timing.startTimeoutMs} ms`,
-          ),
-        ),
-      options.timing.startTimeoutMs,
-    );
+      onJob: () => this.#totals.jobs++,
+    };
+  }
+
+  async #begin(loaded: Loaded): Promise<void> {
+    const { process } = loaded;
     try {
-      manifest = checkManifest(await process.rpc.call('load', []), name);
-      const config = resolveConfig(manifest, given);
-      rules = new TopicRules(manifest, config, { base: options.baseTopic, node: options.node });
-      const registered = await process.rpc.call('start', [
-        { config, node: options.node, baseTopic: options.baseTopic, model },
-      ]);
+      const run = await begin(loaded, this.name, this.#dependencies.options.timing.startTimeoutMs);
       if (this.#stopping !== undefined) throw this.#stopping;
-      this.#manifest = manifest;
-      this.#register(registered);
-      const run: Run = { process, services, manifest, registered };
+      this.#manifest = run.manifest;
+      this.#register(run.registered);
       process.watch();
       this.#run = run;
       this.#publish({ state: 'running', restarts: this.#state.restarts });
@@ -204,8 +250,6 @@ export class Supervisor {
       process.fail(asHearthError(error));
       await process.ended;
       throw error;
-    } finally {
-      clearTimeout(timer);
     }
   }
 
@@ -239,19 +283,31 @@ export class Supervisor {
   }
 
   #register(registered: Registered): void {
-    const key = JSON.stringify(registered);
-    if (this.#registeredKey === key) return;
-    this.#unregister();
-    const { bus, dispatcher, options } = this.#dependencies;
-    const { name } = this;
+    this.#registerVerbs(registered.verbs);
+    this.#registerItems(registered.consumes);
+  }
+
+  #registerVerbs(verbs: Registered['verbs']): void {
+    const key = JSON.stringify(verbs);
+    if (this.#verbsKey === key) return;
+    this.#unregisterVerbs();
     try {
-      for (const verb of registered.verbs)
-        this.#endVerbs.push(bus.onRequest(verb, (request) => this.#request(request)));
+      for (const verb of verbs)
+        this.#endVerbs.push(this.#dependencies.bus.onRequest(verb, (request) => this.#request(request)));
     } catch (cause) {
       this.#unregister();
       throw new HearthError('PLUGIN_MANIFEST_INVALID', `verbs: ${messageOf(cause)}`, { cause });
     }
-    for (const kind of registered.consumes) {
+    this.#verbsKey = key;
+  }
+
+  #registerItems(kinds: Registered['consumes']): void {
+    const key = JSON.stringify(kinds);
+    if (this.#itemsKey === key) return;
+    this.#unregisterItems();
+    const { dispatcher, options } = this.#dependencies;
+    const { name } = this;
+    for (const kind of kinds) {
       const consumer: Consumer = {
         name,
         consumes: [kind],
@@ -260,18 +316,23 @@ export class Supervisor {
       };
       this.#endItems.push(dispatcher.register(consumer));
     }
-    this.#registeredKey = key;
+    this.#itemsKey = key;
   }
 
   /** Items are for others then; verbs go on to be answered, with the reason. */
   #unregisterItems(): void {
     for (const end of this.#endItems.splice(0)) end();
-    this.#registeredKey = undefined;
+    this.#itemsKey = undefined;
+  }
+
+  #unregisterVerbs(): void {
+    for (const end of this.#endVerbs.splice(0)) end();
+    this.#verbsKey = undefined;
   }
 
   #unregister(): void {
     this.#unregisterItems();
-    for (const end of this.#endVerbs.splice(0)) end();
+    this.#unregisterVerbs();
   }
 
   #settleWaiting(outcome: Run | HearthError): void {
@@ -322,9 +383,10 @@ export class Supervisor {
 
   async #request(request: Request): Promise<unknown> {
     const { options } = this.#dependencies;
-    if (this.#run === undefined) throw this.#unavailable();
+    const deadlineAt = request.receivedTs * 1000 + options.defaultDeadlineMs;
+    if (this.#run === undefined && this.#ending === undefined) throw this.#unavailable();
     const { payload, image, audio } = await takeMedia(request.payload, options.maxAudioSeconds);
-    const run = this.#run;
+    const run = this.#run ?? (this.#ending !== undefined ? await this.#nextRun(deadlineAt) : undefined);
     if (run === undefined) throw this.#unavailable();
     const item: RequestItem = {
       kind: 'request',
@@ -335,17 +397,13 @@ export class Supervisor {
       ...(audio !== undefined && { audio: { ref: ulid() } }),
     };
     const parts = { ...(image !== undefined && { image }), ...(audio !== undefined && { audio }) };
-    const task = requestTask(
-      item,
-      parts,
-      options.requestPriority,
-      request.receivedTs * 1000 + options.defaultDeadlineMs,
-    );
+    const task = requestTask(item, parts, options.requestPriority, deadlineAt);
     return await this.#perform(run, task, () => run.process.rpc.call('request', [item]));
   }
 
   async #perform<T>({ process, services }: Run, task: Task, call: () => Promise<T>): Promise<T> {
     const { handlerTimeoutMs } = this.#dependencies.options.timing;
+    const began = performance.now();
     const end = services.tasks.add(task);
     const timer = setTimeout(
       () =>
@@ -356,9 +414,14 @@ export class Supervisor {
     );
     try {
       return await call();
+    } catch (error) {
+      this.#totals.errors++;
+      throw error;
     } finally {
       clearTimeout(timer);
       end();
+      this.#totals.handled++;
+      this.#totals.handlerSeconds += (performance.now() - began) / 1000;
     }
   }
 

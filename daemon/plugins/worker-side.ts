@@ -10,11 +10,22 @@ import type {
   SegmentItem,
 } from './api';
 import { PluginError } from './api';
-import { loadModule } from './load-module';
 import type { HostMethods, HostNotices, LogSeverity, Registered, StartSetup, WorkerMethods } from './protocol';
 import { type Rpc, toWireError } from './rpc';
+import { pluginMetrics } from './worker-metrics';
 
 type MessageHandler = (topic: string, payload: Uint8Array) => void | Promise<void>;
+
+function asJson(value: unknown): string | undefined {
+  try {
+    return JSON.stringify(value);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new PluginError('PLUGIN_STORAGE_INVALID', `storage: expected a value that JSON can hold: ${reason}`, {
+      cause,
+    });
+  }
+}
 
 export class WorkerSide {
   readonly #abort = new AbortController();
@@ -27,13 +38,13 @@ export class WorkerSide {
   #started = false;
 
   constructor(
-    private readonly file: string,
+    private readonly module: () => Promise<Plugin>,
     private readonly host: () => Rpc<HostMethods, HostNotices>,
   ) {}
 
   readonly methods: WorkerMethods = {
     load: async () => {
-      this.#plugin = await loadModule(this.file);
+      this.#plugin = await this.module();
       // Getters, functions and the like have no place in a manifest.
       return JSON.parse(JSON.stringify(this.#plugin.manifest)) as unknown;
     },
@@ -148,6 +159,16 @@ export class WorkerSide {
         }
       },
       read: async (media: MediaRef) => await host.call('read', [media.ref]),
+      storage: {
+        get: async (key) => {
+          const json = await host.call('storageGet', [key]);
+          return json === undefined ? undefined : (JSON.parse(json) as unknown);
+        },
+        set: async (key, value) => await host.call('storageSet', [key, asJson(value)]),
+        delete: async (key) => await host.call('storageDelete', [key]),
+        list: async (prefix) => await host.call('storageList', [prefix]),
+      },
+      metrics: pluginMetrics(host),
     };
   }
 }

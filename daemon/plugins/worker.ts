@@ -1,18 +1,32 @@
-/** Entry of a plugin's worker thread. */
+/** Entry of a plugin's worker thread, or of its process. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { PluginError } from './api';
+import { loadModule } from './load-module';
 import type { HostMethods, HostNotices, WorkerNotices, WorkerSetup } from './protocol';
-import { type Methods, Rpc } from './rpc';
+import { type Methods, type Port, Rpc } from './rpc';
 import { WorkerSide } from './worker-side';
 
-if (parentPort === null) throw new Error('a plugin worker is started by hearthd, not by hand');
+function processPort(): Port {
+  if (process.send === undefined) throw new Error('a plugin is started by hearthd, not by hand');
+  const send = process.send.bind(process);
+  // Nobody is left to work for.
+  process.once('disconnect', () => process.exit());
+  return { postMessage: (value) => void send(value), on: (event, listener) => process.on(event, listener) };
+}
 
-const { file } = workerData as WorkerSetup;
+const port = parentPort ?? processPort();
+const file = parentPort === null ? (process.argv[2] ?? '') : (workerData as WorkerSetup).file;
 const notices: WorkerNotices = {
-  ping: () => rpc.notify('pong', [process.memoryUsage().external]),
+  ping: () => {
+    const { external, heapUsed } = process.memoryUsage();
+    rpc.notify('pong', [external, heapUsed]);
+  },
 };
-const side = new WorkerSide(file, () => rpc);
-const rpc: Rpc<HostMethods, HostNotices> = new Rpc(parentPort, {
+const side = new WorkerSide(
+  async () => await loadModule(file),
+  () => rpc,
+);
+const rpc: Rpc<HostMethods, HostNotices> = new Rpc(port, {
   methods: side.methods as unknown as Methods,
   notices: notices as unknown as Methods,
   toError: ({ code, message, retryable }) => new PluginError(code ?? 'INTERNAL', message, { retryable }),

@@ -16,6 +16,7 @@ import type { Captured } from './item';
 import type { MediaStore } from './media-store';
 import { MicrophoneStream } from './microphone-stream';
 import type { ItemPolicy, StreamPolicies, StreamsOptions, TopicPattern } from './options';
+import { belongsTogether, clipCameras, type Placement, placementKey } from './placement';
 import { otherStream, type SkipCounts, type Skips } from './skips';
 import { patternFilter, patternStream } from './topic-pattern';
 import { loadVoiceDetector, type VoiceDetectorFactory } from './voice-detector';
@@ -35,6 +36,8 @@ export interface StreamsDependencies {
   readonly watch?: Engine['watch'];
   /** Told when someone begins to speak. */
   readonly bargeIn?: Pick<BargeIn, 'speechBegins'>;
+  /** With other nodes; all is this node's, when left out. */
+  readonly placement?: Placement;
   readonly imageLimits?: ImageLimits;
   readonly scheduler?: SchedulerLike;
 }
@@ -105,9 +108,12 @@ export class Streams {
     this.#createDetector = await loadVoiceDetector();
     const { options, topics } = this.#dependencies;
     for (const kind of ['frame', 'audio', 'audio/end'] as const) {
-      await this.#subscribe(topics.in(kind), kind, (topic) => topics.parseIn(topic)?.stream ?? '');
+      const streamOf = (topic: string): string => topics.parseIn(topic)?.stream ?? '';
+      await this.#subscribeAll(topics.in(kind), kind, streamOf, (stream) => topics.in(kind, stream));
     }
-    for (const { filter, kind, stream } of options.inputs) await this.#subscribe(filter, kind, () => stream);
+    for (const { filter, kind, stream } of options.inputs) {
+      await this.#subscribe(filter, kind, () => stream, !belongsTogether(kind, stream, options));
+    }
     for (const pattern of options.patterns) await this.#subscribePattern(pattern);
   }
 
@@ -144,6 +150,21 @@ export class Streams {
     if (reason === undefined) return;
     this.#dependencies.skips.skip({ stream, reason, capturedTs: at.receivedTs, topic: at.topic });
     throw new HearthError('STREAM_OFF', `stream ${stream}: expected one that is in use, this one is ${reason}`);
+  }
+
+  /** The configured streams that other nodes leave to this one; frames that the broker hands out are nobody's. */
+  assigned(): string[] {
+    const { options, placement } = this.#dependencies;
+    const kinds = [
+      ...Array.from(options.cameras.keys(), (name) => [name, 'frame'] as const),
+      ...Array.from(options.microphones.keys(), (name) => [name, 'audio'] as const),
+    ];
+    return kinds
+      .filter(([name, kind]) => {
+        const shared = placement?.shareGroup !== undefined && !belongsTogether(kind, name, options);
+        return placement?.owns(placementKey(kind, name, options), shared) === true;
+      })
+      .map(([name]) => name);
   }
 
   /** Everything since the start, by stream. */
@@ -195,15 +216,59 @@ export class Streams {
     const filter = patternFilter(template);
     const listed = (topic: string): boolean => options.inputs.some((input) => matchesFilter(input.filter, topic));
     try {
-      await this.#subscribe(filter, kind, (topic) => (listed(topic) ? undefined : patternStream(template, topic)));
+      await this.#subscribeAll(
+        filter,
+        kind,
+        (topic) => (listed(topic) ? undefined : patternStream(template, topic)),
+        // Whatever other systems call it.
+        () => filter,
+      );
     } catch (error) {
       if (!optional) throw error;
       log.warn({ filter, reason: String(error) }, 'the broker does not allow an input that nobody asked for');
     }
   }
 
-  /** A topic without a stream is for another subscription. */
-  async #subscribe(filter: string, kind: InputKind, streamOf: (topic: string) => string | undefined): Promise<void> {
+  /** A filter of many streams. Those that may not be shared with other nodes have filters of their own then. */
+  async #subscribeAll(
+    filter: string,
+    kind: InputKind,
+    streamOf: (topic: string) => string | undefined,
+    filterOf: (stream: string) => string,
+  ): Promise<void> {
+    const { options, placement } = this.#dependencies;
+    const apart = (stream: string): boolean => belongsTogether(kind, stream, options);
+    if (placement?.shareGroup === undefined || kind !== 'frame' || options.defaults.camera.options.clip !== undefined) {
+      await this.#subscribe(filter, kind, streamOf);
+      return;
+    }
+    const only = (takes: (stream: string) => boolean) => (topic: string) => {
+      const stream = streamOf(topic);
+      return stream !== undefined && takes(stream) ? stream : undefined;
+    };
+    await this.#subscribe(
+      filter,
+      kind,
+      only((stream) => !apart(stream)),
+      true,
+    );
+    for (const own of new Set(clipCameras(options).map(filterOf))) {
+      await this.#subscribe(
+        own,
+        kind,
+        only((stream) => apart(stream) && filterOf(stream) === own),
+      );
+    }
+  }
+
+  /** A topic without a stream is for another subscription. `share`: another node may take what comes. */
+  async #subscribe(
+    filter: string,
+    kind: InputKind,
+    streamOf: (topic: string) => string | undefined,
+    share = false,
+  ): Promise<void> {
+    const shareGroup = share ? this.#dependencies.placement?.shareGroup : undefined;
     const unsubscribe = await this.#dependencies.bus.subscribe(
       filter,
       (topic, payload, info) => {
@@ -211,12 +276,25 @@ export class Streams {
         if (stream !== undefined) this.#receive(stream, { kind, topic, payload, info });
       },
       // Whether a retained replay is used is the stream's own setting.
-      { connection: 'ingest', qos: kind === 'audio/end' ? 1 : 0, acceptRetained: true },
+      {
+        connection: 'ingest',
+        qos: kind === 'audio/end' ? 1 : 0,
+        acceptRetained: true,
+        ...(shareGroup !== undefined && { shareGroup }),
+      },
     );
     this.#unsubscribes.push(unsubscribe);
   }
 
+  #isElsewhere(name: string, { kind, info }: Message): boolean {
+    const { options, placement } = this.#dependencies;
+    if (placement === undefined || info.shared === true) return false;
+    const shared = placement.shareGroup !== undefined && !belongsTogether(kind, name, options);
+    return !placement.owns(placementKey(kind, name, options), shared);
+  }
+
   #receive(name: string, message: Message): void {
+    if (this.#isElsewhere(name, message)) return;
     let entry: Entry;
     try {
       entry = this.#entry(name);

@@ -10,6 +10,9 @@ import type { Peer } from './mqtt-peer';
 
 export interface Hearthd {
   readonly pid: number;
+  /** Its configuration file, and the state directory, which goes with it. */
+  readonly file: string;
+  readonly directory: string;
   readonly output: () => string;
   /** Resolves to its exit code; null after a signal. */
   stop(): Promise<number | null>;
@@ -50,6 +53,8 @@ async function launch(config: Sections, expected: string): Promise<Hearthd> {
   });
   return {
     pid: child.pid ?? 0,
+    file,
+    directory,
     output: () => output,
     kill: async () => {
       const exited = once(child, 'exit');
@@ -70,9 +75,14 @@ async function launch(config: Sections, expected: string): Promise<Hearthd> {
 }
 
 /** Resolves when it is ready. `peer` has to hear `hearth/#`. */
-export async function startHearthd(url: string, peer: Peer, config: Sections): Promise<Hearthd> {
-  const daemon = await launch({ mqtt: { url }, http: { enabled: false }, ...config }, 'hearth is ready');
-  await peer.json('hearth/pi5/info', ({ plugins }: { plugins: { version: unknown }[] }) =>
+export async function startHearthd(
+  url: string,
+  peer: Peer,
+  { node = 'pi5', ...config }: Sections & { readonly node?: string },
+): Promise<Hearthd> {
+  const own = { node: { id: node }, mqtt: { url }, http: { enabled: false } };
+  const daemon = await launch({ ...own, ...config }, 'hearth is ready');
+  await peer.json(`hearth/${node}/info`, ({ plugins }: { plugins: { version: unknown }[] }) =>
     plugins.every(({ version }) => version !== null),
   );
   return daemon;

@@ -13,9 +13,9 @@ import type { GenerateRequest, GenerateResult, Part } from '../../daemon/inferen
 import { convertCheckpoint } from '../../daemon/models/convert/convert';
 import { replySchema } from '../../plugins/function-calls/functions';
 import { randomCheckpoint } from '../helpers/checkpoint';
+import { demoFunctions } from '../helpers/demo-functions';
 import { Nano, pictureOf, soundOf } from '../helpers/nano';
 import { availableIsas } from '../helpers/native';
-import { demoFunctions } from '../unit/plugins/fake-context';
 
 interface EvalItem {
   readonly kind: 'image' | 'audio' | 'text';

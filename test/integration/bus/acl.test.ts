@@ -77,6 +77,8 @@ test('the daemon may what its plugins for other systems need, and no more', asyn
     'hermes/asr/textCaptured',
     'hearth/pi5/service/light/turn_on',
     'hearth/in/kitchen/audio/end',
+    'hearth/cluster/home/node/pi5',
+    'hearth/cluster/home/response/generate',
   ])
     await expect(bus.publish(topic, 'x', { qos: 1 })).resolves.toBeUndefined();
   for (const topic of [
@@ -84,6 +86,8 @@ test('the daemon may what its plugins for other systems need, and no more', asyn
     'frigate/events',
     'hearth/in/kitchen/audio',
     'homeassistant/status',
+    'hearth/cluster/home/node/pi4',
+    'hearth/cluster/home/request/generate',
   ])
     await expect(bus.publish(topic, 'x', { qos: 1 })).rejects.toMatchObject({ code: 'BUS_PUBLISH_REFUSED' });
   const born = new Promise((resolve) => void bus.subscribe('homeassistant/status', resolve));
@@ -105,4 +109,26 @@ test('a screen asks the model, and does not choose it', async () => {
   await kiosk.json('hearth/pi5/response/generate', ({ id }: { id: string }) => id === 'k');
   expect(asked).toEqual(['generate']);
   await kiosk.close();
+});
+
+test('the daemon hears its cluster, and frames may be shared', async () => {
+  const heard: string[] = [];
+  for (const filter of ['hearth/cluster/home/node/+', 'hearth/cluster/home/request/+', 'hearth/+/state'])
+    await bus.subscribe(filter, (topic) => heard.push(topic), { qos: 1 });
+  await bus.subscribe('hearth/in/+/frame', (topic) => heard.push(topic), {
+    connection: 'ingest',
+    shareGroup: 'hearth-home',
+  });
+  expect(bus.sharing).toBe(true);
+  await bus.publish('hearth/cluster/home/node/pi5', 'x', { qos: 1 });
+  await home.client.publishAsync('hearth/cluster/home/request/generate', '{}', { qos: 1 });
+  await camera.client.publishAsync('hearth/in/front_door/frame', 'x', { qos: 1 });
+  const expected = [
+    'hearth/cluster/home/node/pi5',
+    'hearth/cluster/home/request/generate',
+    'hearth/in/front_door/frame',
+  ];
+  for (let attempt = 0; attempt < 300 && heard.length < expected.length; attempt++)
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  expect(heard.sort()).toEqual(expected);
 });

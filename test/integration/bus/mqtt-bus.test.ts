@@ -195,6 +195,9 @@ test.each([
   'hearth/in/door/frame',
   'hearth/in/door/audio/end',
   'frigate/door/person/snapshot',
+  'cams/door/frame',
+  'hearth/cluster/home/request/caption',
+  'hearth/cluster/home/node/pi4',
   '$SYS/broker/uptime',
   '$share/group/replies',
 ])('a response topic that would make the daemon speak for itself is refused: %s', async (responseTopic) => {
@@ -202,6 +205,7 @@ test.each([
   const bus = await start({ protocol: 5 });
   let frames = 0;
   await bus.subscribe('frigate/+/+/snapshot', () => frames++, { connection: 'ingest' });
+  await bus.subscribe('cams/+/frame', () => frames++, { connection: 'ingest', shareGroup: 'hearth-home' });
   bus.onRequest('health', () => 1);
   await other.client.publishAsync('hearth/pi5/request/health', '{"id":"a"}', {
     qos: 1,

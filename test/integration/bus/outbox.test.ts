@@ -4,6 +4,10 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connectAsync, type MqttClient } from 'mqtt';
+import pino from 'pino';
+import { Journal } from '../../../daemon/bus/journal';
+import type { MqttBus } from '../../../daemon/bus/mqtt-bus';
+import type { StreamEvent } from '../../../daemon/events';
 import { createBus } from '../../helpers/bus';
 import { startHearthd } from '../../helpers/hearthd';
 import { startMosquitto } from '../../helpers/mosquitto';
@@ -104,6 +108,52 @@ test('what a killed daemon had for a broker that was away is sent by the next on
   expect(events.map(([, text]) => (JSON.parse(text) as { id: string }).id)).toEqual(['one', 'two', 'three']);
   expect(second.output()).toContain('taken up again');
   expect(readFileSync(journal, 'latin1')).not.toContain('"ok":true');
+});
+
+test('whoever hears what is published hears each event once: when it happens, not when it is sent or taken up', async () => {
+  const path = join(temporary(), 'outbox.journal');
+  const log = pino({ level: 'silent' });
+  const broker = await startMosquitto();
+  cleanup.push(() => broker.stop());
+  await broker.stop();
+  const told: string[] = [];
+  const start = (who: string): MqttBus => {
+    const bus = createBus(broker.url, {
+      journal: Journal.open({ path, destination: 'here', maxFileBytes: 1 << 20, log }),
+      onPublish: (published) => told.push(`${who} ${published.type === 'event' ? published.event.id : published.type}`),
+    });
+    bus.start();
+    cleanup.push(() => bus.close());
+    return bus;
+  };
+  const event = (id: string): StreamEvent => ({
+    v: 1,
+    id,
+    kind: 'caption',
+    node: 'pi5',
+    stream: 'door',
+    ts: 1,
+    captured_ts: 1,
+    latency_ms: 1,
+    text: id,
+  });
+
+  const first = start('first');
+  await first.publishEvent(event('a'));
+  expect(told).toEqual(['first a']);
+  await first.close();
+
+  const second = start('second');
+  await second.publishEvent(event('b'));
+  await broker.start();
+  const peer = await connectPeer(broker.url, ['hearth/pi5/out/door/caption/last']);
+  cleanup.push(() => peer.close());
+  await peer.json('hearth/pi5/out/door/caption/last', ({ id }: { id: string }) => id === 'b');
+  await until(
+    () => second.counters.outboxMessages === 0,
+    () => JSON.stringify(second.counters),
+  );
+  expect(told).toEqual(['first a', 'second b']);
 });
 
 /** A machine with much else to do is given its time; in vain only where something is wrong. */

@@ -316,7 +316,7 @@ describe('function-calls', () => {
       ]),
     ];
     for (const [reply, code] of replies) {
-      made.engine.reply = () => reply;
+      made.engine.reply = () => ({ text: reply, unchecked: true });
       expect({ reply, code: (await failureOf(made.bus.request('call', { text: 'x' }))).code }).toEqual({ reply, code });
     }
     made.engine.reply = () => ({ text: '{"name": "stop", "arguments": {}}', finishReason: 'length' });
@@ -354,7 +354,7 @@ describe('function-calls', () => {
     });
     made.engine.reply = () => '{"name": "go", "arguments": {"to": "there"}}';
     expect(await made.bus.request('call', { text: 'x' })).toMatchObject({ topic: 'go/there' });
-    made.engine.reply = () => '{"name": "go", "arguments": {"to": "nowhere"}}';
+    made.engine.reply = () => ({ text: '{"name": "go", "arguments": {"to": "nowhere"}}', unchecked: true });
     expect(await failureOf(made.bus.request('call', { text: 'x' }))).toMatchObject({ code: 'PLUGIN_REPLY_INVALID' });
   });
 

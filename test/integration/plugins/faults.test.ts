@@ -1,6 +1,7 @@
 /** Plugins that misbehave, in real workers: the daemon stays up, every item ends in an event, every request in an answer. */
+
+import { model } from '@hearth/testkit';
 import type { ModelInfo } from '../../../daemon/inference/types';
-import { model } from '../../unit/plugins/fake-context';
 import { make, source, until, withTest, write } from './support';
 
 const frames = { consumes: ['frame'], emits: ['caption'] };

@@ -19,6 +19,8 @@ test('a new plugin runs as it was written', async () => {
   const [file = ''] = files;
   mkdirSync(join(checkout, 'daemon', 'plugins'), { recursive: true });
   symlinkSync(join(__dirname, '../../../daemon/plugins/api.js'), join(checkout, 'daemon/plugins/api.js'));
+  mkdirSync(join(checkout, 'node_modules', '@hearth'), { recursive: true });
+  symlinkSync(join(process.cwd(), 'daemon/testkit'), join(checkout, 'node_modules/@hearth/testkit'));
 
   const made = make([{ name: 'doorbell', path: dirname(file) }]);
   await made.start('doorbell');
@@ -40,7 +42,7 @@ test('a new plugin runs as it was written', async () => {
   const config = { rootDir: checkout, testMatch: ['**/doorbell.test.js'] };
   const args = ['--config', JSON.stringify(config), '--json', '--silent'];
   const { stdout } = spawnSync(process.execPath, [jestBin, ...args], { cwd: checkout, encoding: 'utf8' });
-  expect(JSON.parse(stdout)).toMatchObject({ success: true, numPassedTests: 1, numTotalTests: 1 });
+  expect(JSON.parse(stdout)).toMatchObject({ success: true, numPassedTests: 2, numTotalTests: 2 });
   rmSync(checkout, { recursive: true });
 });
 

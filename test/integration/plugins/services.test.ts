@@ -1,8 +1,8 @@
 /** What a plugin can ask of the daemon, through a real worker: media, jobs, events, topics. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { model } from '@hearth/testkit';
 import { HearthError } from '../../../daemon/errors';
-import { model } from '../../unit/plugins/fake-context';
 import { failureOf, type Made, make, source, until, withTest, write } from './support';
 
 let made: Made;

@@ -2,26 +2,9 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { FakeEngine, MemoryBus } from '@hearth/testkit';
 import pino from 'pino';
-import { BehaviorSubject } from 'rxjs';
-import type {
-  MessageHandler,
-  PartialText,
-  PluginState,
-  PublishOptions,
-  Request,
-  RequestHandler,
-} from '../../../daemon/bus/bus';
-import { matchesFilter } from '../../../daemon/bus/topics';
-import { HearthError } from '../../../daemon/errors';
 import type { StreamEvent } from '../../../daemon/events';
-import type {
-  EngineState,
-  GenerateOptions,
-  GenerateRequest,
-  GenerateResult,
-  ModelInfo,
-} from '../../../daemon/inference/types';
 import { PluginHost } from '../../../daemon/plugins/host';
 import {
   defaultTiming,
@@ -35,7 +18,6 @@ import { Dispatcher } from '../../../daemon/streams/dispatcher';
 import { JobQueue } from '../../../daemon/streams/job-queue';
 import { type DecodedMedia, MediaStore } from '../../../daemon/streams/media-store';
 import { Skips } from '../../../daemon/streams/skips';
-import { model } from '../../unit/plugins/fake-context';
 
 /** Waits for a condition; fails after 30 s. */
 export async function until(condition: () => boolean): Promise<void> {
@@ -43,121 +25,6 @@ export async function until(condition: () => boolean): Promise<void> {
   while (!condition()) {
     if (Date.now() > end) throw new Error(`never became true: ${condition}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
-
-export class MemoryBus {
-  readonly events: StreamEvent[] = [];
-  readonly published: { topic: string; payload: string; options: PublishOptions | undefined }[] = [];
-  readonly partials: { stream: string; partial: PartialText }[] = [];
-  readonly states = new Map<string, PluginState[]>();
-  readonly subscriptions: { filter: string; handler: MessageHandler }[] = [];
-  readonly verbs = new Map<string, RequestHandler>();
-
-  publish(topic: string, payload: string | Uint8Array, options?: PublishOptions): Promise<void> {
-    this.published.push({ topic, payload: Buffer.from(payload as Uint8Array).toString(), options });
-    return Promise.resolve();
-  }
-
-  publishEvent(event: StreamEvent): Promise<void> {
-    this.events.push(event);
-    return Promise.resolve();
-  }
-
-  publishPartial(stream: string, partial: PartialText): void {
-    this.partials.push({ stream, partial });
-  }
-
-  publishPluginState(name: string, state: PluginState): void {
-    this.states.set(name, [...(this.states.get(name) ?? []), state]);
-  }
-
-  subscribe(filter: string, handler: MessageHandler): Promise<() => Promise<void>> {
-    const entry = { filter, handler };
-    this.subscriptions.push(entry);
-    return Promise.resolve(() => {
-      this.subscriptions.splice(this.subscriptions.indexOf(entry), 1);
-      return Promise.resolve();
-    });
-  }
-
-  onRequest(verb: string, handler: RequestHandler): () => void {
-    if (this.verbs.has(verb)) throw new HearthError('INTERNAL', `request verb ${verb} is answered already`);
-    this.verbs.set(verb, handler);
-    return () => this.verbs.delete(verb);
-  }
-
-  /** What a message from outside does. */
-  receive(topic: string, payload: string): void {
-    for (const { filter, handler } of this.subscriptions) {
-      if (matchesFilter(filter, topic))
-        handler(topic, Buffer.from(payload), { retain: false, receivedTs: Date.now() / 1000, properties: {} });
-    }
-  }
-
-  async request(verb: string, payload: Readonly<Record<string, unknown>> = {}): Promise<unknown> {
-    const handler = this.verbs.get(verb);
-    if (handler === undefined) throw new HearthError('REQUEST_UNKNOWN_VERB', verb);
-    const request: Request = {
-      id: `request-${Math.random()}`,
-      verb,
-      payload,
-      topic: `hearth/pi5/request/${verb}`,
-      properties: {},
-      receivedTs: Date.now() / 1000,
-    };
-    return await handler(request);
-  }
-
-  state(name: string): string | undefined {
-    return this.states.get(name)?.at(-1)?.state;
-  }
-
-  reason(name: string): string | undefined {
-    return this.states.get(name)?.at(-1)?.reason;
-  }
-}
-
-export type Reply = string | ((request: GenerateRequest, signal: AbortSignal) => Answer | Promise<Answer>);
-/** A text, or any part of a result. */
-export type Answer = string | Partial<GenerateResult>;
-
-/** An engine that gives set texts; `jobs` are the requests as they arrived. */
-export class SetEngine {
-  readonly state$ = new BehaviorSubject<EngineState>({ phase: 'starting' });
-  readonly jobs: GenerateRequest[] = [];
-  readonly aborted: GenerateRequest[] = [];
-  reply: Reply = 'a reply';
-
-  ready(info: ModelInfo = model): void {
-    this.state$.next({ phase: 'ready', info });
-  }
-
-  async generate(request: GenerateRequest, { signal, onText }: GenerateOptions = {}): Promise<GenerateResult> {
-    this.jobs.push(request);
-    const answer =
-      typeof this.reply === 'string' ? this.reply : await this.reply(request, signal ?? new AbortController().signal);
-    const result: GenerateResult = {
-      text: '',
-      finishReason: 'stop',
-      tokens: { prompt: 11, completion: 5, cached: 0 },
-      timings: { encode: 0, prefill: 0, decode: 0, waiting: 0, firstToken: 0, total: 0 },
-      slice: 'e2b',
-      ...(typeof answer === 'string' ? { text: answer } : answer),
-    };
-    for (const word of result.text.split(/(?<= )/)) onText?.(word);
-    return result;
-  }
-
-  /** A reply that never comes; ends when the job is cancelled. */
-  hang(): void {
-    this.reply = (request, signal) =>
-      new Promise((_resolve, reject) => {
-        signal.addEventListener('abort', () => {
-          this.aborted.push(request);
-          reject(new HearthError('ENGINE_CANCELLED', 'the job was cancelled'));
-        });
-      });
   }
 }
 
@@ -172,7 +39,8 @@ const quick: PluginTiming = {
 
 const policy: StreamPolicy = { priority: 0, deadlineMs: 60_000, settings: {}, partials: false };
 
-export interface MakeOptions {
+export interface MakeOptions
+  extends Partial<Pick<PluginHostDependencies, 'catalogue' | 'metricsOf' | 'stateDirectory'>> {
   readonly timing?: Partial<PluginTiming>;
   readonly streams?: Readonly<Record<string, Partial<StreamPolicy>>>;
   readonly queueCapacity?: number;
@@ -190,7 +58,8 @@ export function make(
   options: MakeOptions = {},
 ) {
   const bus = new MemoryBus();
-  const engine = new SetEngine();
+  const engine = new FakeEngine();
+  engine.reply = 'a reply';
   const store = new MediaStore({ maxBytes: 1 << 20 });
   const skips = new Skips({ node: 'pi5' });
   skips.event$.subscribe((event) => bus.events.push(event));
@@ -214,6 +83,9 @@ export function make(
     queue,
     dispatcher,
     bargeIn,
+    stateDirectory: options.stateDirectory ?? temporaryDirectory('hearth-state-'),
+    ...(options.catalogue && { catalogue: options.catalogue }),
+    ...(options.metricsOf && { metricsOf: options.metricsOf }),
     log: pino({ level: 'silent' }),
   };
   const host = new PluginHost(dependencies);
@@ -270,10 +142,16 @@ export function make(
   };
 }
 
+/** One that is gone after the test. */
+export function temporaryDirectory(prefix: string): string {
+  const directory = mkdtempSync(join(tmpdir(), prefix));
+  cleanups.push(() => rmSync(directory, { recursive: true, force: true }));
+  return directory;
+}
+
 /** Writes a plugin module into a directory of its own; returns the file. */
 export function write(source: string, file = 'index.mjs'): string {
-  const directory = mkdtempSync(join(tmpdir(), 'hearth-plugin-'));
-  cleanups.push(() => rmSync(directory, { recursive: true, force: true }));
+  const directory = temporaryDirectory('hearth-plugin-');
   writeFileSync(join(directory, file), source);
   return join(directory, file);
 }
@@ -290,11 +168,12 @@ export const withTest = (
   options: MakeOptions & Partial<PluginSettings> = {},
 ): Made => make([{ name: 'test', path: write(source(body, manifest)), ...settingsOf(options) }], options);
 
-function settingsOf({ config, memoryMb, hangTimeoutMs }: Partial<PluginSettings>): Partial<PluginSettings> {
+function settingsOf({ config, memoryMb, hangTimeoutMs, isolation }: Partial<PluginSettings>): Partial<PluginSettings> {
   return {
     ...(config && { config }),
     ...(memoryMb !== undefined && { memoryMb }),
     ...(hangTimeoutMs !== undefined && { hangTimeoutMs }),
+    ...(isolation !== undefined && { isolation }),
   };
 }
 

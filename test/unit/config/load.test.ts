@@ -396,3 +396,11 @@ describe('http', () => {
       expect(problemsOf(() => load(`http: {${list}}`))).toHaveLength(1);
   });
 });
+
+test('a node of a cluster is not called as the topics of clusters are', () => {
+  expect(load('{node: {id: cluster}}').cluster.name).toBeNull();
+  expect(load('{node: {id: pi5}, cluster: {name: home}}').cluster).toMatchObject({ leaseSeconds: 6, frames: 'shared' });
+  expect(problemsOf(() => load('{node: {id: cluster}, cluster: {name: home}}'))).toEqual([
+    expect.stringContaining('node.id | another name than cluster'),
+  ]);
+});

@@ -1,7 +1,8 @@
 /** Models as the governor sees them. */
+
+import { model as plain } from '@hearth/testkit';
 import type { Bounds } from '../../../daemon/governor/ladder';
 import type { ModelInfo, SliceInfo } from '../../../daemon/inference/types';
-import { model as plain } from '../plugins/fake-context';
 
 const slice = (
   name: string,

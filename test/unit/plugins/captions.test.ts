@@ -1,20 +1,20 @@
+import { clip, contentOf, frame, request, startPlugin } from '@hearth/testkit';
 import captions from '../../../plugins/captions';
-import { clip, contentOf, frame, request, start } from './fake-context';
 
 const image = { ref: 'request-ref' };
 
 test('a frame is put before the prompt of the model, and its reply becomes the caption', async () => {
-  const plugin = await start(captions, {}, [{ text: ' A red door.\n' }]);
+  const plugin = await startPlugin(captions, { replies: [{ text: ' A red door.\n' }] });
   await plugin.frame(frame);
   expect(contentOf(plugin.jobs[0])).toEqual({ texts: ['Describe the image.'], refs: ['frame-ref'] });
   expect(plugin.jobs[0]).toMatchObject({ maxTokens: 96, sampling: { temperature: 0 }, item: { id: '01FRAME' } });
   expect(plugin.jobs[0]).not.toHaveProperty('imageSize');
   expect(plugin.jobs[0]?.messages[0]?.parts.map(({ type }) => type)).toEqual(['media', 'text']);
-  expect(plugin.events).toEqual([
+  expect(plugin.emitted).toEqual([
     {
       kind: 'caption',
       item: frame,
-      result: expect.objectContaining({ job: 'job-1' }),
+      result: expect.objectContaining({ job: expect.any(String) as string }),
       text: 'A red door.',
       lang: 'en',
     },
@@ -22,7 +22,10 @@ test('a frame is put before the prompt of the model, and its reply becomes the c
 });
 
 test('the prompt of the stream beats the one of the plugin, and that the one of the model', async () => {
-  const plugin = await start(captions, { prompt: 'What is new?', imageSize: 512 }, [{ text: 'a' }, { text: 'b' }]);
+  const plugin = await startPlugin(captions, {
+    config: { prompt: 'What is new?', imageSize: 512 },
+    replies: [{ text: 'a' }, { text: 'b' }],
+  });
   await plugin.frame(frame);
   await plugin.frame({ ...frame, settings: { prompt: 'Who is there?' } });
   expect(plugin.jobs.map((job) => contentOf(job).texts)).toEqual([['What is new?'], ['Who is there?']]);
@@ -30,41 +33,44 @@ test('the prompt of the stream beats the one of the plugin, and that the one of 
 });
 
 test('a clip is asked about with its own prompt', async () => {
-  const plugin = await start(captions, {}, [{ text: 'A car comes.' }]);
+  const plugin = await startPlugin(captions, { replies: [{ text: 'A car comes.' }] });
   await plugin.clip(clip);
   expect(contentOf(plugin.jobs[0])).toEqual({ texts: ['What happens?'], refs: ['clip-ref'] });
-  expect(plugin.events).toMatchObject([{ kind: 'caption', item: clip, text: 'A car comes.' }]);
+  expect(plugin.emitted).toMatchObject([{ kind: 'caption', item: clip, text: 'A car comes.' }]);
 
-  const own = await start(captions, { prompt: 'What is new?', clipPrompt: 'Who comes?' }, [
-    { text: 'a' },
-    { text: 'b' },
-  ]);
+  const own = await startPlugin(captions, {
+    config: { prompt: 'What is new?', clipPrompt: 'Who comes?' },
+    replies: [{ text: 'a' }, { text: 'b' }],
+  });
   await own.clip(clip);
   await own.clip({ ...clip, settings: { prompt: 'Is it the postman?' } });
   expect(own.jobs.map((job) => contentOf(job).texts)).toEqual([['Who comes?'], ['Is it the postman?']]);
 });
 
 test('the language of the stream goes before the one of the plugin', async () => {
-  const plugin = await start(captions, { language: 'es' }, [{ text: 'a' }, { text: 'b' }]);
+  const plugin = await startPlugin(captions, { config: { language: 'es' }, replies: [{ text: 'a' }, { text: 'b' }] });
   await plugin.frame(frame);
   await plugin.frame({ ...frame, settings: { language: 'de' } });
-  expect(plugin.events.map(({ lang }) => lang)).toEqual(['es', 'de']);
+  expect(plugin.emitted.map(({ lang }) => lang)).toEqual(['es', 'de']);
 });
 
 test('the verb answers about its picture', async () => {
-  const plugin = await start(captions, { prompt: 'What is new?' }, [{ text: 'Two dogs. ' }, { text: 'A cat.' }]);
+  const plugin = await startPlugin(captions, {
+    config: { prompt: 'What is new?' },
+    replies: [{ text: 'Two dogs. ' }, { text: 'A cat.' }],
+  });
   expect(await plugin.request(request('caption', { prompt: 'Which animals?' }, { image }))).toEqual({
     text: 'Two dogs.',
     lang: 'en',
-    tokens: { prompt: 7, completion: 3, cached: 0 },
-    slice: 'full',
+    tokens: { prompt: 11, completion: 5, cached: 0 },
+    slice: 'e2b',
   });
   await plugin.request(request('caption', {}, { image }));
   expect(plugin.jobs.map(contentOf)).toEqual([
     { texts: ['Which animals?'], refs: ['request-ref'] },
     { texts: ['What is new?'], refs: ['request-ref'] },
   ]);
-  expect(plugin.events).toEqual([]);
+  expect(plugin.emitted).toEqual([]);
 });
 
 test.each([
@@ -76,7 +82,7 @@ test.each([
   [{}, {}],
   [{}, { image, audio: image }],
 ])('the request %j is refused before anything is asked', async (payload, media) => {
-  const plugin = await start(captions);
+  const plugin = await startPlugin(captions);
   await expect(plugin.request(request('caption', payload, media))).rejects.toMatchObject({ code: 'REQUEST_INVALID' });
   expect(plugin.jobs).toEqual([]);
 });
@@ -89,7 +95,7 @@ test.each([
   { promt: 'x' },
   { language: 'German' },
 ])('the configuration %j is refused', async (config) => {
-  await expect(start(captions, config)).rejects.toMatchObject({
+  await expect(startPlugin(captions, { config })).rejects.toMatchObject({
     code: 'PLUGIN_CONFIG_INVALID',
     message: expect.stringContaining('plugins.captions.config'),
   });

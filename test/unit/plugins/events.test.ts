@@ -1,6 +1,6 @@
+import { frame } from '@hearth/testkit';
 import { errorEvent, type JobRecord, resultEvent } from '../../../daemon/plugins/stream-event';
 import { summarise } from '../../../daemon/summary';
-import { frame } from './fake-context';
 
 const context = { id: 'event', node: 'pi5', plugin: 'captions', ts: frame.capturedTs + 4.2226 };
 const job: JobRecord = {

@@ -3,10 +3,10 @@ import { readFileSync } from 'node:fs';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { contentOf, startPlugin } from '@hearth/testkit';
 import frigate from '../../../plugins/frigate';
 import { parseEvent, streamOf } from '../../../plugins/frigate/events';
 import { getSnapshot, type HttpOptions, setDescription } from '../../../plugins/frigate/http';
-import { contentOf, start } from './fake-context';
 
 interface Message {
   readonly type: string;
@@ -15,6 +15,7 @@ interface Message {
 const [created, updated, ended] = JSON.parse(
   readFileSync(join(process.cwd(), 'test/fixtures/home/frigate-events.json'), 'utf8'),
 ) as [Message, Message, Message];
+const png = readFileSync(join(process.cwd(), 'test/fixtures/media/tree.png'));
 const id = '1795500300.114502-k3f9qz';
 
 const servers: Server[] = [];
@@ -166,27 +167,31 @@ describe('the plugin', () => {
   const jpeg = (): Promise<string> =>
     serve((request, response) => {
       asked.push(`${request.method} ${request.url?.split('?')[0]}`);
-      response.end('{}');
+      // The picture, and what answers the description.
+      response.end(request.method === 'GET' ? png : '{}');
     });
   const asked: string[] = [];
   beforeEach(() => asked.splice(0));
 
   test('describes an end with a snapshot once, and writes it back', async () => {
-    const plugin = await start(frigate, { url: await jpeg(), prompt: 'What is the {label} at {camera} doing?' }, [
-      { text: ' It parks.\n' },
-    ]);
+    const plugin = await startPlugin(frigate, {
+      config: { url: await jpeg(), prompt: 'What is the {label} at {camera} doing?' },
+      replies: [{ text: ' It parks.\n' }],
+    });
     for (const message of [created, updated, ended, ended]) await plugin.receive('frigate/events', message);
-    expect(contentOf(plugin.jobs[0])).toEqual({ texts: ['What is the car at front_door doing?'], refs: ['frame-ref'] });
-    expect(plugin.events).toMatchObject([
+    expect(contentOf(plugin.jobs[0])).toEqual({
+      texts: ['What is the car at front_door doing?'],
+      refs: [expect.any(String)],
+    });
+    expect(plugin.emitted).toMatchObject([
       { kind: 'caption', text: 'It parks.', item: { stream: 'front_door', topic: 'frigate/events' } },
     ]);
     expect(asked).toEqual([`GET /api/events/${id}/snapshot.jpg`, `POST /api/events/${id}/description`]);
   });
 
   test('only what is asked for: types, cameras, labels, no false positives, nothing without a snapshot', async () => {
-    const plugin = await start(
-      frigate,
-      {
+    const plugin = await startPlugin(frigate, {
+      config: {
         url: await jpeg(),
         topicPrefix: 'nvr/a',
         when: ['new', 'end'],
@@ -194,8 +199,8 @@ describe('the plugin', () => {
         cameras: ['front_door'],
         writeBack: false,
       },
-      [{ text: 'a' }, { text: 'b' }],
-    );
+      replies: [{ text: 'a' }, { text: 'b' }],
+    });
     const changed = (more: object) => ({ ...ended, after: { ...ended.after, ...more } });
     for (const message of [
       created,
@@ -208,12 +213,12 @@ describe('the plugin', () => {
       ended,
     ])
       await plugin.receive('nvr/a/events', message);
-    expect(plugin.events.map(({ text }) => text)).toEqual(['a', 'b']);
+    expect(plugin.emitted.map(({ text }) => text)).toEqual(['a', 'b']);
     expect(asked).toEqual(Array(2).fill(`GET /api/events/${id}/snapshot.jpg`));
   });
 
   test('one that fails is the end of that one only', async () => {
-    const plugin = await start(frigate, { url: 'http://127.0.0.1:1', retryDelayMs: 1 });
+    const plugin = await startPlugin(frigate, { config: { url: 'http://127.0.0.1:1', retryDelayMs: 1 } });
     await expect(plugin.receive('frigate/events', ended)).rejects.toMatchObject({ code: 'WEB_REQUEST_FAILED' });
     expect(plugin.failures).toMatchObject([{ code: 'WEB_REQUEST_FAILED' }]);
     await expect(plugin.receive('frigate/events', 'x')).rejects.toMatchObject({ code: 'MESSAGE_INVALID' });
@@ -226,6 +231,6 @@ describe('the plugin', () => {
     { when: [] },
     { topicPrefix: 'a/#' },
   ])('the configuration %j is refused', async (config) => {
-    await expect(start(frigate, config)).rejects.toMatchObject({ code: 'PLUGIN_CONFIG_INVALID' });
+    await expect(startPlugin(frigate, { config })).rejects.toMatchObject({ code: 'PLUGIN_CONFIG_INVALID' });
   });
 });

@@ -1,5 +1,6 @@
+import { contentOf, model, type Reply, request, segment, startPlugin } from '@hearth/testkit';
 import functionCalls from '../../../plugins/function-calls';
-import { contentOf, demoFunctions, model, request, segment, start } from './fake-context';
+import { demoFunctions } from '../../helpers/demo-functions';
 
 const config = { functions: demoFunctions };
 const call = (name: string, args: Readonly<Record<string, unknown>>): string =>
@@ -13,11 +14,14 @@ async function withFunction(
   properties: object = { where: { type: 'string' }, what: {} },
 ) {
   const parameters = { type: 'object', properties, required: Object.keys(properties) };
-  return await start(functionCalls, { functions: [{ name: 'say', parameters, publish }] }, [{ text }]);
+  return await startPlugin(functionCalls, {
+    config: { functions: [{ name: 'say', parameters, publish }] },
+    replies: [{ text }],
+  });
 }
 
 test('speech becomes a call, a message on its topic and an event', async () => {
-  const plugin = await start(functionCalls, config, [{ text: kitchenLight }]);
+  const plugin = await startPlugin(functionCalls, { config, replies: [{ text: kitchenLight }] });
   await plugin.segment(segment);
   expect(contentOf(plugin.jobs[0])).toEqual({
     texts: ['Answer with one JSON function call, or null.'],
@@ -26,11 +30,11 @@ test('speech becomes a call, a message on its topic and an event', async () => {
   expect(plugin.published).toEqual([
     { topic: 'home/kitchen/light/set', payload: '{"room":"kitchen","on":true}', options: { qos: 1, retain: false } },
   ]);
-  expect(plugin.events).toEqual([
+  expect(plugin.emitted).toEqual([
     {
       kind: 'call',
       item: segment,
-      result: expect.objectContaining({ job: 'job-1' }),
+      result: expect.objectContaining({ job: expect.any(String) as string }),
       call: { name: 'set_light', arguments: { room: 'kitchen', on: true } },
       summary: 'set_light(room="kitchen", on=true)',
     },
@@ -38,14 +42,14 @@ test('speech becomes a call, a message on its topic and an event', async () => {
 });
 
 test('"no call" is an event with null, and no message', async () => {
-  const plugin = await start(functionCalls, config, [{ text: 'null' }]);
+  const plugin = await startPlugin(functionCalls, { config, replies: [{ text: 'null' }] });
   await plugin.segment(segment);
   expect(plugin.published).toEqual([]);
-  expect(plugin.events).toMatchObject([{ kind: 'call', call: null, summary: 'no call' }]);
+  expect(plugin.emitted).toMatchObject([{ kind: 'call', call: null, summary: 'no call' }]);
 });
 
 test('the reply is constrained to a call of one of the functions, in the order of the configuration, or null', async () => {
-  const plugin = await start(functionCalls, config, [{ text: 'null' }]);
+  const plugin = await startPlugin(functionCalls, { config, replies: [{ text: 'null' }] });
   await plugin.request(request('call', { text: 'x' }));
   const schema = plugin.jobs[0]?.schema as { anyOf: { properties?: { name: { const: string } } }[] } | undefined;
   expect(schema?.anyOf.map((branch) => branch.properties?.name.const)).toEqual([
@@ -70,7 +74,7 @@ test('the reply is constrained to a call of one of the functions, in the order o
 test('functions and text are filled into the prompt once, and neither is a template', async () => {
   const info = { ...model, prompts: { ...model.prompts, call: 'F: {functions}\nT: {text}' } };
   const functions = [{ name: 'say', description: 'Says {text} for $&.' }];
-  const plugin = await start(functionCalls, { functions }, [{ text: 'null' }], info);
+  const plugin = await startPlugin(functionCalls, { config: { functions }, replies: [{ text: 'null' }], model: info });
   await plugin.request(request('call', { text: "{functions} $' {text}" }));
   const described = JSON.stringify({
     ...functions[0],
@@ -82,12 +86,15 @@ test('functions and text are filled into the prompt once, and neither is a templ
 test('the verb answers with the call and where it went', async () => {
   const lock = call('set_lock', { door: 'front', locked: true });
   const temperature = call('get_temperature', { room: 'office' });
-  const plugin = await start(functionCalls, config, [{ text: lock }, { text: temperature }, { text: 'null' }]);
+  const plugin = await startPlugin(functionCalls, {
+    config,
+    replies: [{ text: lock }, { text: temperature }, { text: 'null' }],
+  });
   expect(await plugin.request(request('call', { text: 'lock the front door' }))).toEqual({
     call: { name: 'set_lock', arguments: { door: 'front', locked: true } },
     topic: 'home/lock/front/set',
-    tokens: { prompt: 7, completion: 3, cached: 0 },
-    slice: 'full',
+    tokens: { prompt: 11, completion: 5, cached: 0 },
+    slice: 'e2b',
   });
   expect(contentOf(plugin.jobs[0]).texts).toEqual([
     'Answer with one JSON function call, or null.\nlock the front door',
@@ -117,11 +124,14 @@ test.each([
   ['true', 'a boolean'],
   ['null null', 'two values'],
 ])('the reply %j (%s) is neither published nor emitted', async (text) => {
-  const plugin = await start(functionCalls, config, [{ text }, { text }]);
+  const plugin = await startPlugin(functionCalls, {
+    config,
+    replies: Array(2).fill({ text, unchecked: true }) as Reply[],
+  });
   await expect(plugin.segment(segment)).rejects.toMatchObject({ code: 'PLUGIN_REPLY_INVALID' });
   await expect(plugin.request(request('call', { text: 'x' }))).rejects.toMatchObject({ code: 'PLUGIN_REPLY_INVALID' });
   expect(plugin.published).toEqual([]);
-  expect(plugin.events).toEqual([]);
+  expect(plugin.emitted).toEqual([]);
 });
 
 test.each([['../front/lock'], ['a/b'], ['+'], ['#'], ['a+'], ['a\0b'], ['a\nb'], [''], [{ a: 1 }], [['a']], [null]])(
@@ -130,7 +140,7 @@ test.each([['../front/lock'], ['a/b'], ['+'], ['#'], ['a+'], ['a\0b'], ['a\nb'],
     const plugin = await withFunction({ topic: 'home/{arguments.where}/set' }, call('say', { where }), { where: {} });
     await expect(plugin.segment(segment)).rejects.toMatchObject({ code: 'CALL_TOPIC_UNSAFE' });
     expect(plugin.published).toEqual([]);
-    expect(plugin.events).toEqual([]);
+    expect(plugin.emitted).toEqual([]);
   },
 );
 
@@ -140,7 +150,7 @@ test('an argument cannot make a topic of the broker', async () => {
 });
 
 test('a dry run publishes nothing', async () => {
-  const plugin = await start(functionCalls, config, [{ text: kitchenLight }]);
+  const plugin = await startPlugin(functionCalls, { config, replies: [{ text: kitchenLight }] });
   expect(await plugin.request(request('call', { text: 'x', dryRun: true }))).toMatchObject({
     call: { name: 'set_light' },
     topic: null,
@@ -149,7 +159,7 @@ test('a dry run publishes nothing', async () => {
 });
 
 test('a reply that was cut short is refused even where it would do', async () => {
-  const plugin = await start(functionCalls, config, [{ text: 'null', finishReason: 'length' }]);
+  const plugin = await startPlugin(functionCalls, { config, replies: [{ text: 'null', finishReason: 'length' }] });
   await expect(plugin.segment(segment)).rejects.toMatchObject({ code: 'PLUGIN_REPLY_INVALID' });
 });
 
@@ -160,8 +170,11 @@ test('references within the parameters of a function hold in the schema of the r
     required: ['a'],
     $defs: { level: { enum: [1, 2] } },
   };
-  const replies = [call('say', { a: 2 }), call('say', { a: 3 })].map((text) => ({ text }));
-  const plugin = await start(functionCalls, { functions: [{ name: 'sing' }, { name: 'say', parameters }] }, replies);
+  const replies = [call('say', { a: 2 }), call('say', { a: 3 })].map((text) => ({ text, unchecked: true }));
+  const plugin = await startPlugin(functionCalls, {
+    config: { functions: [{ name: 'sing' }, { name: 'say', parameters }] },
+    replies,
+  });
   expect(await plugin.request(request('call', { text: 'x' }))).toMatchObject({ call: { arguments: { a: 2 } } });
   await expect(plugin.request(request('call', { text: 'x' }))).rejects.toMatchObject({ code: 'PLUGIN_REPLY_INVALID' });
 });
@@ -203,15 +216,15 @@ test.each([
   [[{ name: 'say it' }], 'name'],
   [[{ description: 'x' }], 'name'],
 ])('the functions %j keep it from starting', async (functions, expected) => {
-  await expect(start(functionCalls, { functions })).rejects.toMatchObject({
+  await expect(startPlugin(functionCalls, { config: { functions } })).rejects.toMatchObject({
     code: 'PLUGIN_CONFIG_INVALID',
     message: expect.stringContaining(expected),
   });
 });
 
 test('without functions it takes no segments and refuses requests', async () => {
-  const plugin = await start(functionCalls);
-  expect(plugin.takesSegments).toBe(false);
+  const plugin = await startPlugin(functionCalls);
+  expect(plugin.consumes).toEqual([]);
   await expect(plugin.request(request('call', { text: 'x' }))).rejects.toMatchObject({ code: 'REQUEST_INVALID' });
 });
 
@@ -225,7 +238,7 @@ test.each([
   [{ text: 'x' }, { audio: { ref: 'a' } }],
   [{ text: 'x' }, { image: { ref: 'a' } }],
 ])('the request %j with %j is refused', async (payload, media) => {
-  const plugin = await start(functionCalls, config);
+  const plugin = await startPlugin(functionCalls, { config });
   await expect(plugin.request(request('call', payload, media))).rejects.toMatchObject({ code: 'REQUEST_INVALID' });
   expect(plugin.jobs).toEqual([]);
 });

@@ -1,9 +1,9 @@
+import { startPlugin } from '@hearth/testkit';
 import homeAssistant from '../../../plugins/home-assistant';
 import { type DeviceFacts, deviceDiscovery } from '../../../plugins/home-assistant/discovery';
 import { Facts } from '../../../plugins/home-assistant/facts';
 import { callOf, isAllowed, serviceTopic, toService } from '../../../plugins/home-assistant/services';
 import { discoveryProblems, fields } from '../../helpers/discovery-fields';
-import { start } from './fake-context';
 
 const facts: DeviceFacts = {
   base: 'hearth',
@@ -213,7 +213,9 @@ describe('calls', () => {
   });
 
   test('are passed on once, if they are among the services', async () => {
-    const plugin = await start(homeAssistant, { services: ['light.*'], serviceTopic: 'ha/{domain}/{service}' });
+    const plugin = await startPlugin(homeAssistant, {
+      config: { services: ['light.*'], serviceTopic: 'ha/{domain}/{service}' },
+    });
     await plugin.receive('hearth/pi5/out/kitchen/call', event('light.turn_on', { entity_id: 'light.a' }));
     await plugin.receive('hearth/pi5/out/kitchen/call', event('light.turn_on', { entity_id: 'light.a' }));
     await plugin.receive('hearth/pi5/out/kitchen/call', { ...event('lock.unlock'), id: '01B' });
@@ -222,15 +224,15 @@ describe('calls', () => {
       {
         topic: 'ha/light/turn_on',
         payload: expect.stringContaining('"target":{"entity_id":"light.a"}') as string,
-        options: { qos: 1 },
+        options: { qos: 1, retain: false },
       },
     ]);
-    expect(plugin.warnings).toMatchObject([{ message: 'lock.unlock is not passed on: it is not among the services' }]);
+    expect(plugin.warnings()).toMatchObject([{ msg: 'lock.unlock is not passed on: it is not among the services' }]);
   });
 });
 
 test('nothing is announced before the daemon has said what it is; at a birth everything is said again', async () => {
-  const plugin = await start(homeAssistant, { discoveryPrefix: 'ha/discovery' });
+  const plugin = await startPlugin(homeAssistant, { config: { discoveryPrefix: 'ha/discovery' } });
   await plugin.receive('ha/discovery/status', 'online');
   expect(plugin.published).toEqual([]);
   await plugin.receive('hearth/pi5/info', { version: '0.1.0', model: null });

@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { pluginOptionTable } from '../../../daemon/plugins/option-table';
 import captions from '../../../plugins/captions';
 import frigate from '../../../plugins/frigate';
@@ -7,7 +9,8 @@ import homeAssistant from '../../../plugins/home-assistant';
 import transcribe from '../../../plugins/transcribe';
 import translate from '../../../plugins/translate';
 import zigbee2mqtt from '../../../plugins/zigbee2mqtt';
-import { readme } from './fake-context';
+
+const readme = (name: string): string => readFileSync(join(process.cwd(), 'plugins', name, 'README.md'), 'utf8');
 
 const plugins = [captions, transcribe, translate, functionCalls, homeAssistant, zigbee2mqtt, frigate, hermes];
 const manifests = plugins.map(({ manifest }) => manifest);

@@ -1,11 +1,11 @@
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
+import { contentOf, frame, request, startPlugin } from '@hearth/testkit';
 import ts from 'typescript';
 import type { Plugin } from '../../../daemon/plugins/api';
 import { pluginOptionTable } from '../../../daemon/plugins/option-table';
 import { createPlugin } from '../../../daemon/plugins/scaffold';
-import { contentOf, frame, request, start } from './fake-context';
 
 let dir: string;
 beforeEach(() => {
@@ -41,7 +41,9 @@ function diagnose(files: readonly string[]): string[] {
       ? getSourceFile(path, language)
       : ts.createSourceFile(path, readFileSync(file, 'utf8'), language);
   };
-  const program = ts.createProgram([...placed.keys()], options, host);
+  // What the kit's own sources need beside them.
+  const ambient = join(process.cwd(), 'daemon/streams/fvad-wasm.d.ts');
+  const program = ts.createProgram([...placed.keys(), ambient], options, host);
   return ts.getPreEmitDiagnostics(program).map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, ' '));
 }
 
@@ -63,10 +65,13 @@ test('a new plugin compiles and answers frames and requests', async () => {
   expect(diagnose(paths.filter((path) => path.endsWith('.ts')))).toEqual([]);
 
   const plugin = load(file);
-  const running = await start(plugin, { prompt: 'Is it open?' }, [{ text: 'Yes. ' }, { text: 'Blue' }]);
+  const running = await startPlugin(plugin, {
+    config: { prompt: 'Is it open?' },
+    replies: [{ text: 'Yes. ' }, { text: 'Blue' }],
+  });
   await running.frame(frame);
   expect(contentOf(running.jobs[0])).toEqual({ texts: ['Is it open?'], refs: ['frame-ref'] });
-  expect(running.events).toMatchObject([{ kind: 'answer', text: 'Yes.' }]);
+  expect(running.emitted).toMatchObject([{ kind: 'answer', text: 'Yes.' }]);
   expect(await running.request(request('doorbell', { question: 'Which colour?' }))).toEqual({ text: 'Blue' });
   await expect(running.request(request('doorbell', {}))).rejects.toMatchObject({ code: 'REQUEST_INVALID' });
   expect(readFileSync(paths[1] as string, 'utf8')).toContain(pluginOptionTable(plugin.manifest.configSchema));

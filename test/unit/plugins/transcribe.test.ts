@@ -1,19 +1,19 @@
+import { contentOf, request, segment, startPlugin } from '@hearth/testkit';
 import transcribe from '../../../plugins/transcribe';
-import { contentOf, request, segment, start } from './fake-context';
 
 const audio = { ref: 'request-ref' };
 
 test('a segment becomes a transcript in the language of its stream', async () => {
-  const plugin = await start(transcribe, {}, [{ text: ' turn on the light \n' }]);
+  const plugin = await startPlugin(transcribe, { replies: [{ text: ' turn on the light \n' }] });
   const item = { ...segment, settings: { language: 'en' } };
   await plugin.segment(item);
   expect(contentOf(plugin.jobs[0])).toEqual({ texts: ['Transcribe the audio.'], refs: ['segment-ref'] });
   expect(plugin.jobs[0]).toMatchObject({ maxTokens: 512, sampling: { temperature: 0 }, item: { id: '01SEGMENT' } });
-  expect(plugin.events).toEqual([
+  expect(plugin.emitted).toEqual([
     {
       kind: 'transcript',
       item,
-      result: expect.objectContaining({ job: 'job-1' }),
+      result: expect.objectContaining({ job: expect.any(String) as string }),
       text: 'turn on the light',
       lang: 'en',
     },
@@ -21,16 +21,16 @@ test('a segment becomes a transcript in the language of its stream', async () =>
 });
 
 test('the prompt of the plugin beats the one of the model; without a language the event has none', async () => {
-  const plugin = await start(transcribe, { prompt: 'Write it down.' }, [{ text: 'a' }]);
+  const plugin = await startPlugin(transcribe, { config: { prompt: 'Write it down.' }, replies: [{ text: 'a' }] });
   await plugin.segment(segment);
   expect(contentOf(plugin.jobs[0]).texts).toEqual(['Write it down.']);
-  expect(plugin.events[0]).not.toHaveProperty('lang');
+  expect(plugin.emitted[0]).not.toHaveProperty('lang');
 });
 
 test('the verb transcribes a WAV', async () => {
-  const plugin = await start(transcribe, { maxTokens: 9 }, [{ text: 'hello' }]);
+  const plugin = await startPlugin(transcribe, { config: { maxTokens: 9 }, replies: [{ text: 'hello' }] });
   const data = await plugin.request(request('transcribe', {}, { audio }));
-  expect(data).toEqual({ text: 'hello', tokens: { prompt: 7, completion: 3, cached: 0 }, slice: 'full' });
+  expect(data).toEqual({ text: 'hello', tokens: { prompt: 11, completion: 5, cached: 0 }, slice: 'e2b' });
   expect(contentOf(plugin.jobs[0]).refs).toEqual(['request-ref']);
   expect(plugin.jobs[0]?.maxTokens).toBe(9);
 });
@@ -41,7 +41,7 @@ test.each([
   [{}, { image: audio }],
   [{}, { image: audio, audio }],
 ])('the request %j with %j is refused', async (payload, media) => {
-  const plugin = await start(transcribe);
+  const plugin = await startPlugin(transcribe);
   await expect(plugin.request(request('transcribe', payload, media))).rejects.toMatchObject({
     code: 'REQUEST_INVALID',
   });

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { contentOf, request, segment, startPlugin } from '@hearth/testkit';
 import zigbee2mqtt from '../../../plugins/zigbee2mqtt';
 import { type DeviceFilter, describeFunctions, parseDevices, replySchema } from '../../../plugins/zigbee2mqtt/devices';
 import { parseReply } from '../../../plugins/zigbee2mqtt/reply';
-import { contentOf, request, segment, start } from './fake-context';
 
 const text = readFileSync(join(process.cwd(), 'test/fixtures/home/zigbee2mqtt-devices.json'), 'utf8');
 const all: DeviceFilter = {
@@ -201,11 +201,10 @@ describe('a reply', () => {
 
 test('speech and text set a device; the message goes out before the event', async () => {
   const call = '{"name": "set_light", "arguments": {"device": "garage", "on": true}}';
-  const plugin = await start(zigbee2mqtt, { prompt: 'F: {functions} T: {text}' }, [
-    { text: call },
-    { text: call },
-    { text: 'null' },
-  ]);
+  const plugin = await startPlugin(zigbee2mqtt, {
+    config: { prompt: 'F: {functions} T: {text}' },
+    replies: [{ text: call }, { text: call }, { text: 'null' }],
+  });
   await expect(plugin.segment(segment)).rejects.toMatchObject({ code: 'ITEM_UNWANTED' });
   await expect(plugin.request(request('zigbee2mqtt', { text: 'x' }))).rejects.toMatchObject({
     code: 'REQUEST_INVALID',
@@ -213,9 +212,9 @@ test('speech and text set a device; the message goes out before the event', asyn
   await plugin.receive('zigbee2mqtt/bridge/devices', text);
   await plugin.segment(segment);
   expect(plugin.published).toEqual([
-    { topic: 'zigbee2mqtt/garage/set', payload: '{"state":"ON"}', options: { qos: 1 } },
+    { topic: 'zigbee2mqtt/garage/set', payload: '{"state":"ON"}', options: { qos: 1, retain: false } },
   ]);
-  expect(plugin.events).toMatchObject([{ kind: 'call', summary: 'set_light(device="garage", on=true)' }]);
+  expect(plugin.emitted).toMatchObject([{ kind: 'call', summary: 'set_light(device="garage", on=true)' }]);
   expect(contentOf(plugin.jobs[0]).texts[0]).toMatch(/^F: \{"name":"set_light","description".*T:$/s);
   expect(await plugin.request(request('zigbee2mqtt', { text: 'Light!', dryRun: true }))).toMatchObject({ topic: null });
   expect(contentOf(plugin.jobs[1]).texts[0]).toMatch(/T: Light!$/);
@@ -224,9 +223,9 @@ test('speech and text set a device; the message goes out before the event', asyn
 });
 
 test('a broken list leaves the devices that were known; names that are left out are told', async () => {
-  const plugin = await start(zigbee2mqtt, { types: ['light'] }, [{ text: 'null' }]);
+  const plugin = await startPlugin(zigbee2mqtt, { config: { types: ['light'] }, replies: [{ text: 'null' }] });
   await plugin.receive('zigbee2mqtt/bridge/devices', [device('a', [state]), device('a/#', [state])]);
-  expect(plugin.warnings).toMatchObject([{ message: '1 devices are left out' }]);
+  expect(plugin.warnings()).toMatchObject([{ msg: '1 devices are left out' }]);
   await expect(plugin.receive('zigbee2mqtt/bridge/devices', '{')).rejects.toMatchObject({ code: 'MESSAGE_INVALID' });
   expect(await plugin.request(request('zigbee2mqtt', { text: 'Hi.' }))).toMatchObject({ call: null });
 });
@@ -240,7 +239,7 @@ test.each([
   [{ text: 'x' }, { audio: { ref: 'r' } }],
   [{}, { image: { ref: 'r' } }],
 ])('the request %j is refused before anything is asked', async (payload, media) => {
-  const plugin = await start(zigbee2mqtt);
+  const plugin = await startPlugin(zigbee2mqtt);
   await plugin.receive('zigbee2mqtt/bridge/devices', text);
   await expect(plugin.request(request('zigbee2mqtt', payload, media))).rejects.toMatchObject({
     code: 'REQUEST_INVALID',

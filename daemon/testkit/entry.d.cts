@@ -1,0 +1,2 @@
+/** The types of the same. */
+export * from '../../dist/daemon/testkit/index.js';
