@@ -1,7 +1,7 @@
 /** What the READMEs say is so. */
 import { existsSync } from 'node:fs';
 import { posix } from 'node:path';
-import { generatedBlocks, generators, withGeneratedBlocks } from './generated-docs';
+import { generatedBlocks, generatedParts, withGeneratedBlocks } from './generated-docs';
 import { output, readText, readTracked, root, type SourceFile } from './repository';
 
 const documents = readTracked(/\.md$/);
@@ -20,11 +20,14 @@ function commandsOf({ text }: SourceFile): string[] {
     .filter((line) => line !== '' && !line.startsWith('#'));
 }
 
-test('the README is there, and its generated parts are those of the sources', () => {
-  const text = readText('README.md');
-  expect(generatedBlocks(text).sort()).toEqual(Object.keys(generators).sort());
+test('generated parts are where they are expected, and those of the sources', () => {
+  const found = documents.map(({ path, text }) => [path, generatedBlocks(text)] as const);
+  expect(Object.fromEntries(found.filter(([, blocks]) => blocks.length > 0))).toEqual(generatedParts);
   // `npm run docs` makes it so.
-  expect(text).toBe(withGeneratedBlocks(text));
+  for (const path of Object.keys(generatedParts)) {
+    const text = readText(path);
+    expect(text).toBe(withGeneratedBlocks(text));
+  }
 });
 
 test('generated parts are replaced, and a mark that makes no sense is an error', () => {

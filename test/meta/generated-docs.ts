@@ -1,4 +1,4 @@
-/** The parts of the README that are made from the sources, between `<!-- generated:name -->` and `<!-- /generated -->`. */
+/** The parts of documents that are made from the sources, between `<!-- generated:name -->` and `<!-- /generated -->`. */
 import { optionTable } from '../../daemon/config';
 import { catalogue } from '../../daemon/errors';
 
@@ -14,6 +14,12 @@ export function errorTable(): string {
 export const generators: Readonly<Record<string, () => string>> = {
   configuration: optionTable,
   errors: errorTable,
+};
+
+/** Which parts each document has. */
+export const generatedParts: Readonly<Record<string, readonly (keyof typeof generators)[]>> = {
+  'README.md': ['configuration'],
+  'daemon/ERRORS.md': ['errors'],
 };
 
 const block = /(<!-- generated:(\w+) -->\n)([\s\S]*?)(<!-- \/generated -->)/g;
