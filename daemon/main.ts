@@ -404,20 +404,23 @@ export async function runDaemon(
   });
 
   const up = async (): Promise<void> => {
-    // First of all: who asks whether the daemon is ready hears that it is not yet.
-    if (http !== undefined) log.info({ ns: 'http', url: await http.start() }, 'HTTP is served');
-    await running.ready();
-    await settings.load();
-    settings.changedStreams().forEach(applySettings);
+    // Before there is a connection: whoever sees that the daemon is online may ask it.
+    const settingsLoaded = settings.load().then(() => settings.changedStreams().forEach(applySettings));
+    settingsLoaded.catch(() => undefined);
     generateRequests.start();
-    modelRequests.start();
-    modelUpdates.change$.subscribe((state) => running.publishModelUpdate(asModelUpdate(state)));
     running.onRequest('health', async () => await health.gather());
     running.onRequest('stream/set', async (request) => {
+      await settingsLoaded;
       const inForce = await setStream(streams, settings, request);
       void health.reportNow();
       return inForce;
     });
+    // Who asks whether the daemon is ready hears that it is not yet.
+    if (http !== undefined) log.info({ ns: 'http', url: await http.start() }, 'HTTP is served');
+    await settingsLoaded;
+    await running.ready();
+    modelRequests.start();
+    modelUpdates.change$.subscribe((state) => running.publishModelUpdate(asModelUpdate(state)));
     await cluster?.start();
     governor.start();
     health.start();
