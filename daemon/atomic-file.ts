@@ -1,4 +1,5 @@
 /** Files that are replaced as a whole: whoever reads one, and whatever ends the daemon, it is the old one or the new one. */
+import { closeSync, fsyncSync, openSync, renameSync } from 'node:fs';
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { HearthError } from './errors';
@@ -26,5 +27,16 @@ export async function writeAtomically(path: string, text: string, mode = 0o644):
   } catch (cause) {
     await rm(temporary, { force: true }).catch(() => undefined);
     throw new HearthError('FILE_WRITE_FAILED', `${path}: ${messageOf(cause)}`, { cause });
+  }
+}
+
+/** Gives a file that is on disk its name, in place of one that had it. Throws what the file system does. */
+export function renameDurably(temporary: string, path: string): void {
+  renameSync(temporary, path);
+  const directory = openSync(dirname(path), 'r');
+  try {
+    fsyncSync(directory);
+  } finally {
+    closeSync(directory);
   }
 }

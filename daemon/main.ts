@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { filter, firstValueFrom } from 'rxjs';
 import { brokerOptions } from './bus/broker-options';
 import { startEmbeddedBroker } from './bus/embedded-broker';
+import { Journal } from './bus/journal';
 import { MqttBus } from './bus/mqtt-bus';
 import { Cluster } from './cluster/cluster';
 import { examine } from './commands/doctor';
@@ -108,6 +109,7 @@ export async function runDaemon(
         })
       : undefined;
   const broker = brokerOptions(config, embedded?.url ?? config.mqtt.url ?? '');
+  const { maxMessages, maxBytes, maxSeconds } = config.mqtt.outbox;
   const running = new MqttBus({
     // The embedded broker speaks 3.1.1 only.
     broker: embedded === undefined ? broker : { ...broker, protocol: 4 },
@@ -117,6 +119,13 @@ export async function runDaemon(
     eventExpirySeconds: config.mqtt.eventExpirySeconds,
     maxRequestBytes: limits.maxRequestBytes,
     maxMediaBytes: mediaBytes,
+    outbox: { maxMessages, maxBytes, maxAgeMs: maxSeconds * 1000 },
+    journal: Journal.open({
+      path: join(config.stateDirectory, `outbox-${node.id}.journal`),
+      destination: `${config.mqtt.url ?? 'embedded'} ${config.mqtt.baseTopic}`,
+      maxFileBytes: 2 * maxBytes,
+      log: log.child({ ns: 'bus' }),
+    }),
     log: log.child({ ns: 'bus' }),
     onPublish: (published) => page?.note(published),
   });

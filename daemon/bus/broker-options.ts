@@ -1,25 +1,45 @@
 /** The `mqtt` section of the configuration, as a connection needs it. */
 import { readFileSync } from 'node:fs';
-import type { Config } from '../config';
+import { type Config, readMqttPassword } from '../config';
 import { HearthError } from '../errors';
 import { messageOf } from '../log';
-import type { BrokerOptions } from './connection';
+import type { BrokerOptions, Credentials } from './connection';
 
-/** Reads the TLS files. Throws `FILE_UNREADABLE`; the contents of a file are never in the message. */
+/**
+ * Throws `FILE_UNREADABLE`, now and whenever `credentials` is called: files are read for every attempt to connect, so
+ * that a renewed certificate or password needs no restart. The contents of a file are never in the message.
+ */
 export function brokerOptions({ mqtt }: Pick<Config, 'mqtt'>, url: string): BrokerOptions {
-  const { caFile, certFile, keyFile, rejectUnauthorized } = mqtt.tls;
-  const ca = readPem('mqtt.tls.caFile', caFile);
-  const cert = readPem('mqtt.tls.certFile', certFile);
-  const key = readPem('mqtt.tls.keyFile', keyFile);
+  const credentials = (): Credentials => {
+    const ca = readPem('mqtt.tls.caFile', mqtt.tls.caFile);
+    const cert = readPem('mqtt.tls.certFile', mqtt.tls.certFile);
+    const key = readPem('mqtt.tls.keyFile', mqtt.tls.keyFile);
+    return {
+      username: mqtt.username,
+      password: readPassword(mqtt),
+      ...(ca && { ca }),
+      ...(cert && { cert }),
+      ...(key && { key }),
+    };
+  };
+  credentials();
   return {
     url,
-    username: mqtt.username,
-    password: mqtt.password,
-    tls: { rejectUnauthorized, ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) },
+    credentials,
+    rejectUnauthorized: mqtt.tls.rejectUnauthorized,
     protocol: mqtt.protocol,
     keepaliveSeconds: mqtt.keepaliveSeconds,
     reconnectMaxMs: mqtt.reconnectMaxSeconds * 1000,
   };
+}
+
+function readPassword({ password, passwordFile }: Config['mqtt']): string | null {
+  if (passwordFile === null) return password;
+  try {
+    return readMqttPassword(passwordFile);
+  } catch (cause) {
+    throw new HearthError('FILE_UNREADABLE', `mqtt.passwordFile: ${messageOf(cause)}`, { cause });
+  }
 }
 
 function readPem(option: string, path: string | null): Buffer | undefined {

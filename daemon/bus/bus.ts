@@ -24,13 +24,14 @@ export interface Bus {
    * Writes all messages to the connection there is, in one turn and with QoS 1, and never again: for what must not be
    * said late. Resolves when the broker has taken them. Rejects with `BUS_OFFLINE`, `BUS_OUTBOX_FULL` or
    * `BUS_PAYLOAD_TOO_LARGE` before any is written; with `BUS_OFFLINE`, too, when the connection is lost before the
-   * broker has answered, and with `BUS_PUBLISH_REFUSED`.
+   * broker has answered, and with `BUS_PUBLISH_REFUSED`. Callers keep to `maxOnceInFlight` messages at a time.
    */
   publishOnce(messages: readonly OnceMessage[]): Promise<void>;
 
   /**
-   * `out/<stream>/<kind>`, its retained `/last` and `out/<stream>/events`. Rejects as `publish` does.
-   * Events of kind `skipped` and `error` go out the same way.
+   * `out/<stream>/<kind>`, its retained `/last` and `out/<stream>/events`. Resolves when the broker has taken all three,
+   * or when there is no connection (any more): then they wait in the outbox, all but `skipped` ones in its file as well.
+   * Rejects as `publish` does. Events of kind `skipped` and `error` go out the same way.
    */
   publishEvent(event: StreamEvent): Promise<void>;
   /** `out/<stream>/partial`, QoS 0; silently nothing without a connection, since a partial is worth nothing later. */
@@ -81,7 +82,7 @@ export type BusState =
   | { readonly phase: 'offline'; readonly reason: string; readonly retryInMs: number }
   | { readonly phase: 'closed' };
 
-/** Since the start of the daemon. */
+/** Since the start of the daemon, but for what waits. */
 export interface BusCounters {
   readonly received: number;
   readonly published: number;
@@ -89,6 +90,12 @@ export interface BusCounters {
   readonly retainedDropped: number;
   /** Messages a full outbox, an expiry or a missing connection cost. */
   readonly publishesDropped: number;
+  /** Of those, QoS 1 messages that gave way to others, and those that waited longer than they are worth. */
+  readonly outboxEvicted: number;
+  readonly outboxExpired: number;
+  /** What waits for the broker now. */
+  readonly outboxMessages: number;
+  readonly outboxBytes: number;
   readonly handlerErrors: number;
   readonly requests: number;
   readonly requestsRefused: number;
@@ -98,13 +105,26 @@ export interface BusCounters {
 export interface PublishOptions {
   readonly qos?: 0 | 1;
   readonly retain?: boolean;
-  /** MQTT 5 only; left out on 3.1.1. The outbox drops the message after it on either. */
+  /**
+   * How long the broker keeps it for a subscriber (MQTT 5 only). The outbox drops a message that waited so long for the
+   * broker itself, unless it is durable: those wait for `mqtt.outbox.maxSeconds`.
+   */
   readonly expirySeconds?: number;
   readonly contentType?: string;
   /** MQTT 5 payload format indicator: the payload is UTF-8. */
   readonly utf8?: boolean;
   readonly correlationData?: Uint8Array;
+  /** QoS 1: waits in a file as well, so that it is sent by the next process if this one ends before. */
+  readonly durable?: boolean;
+  /** QoS 1: gives way before others where too many wait. */
+  readonly disposable?: boolean;
 }
+
+/**
+ * A broker counts what is said once with what the outbox sends, and may hang up on more than its receive maximum (HiveMQ's
+ * is 10): the outbox leaves room for so many.
+ */
+export const maxOnceInFlight = 6;
 
 export interface OnceMessage {
   readonly topic: string;

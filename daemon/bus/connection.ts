@@ -2,22 +2,26 @@
  * One MQTT connection that comes back: each attempt is a new client, so that the protocol version, the wait and what is
  * done again afterwards are decided here. MQTT.js's own reconnection and queues stay off.
  */
+import { Socket } from 'node:net';
 import { connect, type IClientOptions, type IConnackPacket, type IPublishPacket, type MqttClient } from 'mqtt';
 import { type Log, messageOf } from '../log';
 import type { BusState } from './bus';
 import { limitPackets } from './packet-limit';
 
-export interface BrokerOptions {
-  readonly url: string;
+export interface Credentials {
   readonly username: string | null;
   readonly password: string | null;
   /** PEM texts. */
-  readonly tls: {
-    readonly ca?: Buffer;
-    readonly cert?: Buffer;
-    readonly key?: Buffer;
-    readonly rejectUnauthorized: boolean;
-  };
+  readonly ca?: Buffer;
+  readonly cert?: Buffer;
+  readonly key?: Buffer;
+}
+
+export interface BrokerOptions {
+  readonly url: string;
+  /** Asked before every attempt to connect; what it throws is the reason why there is no connection. */
+  readonly credentials: () => Credentials;
+  readonly rejectUnauthorized: boolean;
   readonly protocol: 'auto' | 5 | 4;
   readonly keepaliveSeconds: number;
   readonly reconnectMaxMs: number;
@@ -28,6 +32,11 @@ export interface ConnectionOptions {
   readonly broker: BrokerOptions;
   readonly clientId: string;
   readonly will?: { readonly topic: string; readonly payload: string };
+  /**
+   * How long an MQTT 5 broker keeps QoS 1 messages for this connection while it is broken; none where it is left out. A
+   * new process begins anew all the same: what was meant for an earlier one is not answered late.
+   */
+  readonly sessionExpirySeconds?: number;
   /** Announced to an MQTT 5 broker, which then keeps larger packets to itself. Any other loses the connection by one. */
   readonly maximumPacketSize: number;
   readonly log: Log;
@@ -39,6 +48,8 @@ export interface Session {
   readonly protocol: 5 | 4;
   /** What the broker announced; undefined where it sets no limit. */
   readonly maximumPacketSize: number | undefined;
+  /** Unacknowledged QoS 1 messages it takes at a time: the most there are where it names none. */
+  readonly receiveMaximum: number;
   readonly subscriptionIdentifiers: boolean;
   readonly sharedSubscriptions: boolean;
 }
@@ -75,7 +86,11 @@ export class Connection {
   #protocol: 5 | 4;
   #attempt = 0;
   #onlineSinceMs = 0;
+  /** The broker may have kept messages for us. */
+  #resumes = false;
   #hangUps = 0;
+  /** MQTT 3.1.1 was tried since the last session. */
+  #fellBack = false;
   #closed = false;
 
   constructor(options: ConnectionOptions, handlers: ConnectionHandlers) {
@@ -100,7 +115,7 @@ export class Connection {
     if (client === undefined) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, timeoutMs);
-      client.end(!client.connected, () => {
+      client.end(!client.connected, { properties: { sessionExpiryInterval: 0 } }, () => {
         clearTimeout(timer);
         resolve();
       });
@@ -127,6 +142,8 @@ export class Connection {
     this.#client = client;
     let reason = 'the connection was closed';
     let code: number | undefined;
+    // An acknowledgement and the answer after it are two small packets: the second would wait 40 ms for the first's ACK.
+    if (client.stream instanceof Socket) client.stream.setNoDelay(true);
     limitPackets(client.stream, this.#options.maximumPacketSize, (sizeBytes) => {
       reason = `a packet of ${sizeBytes} bytes came, at most ${this.#options.maximumPacketSize} are taken`;
       client.stream.destroy();
@@ -134,8 +151,10 @@ export class Connection {
     client.on('connect', (packet) => {
       const session = sessionOf(client, protocol, packet);
       this.#session = session;
+      this.#resumes = protocol === 5 && this.#options.sessionExpirySeconds !== undefined;
       this.#onlineSinceMs = Date.now();
       this.#hangUps = 0;
+      this.#fellBack = false;
       this.#options.log.info({ clientId: this.#options.clientId, protocol }, 'connected');
       this.#handlers.onState({ phase: 'online', protocol });
       this.#handlers.onSession(session);
@@ -185,7 +204,9 @@ export class Connection {
       ((code !== undefined && versionRefusals.has(code)) || this.#hangUps >= hangUpsBeforeFallback)
     ) {
       this.#protocol = 4;
-      this.#attempt = 0;
+      // At once, but the first time only: what hangs up on every version is asked ever more seldom.
+      if (!this.#fellBack) this.#attempt = 0;
+      this.#fellBack = true;
       this.#hangUps = 0;
       this.#options.log.warn({ reason }, 'the broker does not speak MQTT 5; trying 3.1.1');
     } else if (this.#protocol === 4 && hungUp && this.#hangUps >= hangUpsBeforeFallback) {
@@ -204,24 +225,34 @@ export class Connection {
   }
 
   #clientOptions(protocol: 5 | 4): IClientOptions {
-    const { broker, clientId, will, maximumPacketSize } = this.#options;
-    const { ca, cert, key, rejectUnauthorized } = broker.tls;
+    const { broker, clientId, will, maximumPacketSize, sessionExpirySeconds } = this.#options;
+    const { username, password, ca, cert, key } = broker.credentials();
     return {
       clientId,
       protocolVersion: protocol,
-      clean: true,
+      clean: protocol !== 5 || !this.#resumes,
       keepalive: broker.keepaliveSeconds,
+      // A broker that takes what is sent and answers nothing must be found out, however much is sent to it.
+      reschedulePings: false,
       reconnectPeriod: 0,
       connectTimeout: broker.connectTimeoutMs ?? 10_000,
       queueQoSZero: false,
       resubscribe: false,
-      rejectUnauthorized,
+      rejectUnauthorized: broker.rejectUnauthorized,
       ...(ca === undefined ? {} : { ca }),
       ...(cert === undefined ? {} : { cert }),
       ...(key === undefined ? {} : { key }),
-      ...(broker.username === null ? {} : { username: broker.username }),
-      ...(broker.password === null ? {} : { password: broker.password }),
-      ...(protocol === 5 ? { properties: { maximumPacketSize, receiveMaximum: 64 } } : {}),
+      ...(username === null ? {} : { username }),
+      ...(password === null ? {} : { password }),
+      ...(protocol === 5
+        ? {
+            properties: {
+              maximumPacketSize,
+              receiveMaximum: 64,
+              ...(sessionExpirySeconds !== undefined && { sessionExpiryInterval: sessionExpirySeconds }),
+            },
+          }
+        : {}),
       ...(will === undefined
         ? {}
         : {
@@ -244,6 +275,7 @@ function sessionOf(client: MqttClient, protocol: 5 | 4, { properties }: IConnack
     client,
     protocol,
     maximumPacketSize: properties?.maximumPacketSize,
+    receiveMaximum: properties?.receiveMaximum ?? 65_535,
     subscriptionIdentifiers: protocol === 5 && properties?.subscriptionIdentifiersAvailable !== false,
     sharedSubscriptions: protocol === 5 && properties?.sharedSubscriptionAvailable !== false,
   };

@@ -3,32 +3,34 @@
  * frames never delays a request or a keepalive. Publishing waits in an outbox of ours; incoming messages are handed on
  * at once and never held.
  */
-import type { IClientPublishOptions, IPublishPacket } from 'mqtt';
+import type { IPublishPacket } from 'mqtt';
 import { BehaviorSubject, type Observable } from 'rxjs';
 import { HearthError } from '../errors';
 import type { StreamEvent } from '../events';
 import { type Log, messageOf } from '../log';
 import type { ModelUpdate } from '../models/model-update';
-import type {
-  Answer,
-  Bus,
-  BusCounters,
-  BusState,
-  LogLine,
-  MessageHandler,
-  OnceMessage,
-  PacketProperties,
-  PartialText,
-  PluginState,
-  Published,
-  PublishOptions,
-  Request,
-  RequestHandler,
-  SubscribeOptions,
-  Unsubscribe,
+import {
+  type Answer,
+  type Bus,
+  type BusCounters,
+  type BusState,
+  type LogLine,
+  type MessageHandler,
+  maxOnceInFlight,
+  type OnceMessage,
+  type PartialText,
+  type PluginState,
+  type Published,
+  type PublishOptions,
+  type Request,
+  type RequestHandler,
+  type SubscribeOptions,
+  type Unsubscribe,
 } from './bus';
 import { type BrokerOptions, Connection, type Session } from './connection';
+import type { Journal, Stored } from './journal';
 import { Outbox, type Outgoing } from './outbox';
+import { clientOptions, propertiesOf } from './packet-properties';
 import { Requests } from './requests';
 import { checkFilter, checkTopic, matchesFilter, multilevelReaches, Topics } from './topics';
 
@@ -41,13 +43,19 @@ export interface MqttBusOptions {
   readonly maxRequestBytes: number;
   /** Largest frame or audio chunk that is handled; announced, with room for topic and properties. */
   readonly maxMediaBytes: number;
+  readonly outbox: OutboxLimits;
+  /** Where durable messages outlive the process; without one they wait in memory. */
+  readonly journal?: Journal;
   readonly log: Log;
   /** Hears what is published, whether there is a connection or not. */
   readonly onPublish?: (published: Published) => void;
 }
 
-interface Message extends Outgoing {
-  readonly options: PublishOptions;
+export interface OutboxLimits {
+  readonly maxMessages: number;
+  readonly maxBytes: number;
+  /** How long a durable message waits for the broker. */
+  readonly maxAgeMs: number;
 }
 
 interface Subscription {
@@ -85,13 +93,17 @@ export class MqttBus implements Bus {
   readonly state$: Observable<BusState> = this.#state.asObservable();
   readonly #connections: Readonly<Record<Role, Connection>>;
   readonly #groups: Readonly<Record<Role, Map<string, Group>>> = { control: new Map(), ingest: new Map() };
-  readonly #outbox: Outbox<Message>;
+  /** Filters that nobody wants any more and the broker was not told of. */
+  readonly #abandoned: Readonly<Record<Role, Set<string>>> = { control: new Set(), ingest: new Set() };
+  readonly #outbox: Outbox;
   readonly #requests: Requests;
   /** What stays true: published again on every connection, since a broker may have forgotten it. */
   readonly #lasting = new Map<string, string>();
   readonly #ready: Record<Role, PromiseWithResolvers> = { control: withResolvers(), ingest: withResolvers() };
   /** QoS 0 publishes the socket has not taken yet; the client forgets them when it is lost. */
   readonly #onTheWire = new Set<() => void>();
+  /** Senders of events that wait for the broker's answer; a lost connection lets them go on. */
+  readonly #awaitingAnswers = new Set<() => void>();
   readonly #counts = { received: 0, published: 0, retainedDropped: 0, refused: 0, handlerErrors: 0, reconnects: 0 };
   #nextSubscriptionId = 1;
   #intakeStopped = false;
@@ -100,17 +112,19 @@ export class MqttBus implements Bus {
   constructor(options: MqttBusOptions) {
     this.#options = options;
     this.topics = new Topics(options.baseTopic, options.node);
-    this.#outbox = new Outbox<Message>({
-      maxMessages: 1024,
-      maxBytes: 16 << 20,
+    this.#outbox = new Outbox({
+      maxMessages: options.outbox.maxMessages,
+      maxBytes: options.outbox.maxBytes,
       maxInFlight: 16,
       send: (message, acknowledged) => this.#send(message, acknowledged),
+      ...(options.journal !== undefined && { store: options.journal }),
     });
     this.#requests = new Requests({
       topics: this.topics,
       maxRequestBytes: options.maxRequestBytes,
       expirySeconds: options.eventExpirySeconds,
       log: options.log,
+      listensTo: (topic) => this.#listensTo(topic),
       publish: async (topic, payload, publishOptions) => await this.publish(topic, payload, publishOptions),
     });
     const { broker, clientId, log } = options;
@@ -121,6 +135,7 @@ export class MqttBus implements Bus {
           clientId,
           will: { topic: this.topics.state, payload: offline },
           maximumPacketSize: options.maxRequestBytes + headroomBytes,
+          sessionExpirySeconds: options.eventExpirySeconds,
           log,
         },
         this.#handlers('control'),
@@ -136,8 +151,9 @@ export class MqttBus implements Bus {
     }
   }
 
-  /** Connects, and goes on trying until `close`. */
+  /** Connects, and goes on trying until `close`. What an earlier process left goes out first. */
   start(): void {
+    this.#takeUp();
     this.#connections.control.start();
     this.#connections.ingest.start();
   }
@@ -154,7 +170,11 @@ export class MqttBus implements Bus {
       received,
       published,
       retainedDropped,
-      publishesDropped: refused + this.#outbox.dropped,
+      publishesDropped: refused + this.#outbox.evicted + this.#outbox.expired,
+      outboxEvicted: this.#outbox.evicted,
+      outboxExpired: this.#outbox.expired,
+      outboxMessages: this.#outbox.size,
+      outboxBytes: this.#outbox.bytes,
       handlerErrors,
       requests: this.#requests.received,
       requestsRefused: this.#requests.refused,
@@ -180,9 +200,9 @@ export class MqttBus implements Bus {
       await this.#publishNow(topic, bytes, options);
       return;
     }
-    const expiresAtMs =
-      options.expirySeconds === undefined ? Number.POSITIVE_INFINITY : Date.now() + options.expirySeconds * 1000;
-    await this.#outbox.push({ topic, payload: bytes, options, expiresAtMs });
+    const { durable = false, disposable = false } = options;
+    const rank = disposable ? 'disposable' : 'normal';
+    await this.#outbox.push({ topic, payload: bytes, options, durable, rank, expiresAtMs: this.#expiryOf(options) });
   }
 
   async publishOnce(messages: readonly OnceMessage[]): Promise<void> {
@@ -203,14 +223,35 @@ export class MqttBus implements Bus {
     const summary = event.summary ?? event.text;
     const full: StreamEvent = summary === undefined ? event : { ...event, summary: shorten(summary) };
     const text = JSON.stringify(full);
-    const options = { ...json, qos: 1, expirySeconds: this.#options.eventExpirySeconds } as const;
     const { stream, kind } = event;
-    await Promise.all([
+    // Why an input was not used is soon nobody's concern, and there may be many of them.
+    const result = kind !== 'skipped';
+    const common = { ...json, qos: 1, durable: result, disposable: !result } as const;
+    const options = { ...common, expirySeconds: this.#options.eventExpirySeconds };
+    const published = Promise.all([
       this.publish(this.topics.out(stream, kind), text, options),
       // State-like: it stays until the next one, so it does not expire.
-      this.publish(this.topics.outLast(stream, kind), text, { ...json, qos: 1, retain: true }),
+      this.publish(this.topics.outLast(stream, kind), text, { ...common, retain: true }),
       this.publish(this.topics.outEvents(stream), JSON.stringify({ event_type: kind, ...full }), options),
     ]);
+    await this.#orLost(published);
+  }
+
+  /** What waits in the outbox for a broker that is away is off the sender's hands: it has more to do meanwhile. */
+  async #orLost(published: Promise<unknown>): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      const lost = (): void => {
+        this.#awaitingAnswers.delete(lost);
+        resolve();
+      };
+      this.#awaitingAnswers.add(lost);
+      published.then(lost, (error: HearthError) => {
+        this.#awaitingAnswers.delete(lost);
+        reject(error);
+      });
+      // A refusal that needs no broker comes before this.
+      if (this.#connections.control.session === undefined) setImmediate(lost);
+    });
   }
 
   publishPartial(stream: string, partial: PartialText): void {
@@ -264,10 +305,18 @@ export class MqttBus implements Bus {
     }
     return async () => {
       const emptied = this.#leave(subscription);
+      const asked = wireFilter(group);
+      // One that the broker does not share has the filter of those who subscribed for themselves.
+      const others = Array.from(this.#groups[role].values(), wireFilter);
+      if (!emptied || others.includes(asked)) return;
       const current = this.#connections[role].session;
-      // On a connection that is being lost there is nothing to undo.
-      if (emptied && current !== undefined)
-        await current.client.unsubscribeAsync(wireFilter(group)).catch(() => undefined);
+      try {
+        if (current === undefined) throw new Error('offline');
+        await current.client.unsubscribeAsync(asked);
+      } catch {
+        // The broker may remember it for the next connection.
+        this.#abandoned[role].add(asked);
+      }
     };
   }
 
@@ -307,15 +356,11 @@ export class MqttBus implements Bus {
     const left = (): number => Math.max(50, deadline - Date.now());
     if (this.#connections.control.session !== undefined) {
       await this.#outbox.drain(timeoutMs / 2);
-      const goodbye = this.#outbox.push({
-        topic: this.topics.state,
-        payload: Buffer.from(offline),
-        options: { ...json, qos: 1, retain: true },
-        expiresAtMs: Number.POSITIVE_INFINITY,
-      });
+      const goodbye = this.#outbox.push(stateMessage(this.topics.state, offline));
       await Promise.race([goodbye.catch(() => undefined), after(left())]);
     }
     this.#outbox.abandon(new HearthError('BUS_OFFLINE', 'the bus was closed before the broker had the message'));
+    this.#options.journal?.close();
     await Promise.all([this.#connections.control.close(left()), this.#connections.ingest.close(left())]);
     const closed = new HearthError('BUS_OFFLINE', 'the bus was closed before it was connected');
     for (const { promise, reject } of Object.values(this.#ready)) {
@@ -336,6 +381,7 @@ export class MqttBus implements Bus {
         if (role !== 'control') return;
         this.#outbox.shut();
         for (const fail of [...this.#onTheWire]) fail();
+        for (const lost of [...this.#awaitingAnswers]) lost();
       },
       onMessage: (packet, session) => this.#onMessage(role, packet, session),
       onState: (state) => {
@@ -346,6 +392,9 @@ export class MqttBus implements Bus {
   }
 
   async #onSession(role: Role, session: Session): Promise<void> {
+    const unwanted = [...this.#abandoned[role]].filter((filter) => !this.#groups[role].has(filter));
+    this.#abandoned[role].clear();
+    if (unwanted.length > 0) session.client.unsubscribe(unwanted, () => undefined);
     const groups = this.#intakeStopped ? [] : [...this.#groups[role].values()];
     await Promise.all(
       groups.map(async (group) => {
@@ -359,9 +408,9 @@ export class MqttBus implements Bus {
     if (this.#connections[role].session !== session) return;
     if (role === 'control') {
       // Availability first: what follows is from a device that is there.
-      void this.#sendLasting(this.topics.state, online);
-      for (const [topic, payload] of this.#lasting) void this.#sendLasting(topic, payload);
-      this.#outbox.open();
+      for (const [topic, payload] of [[this.topics.state, online] as const, ...this.#lasting])
+        void this.#sendLasting(topic, payload);
+      this.#outbox.open(Math.max(1, session.receiveMaximum - maxOnceInFlight));
       this.#state.next({ phase: 'online', protocol: session.protocol });
     }
     this.#ready[role].resolve();
@@ -461,12 +510,7 @@ export class MqttBus implements Bus {
 
   async #sendLasting(topic: string, text: string): Promise<void> {
     try {
-      await this.#outbox.push({
-        topic,
-        payload: Buffer.from(text),
-        options: { ...json, qos: 1, retain: true },
-        expiresAtMs: Number.POSITIVE_INFINITY,
-      });
+      await this.#outbox.push(stateMessage(topic, text));
     } catch (error) {
       this.#options.log.warn({ topic, reason: messageOf(error) }, 'a retained message did not get out');
     }
@@ -492,7 +536,7 @@ export class MqttBus implements Bus {
   }
 
   /** Writes in this turn; settles when the broker, or for QoS 0 the socket, has it, or the connection is lost. */
-  async #writeNow(session: Session, message: Message): Promise<void> {
+  async #writeNow(session: Session, message: Stored): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       const settle = (error?: HearthError): void => {
         this.#onTheWire.delete(lost);
@@ -506,14 +550,37 @@ export class MqttBus implements Bus {
     });
   }
 
-  #send(message: Message, acknowledged: (error?: HearthError) => void): void {
+  #takeUp(): void {
+    const { journal, log } = this.#options;
+    const left = [...(journal?.waiting ?? [])];
+    if (left.length > 0) log.info({ messages: left.length }, 'results that waited for the broker are taken up again');
+    for (const [key, message] of left) {
+      this.#outbox.push({ ...message, durable: true, rank: 'normal' }, key).catch((error: unknown) => {
+        log.debug({ topic: message.topic, reason: messageOf(error) }, 'a result of before did not get out');
+      });
+    }
+  }
+
+  #expiryOf({ durable, expirySeconds }: PublishOptions): number {
+    if (expirySeconds === undefined) return Number.POSITIVE_INFINITY;
+    const ownMs = expirySeconds * 1000;
+    return Date.now() + (durable === true ? Math.max(ownMs, this.#options.outbox.maxAgeMs) : ownMs);
+  }
+
+  #listensTo(topic: string): boolean {
+    return Object.values(this.#groups).some((groups) =>
+      [...groups.values()].some(({ filter }) => matchesFilter(filter, topic)),
+    );
+  }
+
+  #send(message: Outgoing, acknowledged: (error?: HearthError) => void): void {
     const { session } = this.#connections.control;
     // The loss is on its way here; the outbox keeps the message.
     if (session === undefined) return;
     this.#write(session, message, acknowledged);
   }
 
-  #write(session: Session, message: Message, done: (error?: HearthError) => void): void {
+  #write(session: Session, message: Stored, done: (error?: HearthError) => void): void {
     const { topic, payload, options, expiresAtMs } = message;
     try {
       checkSize(session, message);
@@ -536,7 +603,7 @@ export class MqttBus implements Bus {
 }
 
 /** Throws `BUS_PAYLOAD_TOO_LARGE` for what the broker would hang up on. */
-function checkSize({ maximumPacketSize: limit }: Session, { topic, payload, options }: Message): void {
+function checkSize({ maximumPacketSize: limit }: Session, { topic, payload, options }: Stored): void {
   const sizeBytes = payload.length + Buffer.byteLength(topic) + (options.correlationData?.length ?? 0) + 128;
   if (limit === undefined || sizeBytes <= limit) return;
   throw new HearthError(
@@ -559,38 +626,14 @@ function hasIdentifier({ shareGroup, shared }: Group): boolean {
   return shareGroup === undefined || shared;
 }
 
-function clientOptions(protocol: 5 | 4, options: PublishOptions, expiresAtMs: number): IClientPublishOptions {
-  const common = { qos: options.qos ?? 0, retain: options.retain ?? false } as const;
-  if (protocol !== 5) return common;
-  const expiry = Number.isFinite(expiresAtMs)
-    ? Math.max(1, Math.ceil((expiresAtMs - Date.now()) / 1000))
-    : options.expirySeconds;
+function stateMessage(topic: string, text: string): Outgoing {
   return {
-    ...common,
-    properties: {
-      ...(expiry === undefined ? {} : { messageExpiryInterval: expiry }),
-      ...(options.contentType === undefined ? {} : { contentType: options.contentType }),
-      ...(options.utf8 === undefined ? {} : { payloadFormatIndicator: options.utf8 }),
-      ...(options.correlationData === undefined ? {} : { correlationData: Buffer.from(options.correlationData) }),
-    },
-  };
-}
-
-function propertiesOf({ properties }: IPublishPacket): PacketProperties {
-  if (properties === undefined) return {};
-  const { contentType, responseTopic, correlationData, userProperties } = properties;
-  return {
-    ...(contentType === undefined ? {} : { contentType }),
-    ...(responseTopic === undefined ? {} : { responseTopic }),
-    ...(correlationData === undefined ? {} : { correlationData }),
-    // A name given twice keeps its last value.
-    ...(userProperties === undefined
-      ? {}
-      : {
-          userProperties: Object.fromEntries(
-            Object.entries(userProperties).map(([name, value]) => [name, [value].flat().at(-1) ?? '']),
-          ),
-        }),
+    topic,
+    payload: Buffer.from(text),
+    options: { ...json, qos: 1, retain: true },
+    expiresAtMs: Number.POSITIVE_INFINITY,
+    rank: 'state',
+    durable: false,
   };
 }
 

@@ -1,82 +1,115 @@
 /**
  * What has to reach the broker and has not yet: QoS 1 messages in order, bounded in number, bytes and time. A message
- * stays here until it is acknowledged, so a lost connection costs nothing but a repetition.
+ * stays here until it is acknowledged, so a lost connection costs nothing but a repetition; a durable one stays in a
+ * file as well, so that the end of the process costs no more.
  */
 import { HearthError } from '../errors';
+import type { Stored } from './journal';
 
-export interface Outgoing {
-  readonly topic: string;
-  readonly payload: Buffer;
-  /** Unix time in milliseconds after which it is worth nothing; infinite for what stays true. */
-  readonly expiresAtMs: number;
+export interface Outgoing extends Stored {
+  /**
+   * `state` goes before all else, and newer state replaces what waits for the same topic. Where there is no room,
+   * `disposable` messages give way first, then the oldest of the others.
+   */
+  readonly rank: 'state' | 'normal' | 'disposable';
+  readonly durable: boolean;
 }
 
-interface Entry<T extends Outgoing> {
-  readonly message: T;
+/** Where durable messages are kept, too. */
+export interface Store {
+  put(message: Stored): number;
+  remove(key: number): void;
+}
+
+interface Entry {
+  readonly message: Outgoing;
+  /** Of a durable message. */
+  readonly key: number | undefined;
   readonly resolve: () => void;
   readonly reject: (error: HearthError) => void;
   inFlight: boolean;
   settled: boolean;
 }
 
-export interface OutboxOptions<T extends Outgoing> {
+export interface OutboxOptions {
   readonly maxMessages: number;
   readonly maxBytes: number;
-  /** At most this many unacknowledged at once. */
+  /** At most this many unacknowledged at once, whatever the broker allows. */
   readonly maxInFlight: number;
   /** Hands one message to the broker; `acknowledged` is called once, with an error where the broker refused it. */
-  readonly send: (message: T, acknowledged: (error?: HearthError) => void) => void;
+  readonly send: (message: Outgoing, acknowledged: (error?: HearthError) => void) => void;
+  readonly store?: Store;
   readonly now?: () => number;
 }
 
-export class Outbox<T extends Outgoing> {
-  readonly #options: OutboxOptions<T>;
-  readonly #entries: Entry<T>[] = [];
+export class Outbox {
+  readonly #options: OutboxOptions;
+  readonly #entries: Entry[] = [];
   #bytes = 0;
   #open = false;
+  #maxInFlight: number;
   /** Acknowledgements of an earlier connection do not count. */
   #generation = 0;
-  #dropped = 0;
+  #evicted = 0;
+  #expired = 0;
   #timer: NodeJS.Timeout | undefined;
   readonly #idle = new Set<() => void>();
 
-  constructor(options: OutboxOptions<T>) {
+  constructor(options: OutboxOptions) {
     this.#options = options;
+    this.#maxInFlight = options.maxInFlight;
   }
 
   get size(): number {
     return this.#entries.length;
   }
 
-  /** Messages that were given up: expired, or pushed out by newer ones. */
-  get dropped(): number {
-    return this.#dropped;
+  get bytes(): number {
+    return this.#bytes;
   }
 
-  /** Resolves when the broker has it. Rejects with `BUS_OUTBOX_FULL`, `BUS_EXPIRED`, or what `send` reported. */
-  push(message: T): Promise<void> {
+  /** Messages that gave way to others, or were too large to wait. */
+  get evicted(): number {
+    return this.#evicted;
+  }
+
+  /** Messages that waited longer than they are worth. */
+  get expired(): number {
+    return this.#expired;
+  }
+
+  /**
+   * Resolves when the broker has it, or newer state in its place. Rejects with `BUS_OUTBOX_FULL`, `BUS_EXPIRED`, or what
+   * `send` reported. `key`: it is in the store already.
+   */
+  push(message: Outgoing, key?: number): Promise<void> {
     return new Promise((resolve, reject) => {
-      if (message.payload.length > this.#options.maxBytes) {
-        this.#dropped++;
+      const sizeBytes = sizeOf(message);
+      if (sizeBytes > this.#options.maxBytes) {
+        this.#evicted++;
+        if (key !== undefined) this.#options.store?.remove(key);
         reject(
           new HearthError(
             'BUS_OUTBOX_FULL',
-            `message of ${message.payload.length} bytes: expected at most ${this.#options.maxBytes} to wait`,
+            `message of ${sizeBytes} bytes: expected at most ${this.#options.maxBytes} to wait`,
           ),
         );
         return;
       }
-      this.#entries.push({ message, resolve, reject, inFlight: false, settled: false });
-      this.#bytes += message.payload.length;
+      if (message.options.retain === true) this.#replace(message.topic);
+      const kept = key ?? (message.durable ? this.#options.store?.put(message) : undefined);
+      this.#insert({ message, key: kept, resolve, reject, inFlight: false, settled: false });
+      this.#bytes += sizeBytes;
       this.#makeRoom();
       this.#pump();
     });
   }
 
-  /** A connection is there: everything unacknowledged goes out, in order. */
-  open(): void {
+  /** A connection is there that takes so many unacknowledged ones: everything unacknowledged goes out, in order. */
+  open(receiveMaximum = Number.POSITIVE_INFINITY): void {
     this.#generation++;
     this.#open = true;
+    this.#maxInFlight = Math.min(this.#options.maxInFlight, receiveMaximum);
     for (const entry of this.#entries) entry.inFlight = false;
     this.#pump();
   }
@@ -103,19 +136,41 @@ export class Outbox<T extends Outgoing> {
     });
   }
 
-  /** Gives up everything that still waits. */
+  /** Gives up everything that still waits; what is in the store stays there. */
   abandon(error: HearthError): void {
     this.#open = false;
     clearTimeout(this.#timer);
-    for (const entry of [...this.#entries]) this.#settle(entry, error);
+    for (const entry of [...this.#entries]) this.#settle(entry, error, { keep: true });
+  }
+
+  /** A retained message is worth nothing once there is a newer one. */
+  #replace(topic: string): void {
+    const older = this.#entries.find(
+      ({ message, inFlight }) => !inFlight && message.options.retain === true && message.topic === topic,
+    );
+    if (older !== undefined) this.#settle(older);
+  }
+
+  #insert(entry: Entry): void {
+    const firstOther =
+      entry.message.rank === 'state'
+        ? this.#entries.findIndex(({ message, inFlight }) => !inFlight && message.rank !== 'state')
+        : -1;
+    if (firstOther === -1) this.#entries.push(entry);
+    else this.#entries.splice(firstOther, 0, entry);
   }
 
   #makeRoom(): void {
     while (this.#entries.length > this.#options.maxMessages || this.#bytes > this.#options.maxBytes) {
-      // The oldest is the least use to anyone; what is on the wire cannot be taken back.
-      const oldest = this.#entries.find((entry) => !entry.inFlight) ?? this.#entries[0];
+      // What is on the wire cannot be taken back; of the rest, the oldest is the least use to anyone.
+      const waiting = this.#entries.filter(({ inFlight }) => !inFlight);
+      const oldest =
+        waiting.find(({ message }) => message.rank === 'disposable') ??
+        waiting.find(({ message }) => message.rank === 'normal') ??
+        waiting[0] ??
+        this.#entries[0];
       if (oldest === undefined) return;
-      this.#dropped++;
+      this.#evicted++;
       this.#settle(
         oldest,
         new HearthError(
@@ -131,7 +186,7 @@ export class Outbox<T extends Outgoing> {
     if (!this.#open) return;
     let inFlight = this.#entries.reduce((count, entry) => count + (entry.inFlight ? 1 : 0), 0);
     for (const entry of [...this.#entries]) {
-      if (inFlight >= this.#options.maxInFlight) return;
+      if (inFlight >= this.#maxInFlight) return;
       if (entry.inFlight || entry.settled) continue;
       entry.inFlight = true;
       inFlight++;
@@ -149,7 +204,7 @@ export class Outbox<T extends Outgoing> {
     clearTimeout(this.#timer);
     const now = (this.#options.now ?? Date.now)();
     for (const entry of this.#entries.filter(({ inFlight, message }) => !inFlight && message.expiresAtMs <= now)) {
-      this.#dropped++;
+      this.#expired++;
       this.#settle(
         entry,
         new HearthError('BUS_EXPIRED', `${entry.message.topic}: waited for the broker longer than it is worth`),
@@ -162,13 +217,19 @@ export class Outbox<T extends Outgoing> {
       this.#timer = setTimeout(() => this.#expire(), Math.min(Math.max(1, next - now), 60_000)).unref();
   }
 
-  #settle(entry: Entry<T>, error?: HearthError): void {
+  #settle(entry: Entry, error?: HearthError, { keep = false } = {}): void {
     if (entry.settled) return;
     entry.settled = true;
     this.#entries.splice(this.#entries.indexOf(entry), 1);
-    this.#bytes -= entry.message.payload.length;
+    this.#bytes -= sizeOf(entry.message);
+    if (entry.key !== undefined && !keep) this.#options.store?.remove(entry.key);
     if (error === undefined) entry.resolve();
     else entry.reject(error);
     if (this.#entries.length === 0) for (const done of [...this.#idle]) done();
   }
+}
+
+/** With what a requester may choose as freely as the rest. */
+function sizeOf({ topic, payload, options }: Outgoing): number {
+  return payload.length + Buffer.byteLength(topic) + (options.correlationData?.length ?? 0);
 }

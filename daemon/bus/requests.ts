@@ -3,13 +3,15 @@ import { catalogue, type ErrorCode, HearthError } from '../errors';
 import { type Log, messageOf } from '../log';
 import type { Answer, PacketInfo, PublishOptions, Request, RequestHandler } from './bus';
 import { parseRequest, type RequestPayload, shorten } from './request-payload';
-import { checkTopic, checkVerb, type ResponsePayload, type Topics } from './topics';
+import { checkTopic, checkVerb, clusterLevel, matchesFilter, type ResponsePayload, type Topics } from './topics';
 
 export interface RequestsOptions {
   readonly topics: Topics;
   readonly maxRequestBytes: number;
   readonly expirySeconds: number;
   readonly log: Log;
+  /** Whether the daemon has subscribed to what is published there. */
+  readonly listensTo: (topic: string) => boolean;
   readonly publish: (topic: string, payload: string, options: PublishOptions) => Promise<void>;
 }
 
@@ -168,6 +170,7 @@ export class Requests {
       expirySeconds,
       contentType: 'application/json',
       utf8: true,
+      durable: true,
       ...(correlationData === undefined ? {} : { correlationData }),
     } as const;
     try {
@@ -181,22 +184,26 @@ export class Requests {
   }
 
   /**
-   * The requester chooses where the answer goes, but not to make the daemon speak as itself or as a camera: its own
-   * topics other than responses, inputs and broker topics are refused.
+   * The requester chooses where the answer goes, but not to make the daemon speak as itself, as a camera or to itself,
+   * nor to ask another daemon in its name: then one request would become several, or one without end.
    */
   #responseTopic(wanted: string | undefined): string | undefined {
     if (wanted === undefined) return undefined;
     checkTopic(wanted);
     const { base, node } = this.#options.topics;
     const own = `${base}/${node}/`;
+    const clusters = `${base}/${clusterLevel}/`;
     const forbidden =
       wanted.startsWith('$') ||
       wanted.startsWith(`${base}/in/`) ||
-      (wanted.startsWith(own) && !wanted.startsWith(`${own}response/`));
+      matchesFilter(`${base}/+/request/#`, wanted) ||
+      (wanted.startsWith(own) && !wanted.startsWith(`${own}response/`)) ||
+      (wanted.startsWith(clusters) && !matchesFilter(`${clusters}+/response/#`, wanted)) ||
+      this.#options.listensTo(wanted);
     if (forbidden) {
       throw new HearthError(
         'BUS_TOPIC_INVALID',
-        `response topic: expected none of the daemon's own, its inputs' or the broker's, received ${JSON.stringify(shorten(wanted))}`,
+        `response topic: expected none that a daemon, its inputs or the broker own, received ${JSON.stringify(shorten(wanted))}`,
       );
     }
     return wanted;

@@ -4,7 +4,7 @@
  */
 import type { Subscription } from 'rxjs';
 import { ulid } from 'ulid';
-import type { Answer, Bus, Unsubscribe } from '../bus/bus';
+import { type Answer, type Bus, maxOnceInFlight, type Unsubscribe } from '../bus/bus';
 import { ClusterTopics } from '../bus/topics';
 import { catalogue, type ErrorCode, HearthError } from '../errors';
 import { type Log, messageOf } from '../log';
@@ -34,8 +34,6 @@ export interface ClusterOptions {
   readonly log: Log;
 }
 
-/** Of a node's messages on their way: HiveMQ takes 10 at a time, and events need some of them. */
-const maxInFlight = 6;
 const maxWaiting = 1024;
 /** May be said by a node without a lease. */
 const unleased: ReadonlySet<ClusterMessage['type']> = new Set(['heartbeat', 'release', 'stranded']);
@@ -65,7 +63,7 @@ export class Cluster {
     this.#topics = new ClusterTopics(baseTopic, name);
     this.#requests = { ...options, topics: this.#topics };
     this.#queue = new OnceQueue({
-      maxInFlight,
+      maxInFlight: maxOnceInFlight,
       maxWaiting,
       publish: async (messages) => await bus.publishOnce(messages),
     });

@@ -1,5 +1,5 @@
 export { optionTable, redact } from './describe';
-export { type Config, type ConfigSources, configFlags, loadConfig } from './load';
+export { type Config, type ConfigSources, configFlags, loadConfig, readMqttPassword } from './load';
 export { isLoopback } from './loopback';
 export { ConfigError, type ConfigProblem } from './problems';
 export type { CameraConfig, MicrophoneConfig, ModelSourceConfig, PluginConfig, StreamConfig } from './schema';

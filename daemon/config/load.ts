@@ -265,9 +265,7 @@ function readSecret(
     return null;
   }
   try {
-    const secret = readFileSync(file, 'utf8').replace(/\r?\n$/, '');
-    if (!accepts(secret)) throw new Error(`it holds ${secret.length} characters`);
-    return secret;
+    return readSecretFile(file, accepts);
   } catch (error) {
     problems.push({
       path: filePath,
@@ -277,6 +275,18 @@ function readSecret(
     });
     return null;
   }
+}
+
+/** Without the newline at its end. Throws what reading throws, and where the file holds nothing that can be one. */
+function readSecretFile(file: string, accepts: (secret: string) => boolean): string {
+  const secret = readFileSync(file, 'utf8').replace(/\r?\n$/, '');
+  if (!accepts(secret)) throw new Error(`it holds ${secret.length} characters`);
+  return secret;
+}
+
+/** Reads `mqtt.passwordFile` again: it may have changed since the configuration was loaded. */
+export function readMqttPassword(file: string): string {
+  return readSecretFile(file, passwordOption.accepts);
 }
 
 /** systemd names the directory in `STATE_DIRECTORY`, and several with colons between. */

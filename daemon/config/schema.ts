@@ -300,6 +300,11 @@ export const schema = {
       1,
       86_400,
     ),
+    outbox: {
+      maxMessages: integer('Messages that may wait for the broker; then the oldest give way.', 1024, 16, 65_536),
+      maxBytes: integer('Bytes of them, in memory and twice that on disk.', 16 << 20, 65_536, 1 << 30),
+      maxSeconds: integer('How long a result or a response waits for a broker that is away.', 900, 1, 604_800),
+    },
     embedded: {
       port: integer('Loopback port of the embedded broker; 0 takes a free one.', 1883, 0, 65_535),
     },

@@ -1,6 +1,7 @@
 /** Small files that have to be whole after a loss of power. */
-import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, mkdirSync, openSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { renameDurably } from '../atomic-file';
 import { HearthError } from '../errors';
 import { messageOf } from '../log';
 
@@ -16,7 +17,7 @@ export function writeJson(path: string, value: unknown): void {
     } finally {
       closeSync(file);
     }
-    renameSync(temporary, path);
+    renameDurably(temporary, path);
   } catch (error) {
     throw new HearthError('FILE_WRITE_FAILED', `${path}: ${messageOf(error)}`, { cause: error });
   }

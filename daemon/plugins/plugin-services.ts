@@ -106,6 +106,19 @@ function copyOf(media: MediaPart): Transferred<MediaPart> {
   return new Transferred(copy(), moved);
 }
 
+const json = { contentType: 'application/json' } as const;
+
+/** An object or an array: a bare word or number may be JSON by accident. */
+function isJsonText(text: string): boolean {
+  if (!/^\s*[{[]/.test(text)) return false;
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 export class PluginServices {
   readonly tasks = new Tasks();
   readonly methods: HostMethods;
@@ -141,7 +154,11 @@ export class PluginServices {
       publish: async (topic, payload, publishOptions) => {
         options.rules().checkPublish(String(topic));
         const { qos, retain } = publishOptions ?? {};
-        await bus.publish(String(topic), payload, { qos: qos === 1 ? 1 : 0, retain: retain === true });
+        await bus.publish(String(topic), payload, {
+          qos: qos === 1 ? 1 : 0,
+          retain: retain === true,
+          ...(typeof payload === 'string' && { utf8: true, ...(isJsonText(payload) && json) }),
+        });
       },
       subscribe: async (filter) => {
         options.rules().checkSubscribe(String(filter));

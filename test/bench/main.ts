@@ -1,11 +1,18 @@
 /** `npm run bench -- <what>`: measurements of a checkout. Every subcommand is a line of the table below. */
 import { Command, CommanderError } from 'commander';
+import { busCommand } from './bus/command';
 import { camerasCommand } from './cameras/command';
 import { encodersCommand } from './encoders/command';
 import { liveAudioCommand } from './live-audio/command';
 import { textCommand } from './text/command';
 
-const commands: readonly (() => Command)[] = [textCommand, encodersCommand, camerasCommand, liveAudioCommand];
+const commands: readonly (() => Command)[] = [
+  textCommand,
+  encodersCommand,
+  camerasCommand,
+  liveAudioCommand,
+  busCommand,
+];
 
 async function main(args: readonly string[]): Promise<number> {
   const program = new Command('bench')

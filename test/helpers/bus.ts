@@ -1,6 +1,19 @@
 /** A bus with test-sized settings. */
 import pino from 'pino';
+import type { BrokerOptions } from '../../daemon/bus/connection';
 import { MqttBus, type MqttBusOptions } from '../../daemon/bus/mqtt-bus';
+
+export function brokerAt(url: string): BrokerOptions {
+  return {
+    url,
+    credentials: () => ({ username: null, password: null }),
+    rejectUnauthorized: true,
+    protocol: 'auto',
+    keepaliveSeconds: 30,
+    reconnectMaxMs: 300,
+    connectTimeoutMs: 5000,
+  };
+}
 
 export function createBus(
   url: string,
@@ -8,20 +21,12 @@ export function createBus(
 ): MqttBus {
   const { protocol = 'auto', ...options } = overrides;
   return new MqttBus({
-    broker: {
-      url,
-      username: null,
-      password: null,
-      tls: { rejectUnauthorized: true },
-      protocol,
-      keepaliveSeconds: 30,
-      reconnectMaxMs: 300,
-      connectTimeoutMs: 5000,
-    },
+    broker: { ...brokerAt(url), protocol },
     baseTopic: 'hearth',
     node: 'pi5',
     clientId: 'hearth-pi5',
     eventExpirySeconds: 60,
+    outbox: { maxMessages: 1024, maxBytes: 16 << 20, maxAgeMs: 900_000 },
     maxRequestBytes: 64 << 10,
     maxMediaBytes: 1 << 20,
     log: pino({ level: 'silent' }),

@@ -1,7 +1,7 @@
 /** A real Mosquitto on a free loopback port, with its own configuration and no state of its own. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
@@ -12,6 +12,8 @@ export interface Mosquitto {
   /** Stops its process without ending it, and lets it go on. */
   freeze(): void;
   thaw(): void;
+  /** Has it write what it keeps to its disk, where it has `persistence`. */
+  save(): Promise<void>;
   stop(): Promise<void>;
   /** Starts it again on the same port. */
   start(): Promise<void>;
@@ -27,8 +29,8 @@ export async function startMosquitto(
   for (const [name, content] of Object.entries(files)) writeFileSync(join(directory, name), content);
   const lines = [
     `listener ${port} 127.0.0.1`,
-    'allow_anonymous true',
-    'persistence false',
+    ...(extra.some((line) => line.startsWith('allow_anonymous ')) ? [] : ['allow_anonymous true']),
+    ...(extra.some((line) => line.startsWith('persistence ')) ? [] : ['persistence false']),
     `user ${userInfo().username}`,
     ...extra,
   ];
@@ -51,6 +53,10 @@ export async function startMosquitto(
     start,
     freeze: () => child?.kill('SIGSTOP'),
     thaw: () => child?.kill('SIGCONT'),
+    save: async () => {
+      child?.kill('SIGUSR1');
+      while (!existsSync(join(directory, 'mosquitto.db'))) await new Promise((resolve) => setTimeout(resolve, 20));
+    },
     stop: async () => {
       const running = child;
       child = undefined;

@@ -28,6 +28,14 @@ test.each([
   expect(bench('text', ...args)).toMatchObject({ status: 1, stdout: '', stderr: expect.stringContaining(message) });
 });
 
+test.each([
+  [['--parts', 'storm'], 'Expected some of flood, restarts, slow-consumer, large-frames'],
+  [['--protocols', '3'], 'Expected a whole number from 4 to 5'],
+  [['--kills', '0'], 'Expected a whole number from 1 to 50'],
+])('bus: %j is refused: %s', (args, message) => {
+  expect(bench('bus', ...args)).toMatchObject({ status: 1, stdout: '', stderr: expect.stringContaining(message) });
+});
+
 describe('a run', () => {
   const directory = mkdtempSync(join(tmpdir(), 'hearth-bench-'));
   afterAll(() => rmSync(directory, { recursive: true }));
@@ -82,6 +90,18 @@ describe('a run', () => {
     }
     // All of it is bounded: a picture's maps, however wide the encoder.
     expect(result.scratchBytes).toBeLessThan(300e6);
+  }, 120_000);
+
+  test('of the bus says what came of each part', () => {
+    const json = join(directory, 'bus.json');
+    const numbers = ['--seconds', '2', '--large-rate', '2', '--protocols', '4', '--parts', 'large-frames'];
+    const { status, stdout } = bench('bus', ...numbers, '--json', json);
+    expect(status).toBe(0);
+    expect(stdout).toContain('| 2 MiB frames: sent, of them one byte too large | 5, 1 |');
+    expect(JSON.parse(readFileSync(json, 'utf8'))).toMatchObject({
+      bench: 'bus',
+      results: [{ protocol: 4, largeFrames: { sent: 5, tooLarge: 1, bytes: 4 * (2 << 20) } }],
+    });
   }, 120_000);
 
   test.each([

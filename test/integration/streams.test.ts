@@ -82,9 +82,8 @@ beforeAll(async () => {
   bus = new MqttBus({
     broker: {
       url,
-      username: null,
-      password: null,
-      tls: { rejectUnauthorized: true },
+      credentials: () => ({ username: null, password: null }),
+      rejectUnauthorized: true,
       protocol: 'auto',
       keepaliveSeconds: 30,
       reconnectMaxMs: 1000,
@@ -93,6 +92,7 @@ beforeAll(async () => {
     node: 'pi5',
     clientId: 'hearth-pi5',
     eventExpirySeconds: 60,
+    outbox: { maxMessages: 1024, maxBytes: 16 << 20, maxAgeMs: 900_000 },
     maxRequestBytes: 4 << 20,
     maxMediaBytes: 6 << 20,
     log,

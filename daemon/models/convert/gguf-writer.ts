@@ -2,8 +2,8 @@
  * Writes a GGUF file: header first, then tensors one after the other, in pieces of any size. The format is described in
  * addon/gguf/gguf.h. The file appears under its name only when it is complete and on the disk.
  */
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { closeSync, fsyncSync, openSync, rmSync, writeSync } from 'node:fs';
+import { renameDurably } from '../../atomic-file';
 import { HearthError } from '../../errors';
 
 const alignment = 32;
@@ -92,16 +92,6 @@ function failed(path: string, cause: unknown): HearthError {
   );
 }
 
-/** A rename is on the disk when the directory is. */
-function syncDirectory(path: string): void {
-  const fd = openSync(path, 'r');
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-}
-
 export class GgufWriter {
   private readonly fd: number;
   private readonly temporary: string;
@@ -177,8 +167,7 @@ export class GgufWriter {
   /** Gives the sealed file its name, in place of one that had it. */
   publish(): void {
     try {
-      renameSync(this.temporary, this.path);
-      syncDirectory(dirname(this.path));
+      renameDurably(this.temporary, this.path);
     } catch (cause) {
       throw failed(this.path, cause);
     }

@@ -26,9 +26,8 @@ beforeAll(async () => {
   bus = createBus(broker.url, {
     broker: {
       url: broker.url,
-      username: 'hearth',
-      password: 'secret',
-      tls: { rejectUnauthorized: true },
+      credentials: () => ({ username: 'hearth', password: 'secret' }),
+      rejectUnauthorized: true,
       protocol: 5,
       keepaliveSeconds: 30,
       reconnectMaxMs: 300,

@@ -5,7 +5,7 @@ import type { Request } from '../../../daemon/bus/bus';
 import type { MqttBus } from '../../../daemon/bus/mqtt-bus';
 import { HearthError } from '../../../daemon/errors';
 import type { StreamEvent } from '../../../daemon/events';
-import { createBus } from '../../helpers/bus';
+import { brokerAt, createBus } from '../../helpers/bus';
 import { type Mosquitto, startMosquitto } from '../../helpers/mosquitto';
 import { connectPeer, type Peer } from '../../helpers/mqtt-peer';
 
@@ -186,20 +186,42 @@ test('MQTT 5: response topic and correlation data are honoured', async () => {
   expect(other.heard).toHaveLength(1);
 });
 
-test.each(['hearth/pi5/request/model/load', 'hearth/pi5/state', 'hearth/in/door/frame'])(
-  'a response topic that would make the daemon speak for itself is refused: %s',
-  async (responseTopic) => {
-    const other = await peer(['hearth/#']);
-    const bus = await start({ protocol: 5 });
-    bus.onRequest('health', () => 1);
-    await other.client.publishAsync('hearth/pi5/request/health', '{"id":"a"}', {
-      qos: 1,
-      properties: { responseTopic },
-    });
-    const answer = await other.json('hearth/pi5/response/health');
-    expect(answer).toMatchObject({ id: 'a', ok: false, error: { code: 'BUS_TOPIC_INVALID' } });
-  },
-);
+test.each([
+  'hearth/pi5/request/model/load',
+  'hearth/pi5/request/health',
+  'hearth/other/request/generate',
+  'hearth/pi5/state',
+  'hearth/pi5/out/door/caption',
+  'hearth/in/door/frame',
+  'hearth/in/door/audio/end',
+  'frigate/door/person/snapshot',
+  'cams/door/frame',
+  'hearth/cluster/home/request/caption',
+  'hearth/cluster/home/node/pi4',
+  '$SYS/broker/uptime',
+  '$share/group/replies',
+])('a response topic that would make the daemon speak for itself is refused: %s', async (responseTopic) => {
+  const other = await peer(['hearth/#']);
+  const bus = await start({ protocol: 5 });
+  let frames = 0;
+  await bus.subscribe('frigate/+/+/snapshot', () => frames++, { connection: 'ingest' });
+  await bus.subscribe('cams/+/frame', () => frames++, { connection: 'ingest', shareGroup: 'hearth-home' });
+  bus.onRequest('health', () => 1);
+  await other.client.publishAsync('hearth/pi5/request/health', '{"id":"a"}', {
+    qos: 1,
+    properties: { responseTopic },
+  });
+  const answer = await other.json('hearth/pi5/response/health');
+  expect(answer).toMatchObject({ id: 'a', ok: false, error: { code: 'BUS_TOPIC_INVALID' } });
+  await other.client.publishAsync('hearth/pi5/request/health', '{"id":"b"}', { qos: 1 });
+  await other.json('hearth/pi5/response/health', ({ id }: { id: string }) => id === 'b');
+  expect([bus.counters.requests, frames]).toEqual([2, 0]);
+  expect(other.heard.filter(({ topic }) => !topic.includes('/request/')).map(({ topic }) => topic)).toEqual([
+    'hearth/pi5/state',
+    'hearth/pi5/response/health',
+    'hearth/pi5/response/health',
+  ]);
+});
 
 test('the same id gets the same answer and the handler runs once; a failure that may pass is tried again', async () => {
   const other = await peer(['hearth/pi5/response/#']);
@@ -349,6 +371,126 @@ test('a larger packet of a 3.1.1 broker costs a connection, not memory', async (
   expect(new Set(sizes)).toEqual(new Set([1000]));
 });
 
+test.each(['replies/+', 'replies/#', 'a\0b', ''])(
+  'a response topic that is no topic never gets to the daemon, or is refused: %j',
+  async (responseTopic) => {
+    const front = await startFront(broker.port, () => undefined);
+    const bus = await start({ protocol: 5 }, front.url);
+    bus.onRequest('health', () => 1);
+    const other = await peer(['hearth/pi5/response/#']);
+    const sender = await peer([], { reconnectPeriod: 0 });
+    sender.client.publish('hearth/pi5/request/health', '{"id":"a"}', { qos: 1, properties: { responseTopic } });
+    await other.client.publishAsync('hearth/pi5/request/health', '{"id":"b"}', { qos: 1 });
+    await other.json('hearth/pi5/response/health', ({ id }: { id: string }) => id === 'b');
+    for (const { payload } of other.heard) {
+      const { id, error } = JSON.parse(payload.toString()) as { id: string; error?: { code: string } };
+      expect([id, error?.code]).toEqual(id === 'a' ? ['a', 'BUS_TOPIC_INVALID'] : ['b', undefined]);
+    }
+  },
+);
+
+describe('after a connection that broke', () => {
+  test('what was asked meanwhile is answered, and what was left meanwhile is not heard', async () => {
+    const front = await startFront(broker.port, () => undefined);
+    const bus = await start({ protocol: 5 }, front.url);
+    const other = await peer(['hearth/pi5/response/#']);
+    let heard = 0;
+    const leave = await bus.subscribe('cam/left', () => heard++);
+    bus.onRequest('health', () => 'here');
+    front.hold();
+    front.reset();
+    await firstValueFrom(bus.state$.pipe(where(({ phase }) => phase === 'offline')));
+    await leave();
+    await other.client.publishAsync('hearth/pi5/request/health', '{"id":"meanwhile"}', { qos: 1 });
+    front.release();
+    expect(await other.json('hearth/pi5/response/health')).toEqual({ id: 'meanwhile', ok: true, data: 'here' });
+    await until(() => bus.counters.reconnects >= 2);
+    await other.client.publishAsync('cam/left', 'x', { qos: 1 });
+    await other.client.publishAsync('hearth/pi5/request/health', '{"id":"last"}', { qos: 1 });
+    await other.json('hearth/pi5/response/health', ({ id }: { id: string }) => id === 'last');
+    expect([heard, bus.counters.requests]).toEqual([0, 2]);
+  });
+
+  test.each([5, 4] as const)(
+    'a request that is sent again runs once and gets the same bytes (MQTT %i)',
+    async (protocol) => {
+      const front = await startFront(broker.port, () => undefined);
+      const bus = await start({ protocol }, front.url);
+      const other = await peer(['hearth/pi5/response/#']);
+      let runs = 0;
+      let release: (() => void) | undefined;
+      bus.onRequest('generate', async () => {
+        runs++;
+        await new Promise<void>((resolve) => {
+          release = resolve;
+        });
+        return { run: runs, at: process.hrtime.bigint().toString() };
+      });
+      const ask = async (): Promise<unknown> =>
+        await other.client.publishAsync('hearth/pi5/request/generate', '{"id":"once"}', { qos: 1 });
+      await ask();
+      await until(() => release !== undefined);
+      front.hold();
+      front.reset();
+      await firstValueFrom(bus.state$.pipe(where(({ phase }) => phase === 'offline')));
+      // Its answer waits for a connection.
+      release?.();
+      front.release();
+      await until(() => other.heard.length === 1);
+      await ask();
+      await until(() => other.heard.length === 2);
+      const [first, second] = other.heard;
+      expect(second?.payload).toEqual(first?.payload);
+      expect([runs, bus.counters.requests]).toEqual([1, 2]);
+    },
+  );
+});
+
+test.each(['auto', 5] as const)(
+  'waits grow to their ceiling and no further, and differ (MQTT version %s)',
+  async (protocol) => {
+    const front = await startFront(broker.port, () => Buffer.alloc(0));
+    const bus = createBus(front.url, { broker: { ...brokerAt(front.url), protocol, reconnectMaxMs: 700 } });
+    cleanup.push(() => bus.close());
+    const waits: number[] = [];
+    bus.state$.subscribe((state) => {
+      if (state.phase === 'offline') waits.push(state.retryInMs);
+    });
+    bus.start();
+    await until(() => waits.length >= 9);
+    for (const wait of waits) expect(wait).toBeLessThanOrEqual(700);
+    const late = waits.slice(5);
+    for (const wait of late) expect(wait).toBeGreaterThanOrEqual(350);
+    expect(new Set(late).size).toBeGreaterThan(1);
+  },
+);
+
+test('a broker that takes what is sent and answers nothing is noticed while more is sent', async () => {
+  const own = await startMosquitto();
+  cleanup.push(() => own.stop());
+  const bus = await start({ broker: { ...brokerAt(own.url), keepaliveSeconds: 1 } }, own.url);
+  const offline = firstValueFrom(bus.state$.pipe(where(({ phase }) => phase === 'offline')));
+  own.freeze();
+  cleanup.push(async () => own.thaw());
+  const talk = setInterval(() => bus.publishLog({ level: 'info', ns: 'x', msg: 'x', ts: 0 }), 50);
+  cleanup.push(async () => clearInterval(talk));
+  expect(await offline).toMatchObject({ phase: 'offline' });
+});
+
+test('no more than the broker takes is unacknowledged at a time, and it all gets there', async () => {
+  const own = await startMosquitto(['max_inflight_messages 2']);
+  cleanup.push(() => own.stop());
+  const bus = await start({ protocol: 5 }, own.url);
+  const other = await connectPeer(own.url, ['news']);
+  cleanup.push(() => other.close());
+  await Promise.all(Array.from({ length: 200 }, (_, i) => bus.publish('news', String(i), { qos: 1 })));
+  await until(() => other.heard.length === 200);
+  expect(other.heard.map(({ payload }) => payload.toString())).toEqual(
+    Array.from({ length: 200 }, (_, i) => String(i)),
+  );
+  expect(bus.counters.reconnects).toBe(0);
+});
+
 test('the last will says offline when the process is killed', async () => {
   const other = await peer(['hearth/pi5/state']);
   const front = await startFront(broker.port, () => undefined);
@@ -398,13 +540,21 @@ interface Front {
   readonly url: string;
   readonly levels: number[];
   reset(): void;
+  /** Refuses every connection from now on, until `release`. */
+  hold(): void;
+  release(): void;
 }
 
 /** A TCP front for the broker that looks at each CONNECT and may answer it (and hang up) by itself. */
 async function startFront(port: number, intercept: (connectPacket: Buffer) => Buffer | undefined): Promise<Front> {
   const sockets = new Set<Socket>();
   const levels: number[] = [];
+  let held = false;
   const server: Server = createServer((socket) => {
+    if (held) {
+      socket.resetAndDestroy();
+      return;
+    }
     sockets.add(socket);
     socket.on('error', () => undefined);
     socket.once('data', (first: Buffer) => {
@@ -432,7 +582,13 @@ async function startFront(port: number, intercept: (connectPacket: Buffer) => Bu
   });
   const address = server.address();
   if (typeof address !== 'object' || address === null) throw new Error('no port');
-  return { url: `mqtt://127.0.0.1:${address.port}`, levels, reset };
+  return {
+    url: `mqtt://127.0.0.1:${address.port}`,
+    levels,
+    reset,
+    hold: () => (held = true),
+    release: () => (held = false),
+  };
 }
 
 /** Byte 7 of the variable header of CONNECT, after one to four bytes of length and the name `MQTT`. */

@@ -1,7 +1,13 @@
 /** Subscriptions that several nodes share where the broker has that, and messages that are said now or never. */
 import { once } from 'node:events';
-import { createServer, type Server } from 'node:net';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import mqttPacket, { type Packet } from 'mqtt-packet';
+import pino from 'pino';
+import { maxOnceInFlight } from '../../../daemon/bus/bus';
+import { Journal } from '../../../daemon/bus/journal';
 import type { MqttBus } from '../../../daemon/bus/mqtt-bus';
 import { createBus } from '../../helpers/bus';
 import { freePort, type Mosquitto, startMosquitto } from '../../helpers/mosquitto';
@@ -73,10 +79,24 @@ test('on MQTT 3.1.1 every node is handed everything, and told so', async () => {
   expect(plain).toHaveLength(6);
 });
 
-/** A broker that says whether it shares subscriptions, and refuses them; it hands on what `filters` it was asked for. */
-async function stubBroker(announced: boolean): Promise<{ url: string; filters: string[]; server: Server }> {
+interface StubBroker {
+  readonly url: string;
+  /** What it was asked to subscribe to and to forget, and what was published to it. */
+  readonly filters: string[];
+  readonly forgotten: string[];
+  readonly published: string[];
+  /** Ends all connections, as if the network had. */
+  readonly cut: () => void;
+}
+
+/** A broker that says whether it shares subscriptions, and refuses them. */
+async function stubBroker(announced: boolean, { acknowledges = true, receiveMaximum = 64 } = {}): Promise<StubBroker> {
   const filters: string[] = [];
+  const forgotten: string[] = [];
+  const published: string[] = [];
+  const sockets = new Set<Socket>();
   const server = createServer((socket) => {
+    sockets.add(socket);
     const parser = mqttPacket.parser({ protocolVersion: 5 });
     const answer = (packet: Packet): boolean => socket.write(mqttPacket.generate(packet, { protocolVersion: 5 }));
     socket.on('error', () => undefined);
@@ -84,15 +104,17 @@ async function stubBroker(announced: boolean): Promise<{ url: string; filters: s
     parser.on('packet', (packet) => {
       const messageId = packet.messageId ?? 0;
       if (packet.cmd === 'connect') {
-        const properties = { sharedSubscriptionAvailable: announced };
+        const properties = { sharedSubscriptionAvailable: announced, receiveMaximum };
         answer({ cmd: 'connack', reasonCode: 0, sessionPresent: false, properties });
       } else if (packet.cmd === 'subscribe') {
         const asked = packet.subscriptions.map(({ topic }) => topic);
         filters.push(...asked);
         answer({ cmd: 'suback', messageId, granted: asked.map((topic) => (topic.startsWith('$share/') ? 0x9e : 0)) });
-      } else if (packet.cmd === 'publish' && packet.qos === 1) {
-        answer({ cmd: 'puback', messageId, reasonCode: 0 });
+      } else if (packet.cmd === 'publish') {
+        published.push(`${packet.topic} ${packet.payload.toString()}`);
+        if (packet.qos === 1 && acknowledges) answer({ cmd: 'puback', messageId, reasonCode: 0 });
       } else if (packet.cmd === 'unsubscribe') {
+        forgotten.push(...packet.unsubscriptions);
         answer({ cmd: 'unsuback', messageId, granted: packet.unsubscriptions.map(() => 0) });
       }
     });
@@ -101,7 +123,16 @@ async function stubBroker(announced: boolean): Promise<{ url: string; filters: s
   server.listen(port, '127.0.0.1');
   await once(server, 'listening');
   cleanup.push(async () => await new Promise((resolve) => server.close(resolve)));
-  return { url: `mqtt://127.0.0.1:${port}`, filters, server };
+  const cut = (): void => {
+    for (const socket of sockets) socket.destroy();
+    sockets.clear();
+  };
+  return { url: `mqtt://127.0.0.1:${port}`, filters, forgotten, published, cut };
+}
+
+async function until(holds: () => boolean): Promise<void> {
+  for (let attempt = 0; !holds() && attempt < 500; attempt++) await new Promise((resolve) => setTimeout(resolve, 20));
+  expect(holds()).toBe(true);
 }
 
 test.each([
@@ -113,6 +144,59 @@ test.each([
   await bus.subscribe('hearth/in/+/frame', () => undefined, group);
   expect(filters.filter((filter) => filter.endsWith('/frame'))).toEqual(expected);
   expect(bus.sharing).toBe(false);
+});
+
+test('where the broker does not share, who leaves the group takes nothing from those who subscribed for themselves', async () => {
+  const { url, filters, forgotten } = await stubBroker(false);
+  const bus = await start('pi5', 5, url);
+  const leaveGroup = await bus.subscribe('hearth/in/+/frame', () => undefined, group);
+  const leave = await bus.subscribe('hearth/in/+/frame', () => undefined, { connection: 'ingest' });
+  await leaveGroup();
+  expect(forgotten).toEqual([]);
+  await leave();
+  expect(forgotten).toEqual(['hearth/in/+/frame']);
+  expect(filters.filter((filter) => filter.startsWith('$share/'))).toEqual([]);
+});
+
+test('what is said once has room beside what waits in the outbox', async () => {
+  const { url, published } = await stubBroker(true, { acknowledges: false, receiveMaximum: 10 });
+  const bus = await start('pi5', 5, url);
+  const refused: unknown[] = [];
+  for (let i = 0; i < 20; i++) bus.publish('news', `${i}`, { qos: 1 }).catch((error: unknown) => refused.push(error));
+  for (let i = 0; i < maxOnceInFlight; i++)
+    bus.publishOnce([{ topic: 'node', payload: `${i}` }]).catch((error: unknown) => refused.push(error));
+  await until(() => published.filter((line) => line.startsWith('node ')).length === maxOnceInFlight);
+  await bus.publish('after', 'all', { qos: 0 });
+  await until(() => published.includes('after all'));
+  expect(published.filter((line) => !line.startsWith('after '))).toHaveLength(10);
+  expect(refused).toEqual([]);
+});
+
+test('what is said once is in no file, and is not sent again after a lost connection', async () => {
+  const { url, published, cut } = await stubBroker(true, { acknowledges: false });
+  const directory = mkdtempSync(join(tmpdir(), 'hearth-once-'));
+  cleanup.push(async () => rmSync(directory, { recursive: true, force: true }));
+  const path = join(directory, 'outbox.journal');
+  const log = pino({ level: 'silent' });
+  const journal = Journal.open({ path, destination: url, maxFileBytes: 1 << 20, log });
+  const bus = createBus(url, { protocol: 5, journal });
+  cleanup.push(() => bus.close());
+  bus.start();
+  await bus.ready();
+  const kept = bus.publish('kept', 'a result', { qos: 1, durable: true }).catch(() => undefined);
+  const once = bus.publishOnce([{ topic: 'node', payload: 'an answer' }]);
+  const rejected = expect(once).rejects.toMatchObject({ code: 'BUS_OFFLINE' });
+  await until(() => published.includes('node an answer') && published.includes('kept a result'));
+  const file = readFileSync(path, 'latin1');
+  expect([file.includes('a result'), file.includes('an answer')]).toEqual([true, false]);
+  cut();
+  await rejected;
+  await until(() => published.filter((line) => line === 'kept a result').length === 2);
+  await bus.publish('after', 'all', { qos: 0 });
+  await until(() => published.includes('after all'));
+  expect(published.filter((line) => line === 'node an answer')).toHaveLength(1);
+  await bus.close();
+  await kept;
 });
 
 test('messages that are said once arrive in order, or not at all', async () => {

@@ -1,6 +1,6 @@
 /** TLS with a CA and client certificates of our own, and a password file, against a real Mosquitto. */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { filter, firstValueFrom } from 'rxjs';
@@ -86,6 +86,46 @@ test.each([
     message: expect.stringMatching(reason) as string,
   });
   await expect(probe).rejects.not.toThrow(/hunter/);
+});
+
+test('certificates, key and password that are replaced in their files are used for the next attempt', async () => {
+  const names = { ca: 'ca.pem', cert: 'client.pem', key: 'client.key', password: 'password' };
+  const at = (name: string): string => join(directory, `renewed-${name}`);
+  const put = (name: keyof typeof names, from: string): void => copyFileSync(join(directory, from), at(name));
+  // Valid files, all of somebody else's.
+  put('ca', 'localhost.pem');
+  put('cert', 'localhost.pem');
+  put('key', 'localhost.key');
+  writeFileSync(at('password'), 'hunter3');
+  const flags = {
+    'mqtt-tls-ca-file': at('ca'),
+    'mqtt-tls-cert-file': at('cert'),
+    'mqtt-tls-key-file': at('key'),
+    'mqtt-password-file': at('password'),
+  };
+  const bus = createBus(url, { broker: { ...options(flags), reconnectMaxMs: 300 } });
+  const reasons: string[] = [];
+  bus.state$.subscribe((state) => {
+    if (state.phase === 'offline') reasons.push(state.reason);
+  });
+  bus.start();
+  const refused = async (reason: RegExp): Promise<void> => {
+    for (let attempt = 0; !reason.test(reasons.at(-1) ?? ''); attempt++) {
+      if (attempt === 500) throw new Error(`expected ${String(reason)}, received ${reasons.slice(-5).join(' | ')}`);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  };
+  await refused(/certificate|issuer/);
+  put('ca', names.ca);
+  await refused(/not authorized/i);
+  rmSync(at('key'));
+  await refused(/mqtt\.tls\.keyFile: ENOENT/);
+  put('key', names.key);
+  put('cert', names.cert);
+  writeFileSync(at('password'), 'hunter2');
+  await bus.ready();
+  await bus.close();
+  expect(reasons.join()).not.toMatch(/hunter|BEGIN/);
 });
 
 test('the wrong file is said before anything connects', () => {

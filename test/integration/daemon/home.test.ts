@@ -172,7 +172,10 @@ describe('with every plugin', () => {
         ]),
       ].sort(),
     );
-    expect(on(peer, topic).at(-1)?.packet.qos).toBe(1);
+    expect(on(peer, topic).at(-1)?.packet).toMatchObject({
+      qos: 1,
+      properties: { contentType: 'application/json', payloadFormatIndicator: true },
+    });
     const late = await connectPeer(broker.url, ['homeassistant/#', 'hearth/pi5/plugin/home-assistant/update']);
     expect((await late.waitFor((message) => message.topic === topic)).packet.retain).toBe(true);
     const update = await late.json('hearth/pi5/plugin/home-assistant/update');

@@ -249,10 +249,11 @@ test('only declared topics, with the configuration filled in', async () => {
   expect(made.bus.published[0]).toEqual({
     topic: 'home/kitchen/set',
     payload: 'text',
-    options: { qos: 1, retain: true },
+    options: { qos: 1, retain: true, utf8: true },
   });
   await made.bus.request('publish', { topic: 'plain', bytes: true });
-  expect(made.bus.published.at(-1)?.payload).toBe('bytes');
+  expect(made.bus.published.at(-1)).toMatchObject({ payload: 'bytes', options: { qos: 1, retain: true } });
+  expect(made.bus.published.at(-1)?.options).not.toHaveProperty('utf8');
 
   for (const filter of ['#', '+', 'in/#', 'in', 'zig/#', '$SYS/#', '']) {
     expect([filter, (await failureOf(made.bus.request('subscribe', { filter }))).code]).toEqual([
