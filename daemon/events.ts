@@ -44,6 +44,19 @@ export function ranAs({
   };
 }
 
+/** What became of a call that the model proposed. */
+export interface CallOutcome {
+  /** Of the call; what confirms or rejects it, and what its audit messages have. */
+  readonly id: string;
+  readonly status: 'executed' | 'dry-run' | 'pending' | 'refused' | 'rejected' | 'expired';
+  readonly name: string;
+  readonly arguments: Readonly<Record<string, unknown>>;
+  readonly reason?: string;
+  readonly result?: unknown;
+  /** Unix time in seconds until which a pending call can be confirmed. */
+  readonly expires_ts?: number;
+}
+
 export interface StreamEvent {
   readonly v: 1;
   /** ULID, or the requester's own id. Results are idempotent by id. */
@@ -76,8 +89,12 @@ export interface StreamEvent {
   readonly tokens?: TokenCounts;
   readonly truncated?: boolean;
   readonly plugin?: string;
-  /** kind `call`: the function and its arguments, or null for the agreed "no call". */
+  /** kind `call`: the function and its arguments; null for the agreed "no call" and for what was not let through. */
   readonly call?: { readonly name: string; readonly arguments: Readonly<Record<string, unknown>> } | null;
+  /** kind `call`: what became of it. */
+  readonly outcome?: CallOutcome;
+  /** kind `call`: true where it is to have no effect. */
+  readonly dry_run?: boolean;
   /** kind `skipped`. */
   readonly reason?: SkipReason;
   /** kind `skipped`: how many inputs this event stands for. */

@@ -130,7 +130,6 @@ export async function runDaemon(
     onPublish: (published) => page?.note(published),
   });
   bus = running;
-  running.start();
 
   const runner = createEngine(config, chosen.runner);
   let engineState: EngineState = { phase: 'starting' };
@@ -404,9 +403,6 @@ export async function runDaemon(
   });
 
   const up = async (): Promise<void> => {
-    // First of all: who asks whether the daemon is ready hears that it is not yet.
-    if (http !== undefined) log.info({ ns: 'http', url: await http.start() }, 'HTTP is served');
-    await running.ready();
     await settings.load();
     settings.changedStreams().forEach(applySettings);
     generateRequests.start();
@@ -418,6 +414,11 @@ export async function runDaemon(
       void health.reportNow();
       return inForce;
     });
+    // Only now: a request that finds nobody to answer it is refused as unknown.
+    running.start();
+    // Before the model: who asks whether the daemon is ready hears that it is not yet.
+    if (http !== undefined) log.info({ ns: 'http', url: await http.start() }, 'HTTP is served');
+    await running.ready();
     await cluster?.start();
     governor.start();
     health.start();

@@ -1,9 +1,17 @@
 /** One chat from request to reply, piece by piece: what both front doors stream, each in its own words. */
+import { callPrompt, type FunctionCall, parseCalls, replySchema } from '../calls';
 import { HearthError } from '../errors';
-import type { FinishReason, GenerateRequest, GenerateResult, Message, ModelInfo } from '../inference/types';
+import type {
+  FinishReason,
+  GenerateRequest,
+  GenerateResult,
+  Message,
+  ModelInfo,
+  ModelPrompts,
+} from '../inference/types';
 import type { JobTerms, RequestJobs } from '../requests/jobs';
 import { type Chat, joinParts } from './chat';
-import { callPrompt, parseCall, replySchema, type ToolCall, type Tools } from './tools';
+import type { Tools } from './tools';
 
 /** Of all jobs the chat took: a reply with tools may take two. Milliseconds. */
 export interface Usage {
@@ -17,7 +25,7 @@ export interface Usage {
 
 export type CompletionEvent =
   | { readonly type: 'text'; readonly text: string }
-  | { readonly type: 'call'; readonly call: ToolCall }
+  | { readonly type: 'call'; readonly call: FunctionCall }
   | {
       readonly type: 'end';
       readonly finishReason: Exclude<FinishReason, 'cancelled'> | 'call';
@@ -92,12 +100,12 @@ function usageOf(results: readonly GenerateResult[]): Usage {
 }
 
 /** The last turn asks for a call; what comes before it stays as it is, and with it what the prefix cache holds. */
-function askForCall(messages: readonly Message[], template: string, tools: Tools): Message[] {
+function askForCall(messages: readonly Message[], prompts: ModelPrompts, tools: Tools): Message[] {
   const last = messages.at(-1);
   if (last?.role !== 'user') return [...messages];
   const media = last.parts.filter((part) => part.type !== 'text');
   const words = last.parts.flatMap((part) => (part.type === 'text' ? [part.text] : [])).join('\n\n');
-  const asked = callPrompt(template, tools, words);
+  const asked = callPrompt(prompts, tools.functions, words, tools.maxCalls);
   return [...messages.slice(0, -1), { role: 'user', parts: joinParts([...media, { type: 'text', text: asked }]) }];
 }
 
@@ -140,8 +148,8 @@ export async function* complete(
   if (tools !== undefined) {
     const asked: GenerateRequest = {
       ...common,
-      messages: askForCall(messages, model.prompts.call, tools),
-      schema: replySchema(tools),
+      messages: askForCall(messages, model.prompts, tools),
+      schema: replySchema(tools.functions, tools),
       sampling: { temperature: 0 },
       maxTokens: chat.maxTokens ?? maxCallTokens,
     };
@@ -152,9 +160,9 @@ export async function* complete(
       yield end(result, false);
       return;
     }
-    const call = parseCall(result.text);
-    if (call !== null) {
-      yield { type: 'call', call };
+    const calls = parseCalls(result.text);
+    if (calls.length > 0) {
+      for (const call of calls) yield { type: 'call', call };
       yield end(result, true);
       return;
     }
@@ -181,11 +189,11 @@ export async function* complete(
 /** The whole reply at once. */
 export async function collect(events: AsyncIterable<CompletionEvent>): Promise<{
   readonly text: string;
-  readonly calls: readonly ToolCall[];
+  readonly calls: readonly FunctionCall[];
   readonly end: Extract<CompletionEvent, { type: 'end' }>;
 }> {
   let text = '';
-  const calls: ToolCall[] = [];
+  const calls: FunctionCall[] = [];
   for await (const event of events) {
     if (event.type === 'text') text += event.text;
     else if (event.type === 'call') calls.push(event.call);

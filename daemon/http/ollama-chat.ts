@@ -1,11 +1,12 @@
 /** `/api/chat` and `/api/generate` as Ollama has them: their bodies to a chat, and a reply to its objects. */
+import { callText, resultText } from '../calls';
 import { HearthError } from '../errors';
 import type { JsonSchema, Message, Part, Sampling } from '../inference/types';
 import { isRecord } from '../json';
 import { imageOf } from '../requests/media';
 import { type Chat, joinTurns, maxMediaParts } from './chat';
 import type { Usage } from './completion';
-import { callText, parseTools, resultText } from './tools';
+import { maxParallelCalls, parseTools } from './tools';
 
 interface OllamaOptions {
   readonly temperature?: number;
@@ -193,7 +194,7 @@ export async function chatOf(body: OllamaChatBody, slice: string | undefined): P
     });
   }
   const chat = chatWith(messages, body, slice);
-  return functions.length === 0 ? chat : { ...chat, tools: { functions, required: false } };
+  return functions.length === 0 ? chat : { ...chat, tools: { functions, required: false, maxCalls: maxParallelCalls } };
 }
 
 /** Rejects with `REQUEST_INVALID` or a `MEDIA_` code. */

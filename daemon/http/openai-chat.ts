@@ -1,11 +1,12 @@
 /** `/v1/chat/completions` as OpenAI has it: its body to a chat, and a reply to its objects. */
+import { callText, type FunctionCall, resultText } from '../calls';
 import { HearthError } from '../errors';
 import type { JsonSchema, Message, ModelInfo, Part } from '../inference/types';
 import { isRecord } from '../json';
 import { audioOf, imageOf } from '../requests/media';
 import { type Chat, joinTurns, maxMediaParts } from './chat';
 import type { Usage } from './completion';
-import { callText, parseTools, resultText, type ToolCall, type Tools } from './tools';
+import { maxParallelCalls, parseTools, type Tools } from './tools';
 
 export interface ChatBody {
   readonly model?: string;
@@ -24,6 +25,7 @@ export interface ChatBody {
   readonly response_format?: Readonly<Record<string, unknown>> | null;
   readonly tools?: unknown;
   readonly tool_choice?: unknown;
+  readonly parallel_tool_calls?: boolean | null;
 }
 
 interface ChatMessage {
@@ -99,6 +101,7 @@ export const chatBodySchema = {
         { type: 'null' },
       ],
     },
+    parallel_tool_calls: optional({ type: 'boolean' }),
     response_format: optional({ type: 'object', required: ['type'] }),
     // What would change the reply and is not done is refused, unless it says that it should not be done.
     n: { enum: [1, null] },
@@ -169,7 +172,7 @@ async function partOf(
 
 const roles = { system: 'system', developer: 'system', user: 'user', assistant: 'model', tool: 'user' } as const;
 
-function parseArguments(call: ToolCallBody, where: string): ToolCall {
+function parseArguments(call: ToolCallBody, where: string): FunctionCall {
   let args: unknown;
   try {
     args = JSON.parse(call.function.arguments);
@@ -225,18 +228,19 @@ function schemaOf(format: ChatBody['response_format']): JsonSchema | undefined {
   }
 }
 
-function toolsOf({ tools, tool_choice: choice }: ChatBody): Tools | undefined {
+function toolsOf({ tools, tool_choice: choice, parallel_tool_calls: parallel }: ChatBody): Tools | undefined {
   const functions = parseTools(tools);
   if (functions.length === 0) return undefined;
+  const maxCalls = parallel === false ? 1 : maxParallelCalls;
   switch (choice) {
     case 'none':
       return undefined;
     case undefined:
     case null:
     case 'auto':
-      return { functions, required: false };
+      return { functions, required: false, maxCalls };
     case 'required':
-      return { functions, required: true };
+      return { functions, required: true, maxCalls };
   }
   const named = isRecord(choice) && isRecord(choice['function']) ? choice['function']['name'] : undefined;
   const one = functions.filter(({ name }) => name === named);
@@ -245,7 +249,7 @@ function toolsOf({ tools, tool_choice: choice }: ChatBody): Tools | undefined {
       'tool_choice',
       'one of none, auto, required, {"type": "function", "function": {"name": one of the tools}}',
     );
-  return { functions: one, required: true };
+  return { functions: one, required: true, maxCalls };
 }
 
 /** Rejects with `REQUEST_INVALID` or a `MEDIA_` code. */
@@ -288,7 +292,7 @@ export function usageBody({ promptTokens, completionTokens, cachedTokens }: Usag
   };
 }
 
-export function toolCallBody(call: ToolCall, id: string) {
+export function toolCallBody(call: FunctionCall, id: string) {
   return {
     id: `call_${id}`,
     type: 'function' as const,

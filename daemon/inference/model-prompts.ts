@@ -11,6 +11,10 @@ export const defaultPrompts: ModelPrompts = {
   call:
     'You can call these functions, given as JSON Schema:\n{functions}\n' +
     'Answer with one JSON function call {"name": ..., "arguments": {...}}, or null when none fits.\n{text}',
+  calls:
+    'You can call these functions, given as JSON Schema:\n{functions}\n' +
+    'Answer with one JSON function call {"name": ..., "arguments": {...}}, a JSON array of up to {max} of them ' +
+    'when several are asked for, or null when none fits.\n{text}',
   languages: {
     ar: 'Arabic',
     de: 'German',
@@ -39,6 +43,7 @@ const keys = {
   translateAudio: 'translate_audio',
   translate: 'translate',
   call: 'call',
+  calls: 'calls',
 } as const;
 
 const maxPromptsChars = 65_536;
@@ -61,10 +66,11 @@ export function parsePrompts(json: string): ModelPrompts {
     throw new HearthError('MODEL_MISMATCH', "the model's prompts (hearth.prompts) should be a JSON object");
   }
   const given = value as Record<string, unknown>;
-  // A model with a caption prompt of its own was not trained on ours.
+  // A model with a prompt of its own for captions or calls was not trained on ours.
   const prompts: Record<string, unknown> = {
     ...defaultPrompts,
     ...(given['caption'] !== undefined && { video: given['caption'] }),
+    ...(given['call'] !== undefined && { calls: given['call'] }),
   };
   for (const [name, key] of Object.entries(keys)) {
     const text = given[key];

@@ -179,6 +179,8 @@ export interface ModelPrompts {
   readonly translate: string;
   /** `{functions}` (the functions' JSON Schemas) is filled in where the template has it. */
   readonly call: string;
+  /** The same where a reply may have several calls; `{max}` is how many. */
+  readonly calls: string;
   /** ISO 639-1 code -> the name the prompts use. */
   readonly languages: Readonly<Record<string, string>>;
 }

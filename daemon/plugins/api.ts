@@ -1,14 +1,29 @@
 /**
- * hearth plugin API, version 1.1. This file is the whole contract: a plugin imports nothing else of hearth's. What is
+ * hearth plugin API, version 1.2. This file is the whole contract: a plugin imports nothing else of hearth's. What is
  * here goes by semantic versioning: members are added with a minor version and taken away with a major one.
  *
  * A plugin runs in a worker thread, or a process, of its own. It sees frames, speech segments and requests; it asks the engine to
  * generate; it publishes events. It never sees the engine, another plugin, or the daemon's memory.
  */
+import type { FunctionDeclaration } from '../calls';
 import type { EventKind, StreamEvent } from '../events';
 import type { GenerateRequest, GenerateResult, JsonSchema, ModelInfo, Part } from '../inference/types';
 
-export type { EventKind, SkipReason, StreamEvent } from '../events';
+/** Replies that call functions: how they are asked for, constrained and read. Since 1.2. */
+export {
+  callPrompt,
+  callText,
+  describeFunctions,
+  type FunctionCall,
+  type FunctionDeclaration,
+  fillCallPrompt,
+  noParameters,
+  parseCalls,
+  type ReplyForm,
+  replySchema,
+  resultText,
+} from '../calls';
+export type { CallOutcome, EventKind, SkipReason, StreamEvent } from '../events';
 export type {
   AudioClip,
   GenerateResult,
@@ -25,7 +40,7 @@ export type {
 } from '../inference/types';
 
 /** The version of this contract. A plugin's `apiVersion` is a semver range that must include it. */
-export const apiVersion = '1.1.0';
+export const apiVersion = '1.2.0';
 
 export interface PluginManifest {
   /** `[a-z][a-z0-9-]*`, unique in a daemon. */
@@ -199,12 +214,24 @@ export interface PluginResult extends GenerateResult {
  * The fields of an event a plugin fills in; the daemon adds the rest from the item and the job. `summary` is made of
  * `text` where it is left out. A second event of one kind for one item gets an id of its own.
  */
-export interface EmitFields extends Partial<Pick<StreamEvent, 'text' | 'lang' | 'call' | 'summary'>> {
+export interface EmitFields
+  extends Partial<Pick<StreamEvent, 'text' | 'lang' | 'call' | 'outcome' | 'dry_run' | 'summary'>> {
   readonly kind: Exclude<EventKind, 'skipped' | 'error'>;
-  /** The item in hand. */
+  /** The item in hand; with `late`, one of the last 64 that were. */
   readonly item: FrameItem | SegmentItem | ClipItem;
   /** Where the text is from: gives the event its model, slice, token counts and time to first token. */
   readonly result?: PluginResult;
+  /** The handler of the item has ended, as where someone confirmed it later. Such an event has an id of its own. Since 1.2. */
+  readonly late?: boolean;
+}
+
+/** Where a call of a registered function comes from. Since 1.2. */
+export interface CallContext {
+  /** Of the call. */
+  readonly id: string;
+  readonly source: 'speech' | 'picture' | 'text';
+  /** The microphone or camera, where it is from one. */
+  readonly stream?: string;
 }
 
 /**
@@ -256,6 +283,22 @@ export interface PluginContext<Config = Readonly<Record<string, unknown>>> {
   onClip(handler: (clip: ClipItem) => Promise<void> | void): void;
   /** What the handler returns is the response's `data`. */
   onRequest(verb: string, handler: (request: RequestItem) => Promise<unknown> | unknown): void;
+  /**
+   * Registers a function the model may call; the handler runs it, and what it returns (JSON, 16,384 characters at most,
+   * within 30 s) goes back to the model. At any time; the same name again replaces it. It is offered by the plugin
+   * `function-calls`, which holds the calls to its policy and checks arguments against `parameters`. Resolves to what
+   * ends it; a plugin that ends takes its functions along, but a new run of it takes them over: calls that come in between
+   * wait for the name to be registered again, in `start` or within five seconds. Rejects with `CALL_FUNCTION_INVALID`.
+   * Since 1.2.
+   */
+  registerFunction(
+    declaration: FunctionDeclaration,
+    handler: (args: Readonly<Record<string, unknown>>, context: CallContext) => Promise<unknown> | unknown,
+  ): Promise<() => Promise<void>>;
+  /** The functions all plugins have registered. Since 1.2. */
+  functions(): Promise<readonly FunctionDeclaration[]>;
+  /** Runs one of them. Rejects with a `CALL_` code, or as its handler does. Since 1.2. */
+  callFunction(name: string, args: Readonly<Record<string, unknown>>, context: CallContext): Promise<unknown>;
   /**
    * Makes a frame of a picture the plugin gets by itself and holds it while the handler runs: jobs and events may be for
    * it; other plugins are not handed it. What fails, `load` included, is published as an `error` event of the stream and

@@ -7,6 +7,7 @@ import { filter, map, type Subscription } from 'rxjs';
 import { HearthError } from '../errors';
 import type { EngineState, ModelInfo } from '../inference/types';
 import { messageOf } from '../log';
+import { FunctionRegistry } from './function-registry';
 import type { PluginHostDependencies, PluginSettings, PluginStats } from './ports';
 import { type PluginStatus, Supervisor } from './supervisor';
 
@@ -14,6 +15,7 @@ type Ready = Extract<EngineState, { readonly phase: 'ready' }>;
 
 export class PluginHost {
   readonly #dependencies: PluginHostDependencies;
+  readonly #functions = new FunctionRegistry();
   readonly #plugins: Map<string, Supervisor>;
   #subscription: Subscription | undefined;
   #endVerbs: (() => void)[] = [];
@@ -25,7 +27,10 @@ export class PluginHost {
   constructor(dependencies: PluginHostDependencies) {
     this.#dependencies = dependencies;
     this.#plugins = new Map(
-      dependencies.options.plugins.map((settings) => [settings.name, new Supervisor(settings, dependencies)]),
+      dependencies.options.plugins.map((settings) => [
+        settings.name,
+        new Supervisor(settings, dependencies, this.#functions),
+      ]),
     );
   }
 
@@ -119,7 +124,7 @@ export class PluginHost {
         this.#plugins.delete(name);
       }),
       ...wanted.map(async (given) => {
-        const plugin = this.#plugins.get(given.name) ?? new Supervisor(given, this.#dependencies);
+        const plugin = this.#plugins.get(given.name) ?? new Supervisor(given, this.#dependencies, this.#functions);
         this.#plugins.set(given.name, plugin);
         // Without a model it starts when there is one.
         if (this.#model !== undefined) await plugin.start(this.#model, given);

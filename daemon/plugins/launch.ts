@@ -3,6 +3,7 @@ import { HearthError } from '../errors';
 import type { ModelInfo } from '../inference/types';
 import type { Log } from '../log';
 import type { PluginManifest } from './api';
+import type { FunctionRegistry } from './function-registry';
 import type { Isolation } from './isolate';
 import { checkManifest } from './manifest';
 import { resolveConfig } from './plugin-config';
@@ -31,6 +32,7 @@ export interface LaunchOptions {
   readonly model: ModelInfo;
   readonly store: PluginStore;
   readonly metrics: MetricSink | undefined;
+  readonly functions: FunctionRegistry;
   /** Hears of a process before anything runs in it. */
   readonly onProcess: (process: PluginProcess) => void;
   readonly onFail: (process: PluginProcess, reason: HearthError) => void;
@@ -70,10 +72,13 @@ export async function load(options: LaunchOptions): Promise<Loaded> {
     model,
     log,
     store: options.store,
+    functions: options.functions,
     onJob: options.onJob,
     predecessor: options.predecessor,
     manifest: () => checked(manifest),
     rules: () => checked(rules),
+    runFunction: async (called, args, context) =>
+      await checked(process).rpc.call('callFunction', [called, args, context]),
     deliver: async (filter, topic, payload) =>
       await checked(process).rpc.call('message', [filter, topic, payload], [payload.buffer]),
   });

@@ -7,8 +7,10 @@ import type { Log } from '../log';
 import type { JobRole } from '../streams/job-queue';
 import type { EmitFields, PluginGenerateRequest, PluginManifest, PluginResult } from './api';
 import { describeErrors } from './describe-errors';
+import type { FunctionRegistry } from './function-registry';
 import { resolveRequest } from './generate-request';
 import { OwnFrames } from './own-frames';
+import { OwnFunctions, type OwnFunctionsOptions } from './own-functions';
 import { Partials } from './partials';
 import type { PluginHostDependencies } from './ports';
 import type { HostMethods, MediaPart } from './protocol';
@@ -24,6 +26,8 @@ export interface PluginServicesOptions extends PluginHostDependencies {
   readonly rules: () => TopicRules;
   readonly model: ModelInfo;
   readonly deliver: (filter: string, topic: string, payload: Uint8Array<ArrayBuffer>) => Promise<void>;
+  readonly functions: FunctionRegistry;
+  readonly runFunction: OwnFunctionsOptions['run'];
   /** Those of the run before, while this one takes over from it. */
   readonly predecessor?: () => PluginServices | undefined;
   readonly store: PluginStore;
@@ -51,6 +55,22 @@ const isEmit = new Ajv({ allErrors: true, allowUnionTypes: true }).compile<EmitF
       additionalProperties: false,
       properties: { name: { type: 'string' }, arguments: { type: 'object' } },
     },
+    outcome: {
+      type: 'object',
+      required: ['id', 'status', 'name', 'arguments'],
+      additionalProperties: false,
+      properties: {
+        id: { type: 'string', maxLength: 256 },
+        status: { enum: ['executed', 'dry-run', 'pending', 'refused', 'rejected', 'expired'] },
+        name: { type: 'string' },
+        arguments: { type: 'object' },
+        reason: { type: 'string', maxLength: 1024 },
+        result: {},
+        expires_ts: { type: 'number' },
+      },
+    },
+    dry_run: { type: 'boolean' },
+    late: { type: 'boolean' },
   },
 });
 
@@ -107,7 +127,8 @@ export class PluginServices {
   readonly #jobs = new Map<string, JobRecord>();
   readonly subscriptions: Subscriptions;
   readonly #frames: OwnFrames;
-  /** Jobs that have not ended. */
+  readonly #functions: OwnFunctions;
+  /** Jobs, and calls of functions, that have not ended. */
   #running = 0;
 
   constructor(options: PluginServicesOptions) {
@@ -115,14 +136,19 @@ export class PluginServices {
     const { bus, store } = options;
     this.subscriptions = new Subscriptions({ ...options, predecessor: () => options.predecessor?.()?.subscriptions });
     this.#frames = new OwnFrames({ ...options, plugin: () => options.manifest().name, tasks: this.tasks });
+    this.#functions = new OwnFunctions({
+      registry: options.functions,
+      plugin: () => options.manifest().name,
+      run: options.runFunction,
+      graceMs: options.options.timing.functionGraceMs,
+    });
     this.methods = {
       openFrame: (source) => this.#frames.open(source),
       fillFrame: async (id, bytes) => await this.#frames.fill(id, bytes),
       closeFrame: async (id, error) => await this.#frames.close(id, error),
       generate: async (request) => {
         options.onJob();
-        this.#running++;
-        return await this.#generate(request).finally(() => this.#running--);
+        return await this.#counted(this.#generate(request));
       },
       emit: async (fields) => await this.#emit(fields),
       publish: async (topic, payload, publishOptions) => {
@@ -139,6 +165,11 @@ export class PluginServices {
         await this.subscriptions.add(String(filter));
       },
       read: (ref) => copyOf(this.tasks.media(ref)),
+      registerFunction: (declaration) => this.#functions.register(declaration),
+      unregisterFunction: (name) => this.#functions.end(name),
+      functions: () => options.functions.list(),
+      callFunction: async (name, args, context) =>
+        await this.#counted(options.functions.call(String(name), args, context)),
       storageGet: async (key) => await store.get(key),
       storageSet: async (key, json) => await store.set(key, json),
       storageDelete: async (key) => await store.delete(key),
@@ -148,23 +179,40 @@ export class PluginServices {
 
   /** Whether nothing it was handed or asked for is still to end. */
   get idle(): boolean {
-    return this.tasks.size + this.#frames.openCount + this.subscriptions.inHand + this.#running === 0;
+    const { tasks, subscriptions } = this;
+    return tasks.size + this.#frames.openCount + subscriptions.inHand + this.#functions.inHand + this.#running === 0;
   }
 
-  /** Messages wait for the run that takes over, until it has subscribed and `release` says so. */
+  /**
+   * Messages wait for the run that takes over, until it has subscribed and `release` says so. Calls go on to this run; its
+   * functions stay until the other has them.
+   */
   hold(): void {
     this.subscriptions.hold();
+    this.#functions.keep();
+  }
+
+  /** From now on calls wait, too. */
+  holdCalls(): void {
+    this.#functions.hold();
   }
 
   release(): void {
     this.subscriptions.release();
+    this.#functions.release();
   }
 
-  /** Its jobs are cancelled and its subscriptions end; frames it got by itself end in errors. */
+  /** Its jobs are cancelled, its subscriptions and functions end; frames it got by itself end in errors. */
   close(reason: HearthError): void {
     this.#abort.abort();
     this.#frames.closeAll(reason);
     this.subscriptions.close();
+    this.#functions.close();
+  }
+
+  async #counted<T>(work: Promise<T>): Promise<T> {
+    this.#running++;
+    return await work.finally(() => this.#running--);
   }
 
   #task(id: unknown): Task {
@@ -233,7 +281,8 @@ export class PluginServices {
         `emit: expected a kind of ${emits.join(' ') || 'none'}, received ${JSON.stringify(fields.kind.slice(0, 40))}`,
       );
     }
-    const { stream } = this.#task(fields.item.id);
+    const late = fields.late === true ? this.tasks.findEnded(fields.item.id) : undefined;
+    const { stream } = late ?? this.#task(fields.item.id);
     if (stream === undefined)
       throw new HearthError('PLUGIN_EMIT_INVALID', 'emit: expected an item of a stream, received a request');
     const job = fields.result === undefined ? undefined : this.#jobs.get(fields.result.job);
@@ -244,7 +293,7 @@ export class PluginServices {
       );
     }
     const { item, emitted } = stream;
-    const id = emitted.has(fields.kind) ? ulid() : item.id;
+    const id = late !== undefined || emitted.has(fields.kind) ? ulid() : item.id;
     emitted.add(fields.kind);
     await bus.publishEvent(
       resultEvent(fields, item, job, { id, node: options.node, plugin: name, ts: Date.now() / 1000 }),

@@ -89,6 +89,8 @@ export interface PluginTiming {
   readonly stopGraceMs: number;
   /** Handlers may take this long when a new run of the plugin waits to take over. */
   readonly drainLimitMs: number;
+  /** A new run may take this long to register the functions of the one before again, its `start` not counted. */
+  readonly functionGraceMs: number;
   /** Before the first restart; doubles with every crash in the window, up to the maximum. */
   readonly restartDelayMs: number;
   readonly maxRestartDelayMs: number;
@@ -102,6 +104,7 @@ export const defaultTiming: PluginTiming = {
   handlerTimeoutMs: 600_000,
   stopGraceMs: 500,
   drainLimitMs: 60_000,
+  functionGraceMs: 5000,
   restartDelayMs: 500,
   maxRestartDelayMs: 60_000,
   crashLimit: 5,

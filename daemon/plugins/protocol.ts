@@ -1,6 +1,8 @@
 /** What the host and a plugin's worker say to each other. */
+import type { FunctionDeclaration } from '../calls';
 import type { ModelInfo } from '../inference/types';
 import type {
+  CallContext,
   ClipItem,
   EmitFields,
   FrameItem,
@@ -43,6 +45,8 @@ export interface WorkerMethods {
   request(request: RequestItem): Promise<unknown>;
   /** A message of a subscription; resolves when its handlers have it. */
   message(filter: string, topic: string, payload: Uint8Array): Promise<void>;
+  /** Runs a function the plugin has registered. */
+  callFunction(name: string, args: Readonly<Record<string, unknown>>, context: CallContext): Promise<unknown>;
   stop(): Promise<void>;
 }
 
@@ -65,6 +69,10 @@ export interface HostMethods {
   ): Promise<void>;
   subscribe(filter: string): Promise<void>;
   read(ref: string): Transferred<MediaPart>;
+  registerFunction(declaration: FunctionDeclaration): void;
+  unregisterFunction(name: string): void;
+  functions(): readonly FunctionDeclaration[];
+  callFunction(name: string, args: Readonly<Record<string, unknown>>, context: CallContext): Promise<unknown>;
   /** Values are JSON texts: what a value takes to write is the plugin's own time. */
   storageGet(key: string): Promise<string | undefined>;
   storageSet(key: string, json: string | undefined): Promise<void>;

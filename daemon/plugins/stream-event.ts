@@ -56,7 +56,7 @@ export function resultEvent(
   job: JobRecord | undefined,
   context: EventContext,
 ): StreamEvent {
-  const { kind, text, lang, call } = fields;
+  const { kind, text, lang, call, outcome, dry_run } = fields;
   const summary = fields.summary ?? text;
   return {
     ...base(kind, item, context),
@@ -65,6 +65,8 @@ export function resultEvent(
     ...(summary !== undefined && { summary: summarise(summary) }),
     ...(lang !== undefined && { lang }),
     ...(call !== undefined && { call }),
+    ...(outcome !== undefined && { outcome }),
+    ...(dry_run !== undefined && { dry_run }),
   };
 }
 

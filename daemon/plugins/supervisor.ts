@@ -14,6 +14,7 @@ import type { DecodedMedia } from '../streams/media-store';
 import { skipReasonOf } from '../streams/skips';
 import type { PluginManifest, RequestItem } from './api';
 import { BackOff } from './back-off';
+import type { FunctionRegistry } from './function-registry';
 import { begin, type LaunchOptions, type Loaded, load, type Run } from './launch';
 import { locatePlugin } from './locate-plugin';
 import type { PluginProcess } from './plugin-process';
@@ -66,7 +67,11 @@ export class Supervisor {
   #endVerbs: (() => void)[] = [];
   #manifest: PluginManifest | undefined;
 
-  constructor(settings: PluginSettings, dependencies: PluginHostDependencies) {
+  constructor(
+    settings: PluginSettings,
+    dependencies: PluginHostDependencies,
+    private readonly functions: FunctionRegistry,
+  ) {
     this.name = settings.name;
     this.#settings = settings;
     this.#dependencies = dependencies;
@@ -136,13 +141,17 @@ export class Supervisor {
     for (const process of this.#processes) if (process !== run?.process) process.fail(reason);
     if (run !== undefined) await this.#end(run, this.#dependencies.options.timing.stopGraceMs, reason);
     await this.#gone();
-    if (final) this.#publish({ state: 'stopped', restarts: this.#state.restarts });
+    if (!final) return;
+    // Those of an earlier run may still have been waiting for one that takes them over.
+    this.functions.endAll(this.name);
+    this.#publish({ state: 'stopped', restarts: this.#state.restarts });
   }
 
   /** The same for a plugin that is switched off: what it has in hand may take as long as for a new run. */
   async retire(): Promise<void> {
     const run = this.#run;
     this.#unregister();
+    this.functions.endAll(this.name);
     if (run !== undefined) await this.#idle(run, this.#dependencies.options.timing.drainLimitMs);
     await this.stop(new HearthError('PLUGIN_UNAVAILABLE', `plugin ${this.name} is switched off`));
     this.#metrics?.clear();
@@ -167,6 +176,8 @@ export class Supervisor {
     old.services.hold();
     try {
       await this.#idle(old, drainLimitMs);
+      // Until then they ran there: what is in hand may need them.
+      old.services.holdCalls();
       const reason = `plugin ${this.name} was restarted before it was done, after ${drainLimitMs} ms`;
       await this.#end(old, stopGraceMs, new HearthError('PLUGIN_UNAVAILABLE', reason));
       if (this.#stopping !== undefined) await abandon();
@@ -220,6 +231,7 @@ export class Supervisor {
       model,
       store: this.#store,
       metrics: this.#metrics,
+      functions: this.functions,
       predecessor: () => this.#ending,
       log: this.#log,
       onProcess: (process) => {

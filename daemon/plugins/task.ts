@@ -36,9 +36,14 @@ export function requestTask(
   return { id, media, priority, deadlineAt };
 }
 
+/** Items that events may still be about after their handlers have ended. */
+const maxEnded = 64;
+
 /** What a plugin has in hand right now. */
 export class Tasks {
   readonly #tasks = new Set<Task>();
+  /** Without their media. */
+  readonly #ended = new Map<string, Task>();
 
   get size(): number {
     return this.#tasks.size;
@@ -46,12 +51,23 @@ export class Tasks {
 
   add(task: Task): () => void {
     this.#tasks.add(task);
-    return () => this.#tasks.delete(task);
+    return () => {
+      this.#tasks.delete(task);
+      if (task.stream === undefined) return;
+      this.#ended.set(task.id, { ...task, media: new Map() });
+      const [oldest] = this.#ended.keys();
+      if (this.#ended.size > maxEnded && oldest !== undefined) this.#ended.delete(oldest);
+    };
   }
 
   find(id: string): Task | undefined {
     for (const task of this.#tasks) if (task.id === id) return task;
     return undefined;
+  }
+
+  /** One of the last items whose handler has ended. */
+  findEnded(id: string): Task | undefined {
+    return this.#ended.get(id);
   }
 
   /** Throws `MEDIA_GONE` for media of nothing in hand. */

@@ -1,5 +1,6 @@
 /** One plugin inside its worker: the context it is started with, and the handlers it registers there. */
 import type {
+  CallContext,
   ClipItem,
   FrameItem,
   MediaRef,
@@ -14,6 +15,7 @@ import type { HostMethods, HostNotices, LogSeverity, Registered, StartSetup, Wor
 import { type Rpc, toWireError } from './rpc';
 import { pluginMetrics } from './worker-metrics';
 
+type FunctionHandler = (args: Readonly<Record<string, unknown>>, context: CallContext) => unknown;
 type MessageHandler = (topic: string, payload: Uint8Array) => void | Promise<void>;
 
 function asJson(value: unknown): string | undefined {
@@ -31,6 +33,7 @@ export class WorkerSide {
   readonly #abort = new AbortController();
   readonly #requests = new Map<string, (request: RequestItem) => unknown>();
   readonly #subscriptions = new Map<string, MessageHandler[]>();
+  readonly #functions = new Map<string, FunctionHandler>();
   #onFrame: ((frame: FrameItem) => Promise<void> | void) | undefined;
   #onSegment: ((segment: SegmentItem) => Promise<void> | void) | undefined;
   #onClip: ((clip: ClipItem) => Promise<void> | void) | undefined;
@@ -57,6 +60,11 @@ export class WorkerSide {
     request: async (request) => await this.#requests.get(request.verb)?.(request),
     message: async (filter, topic, payload) => {
       for (const handler of this.#subscriptions.get(filter) ?? []) await handler(topic, payload);
+    },
+    callFunction: async (name, args, context) => {
+      const handler = this.#functions.get(name);
+      if (handler === undefined) throw new PluginError('CALL_FUNCTION_UNKNOWN', `${name} is registered no more`);
+      return await handler(args, context);
     },
     stop: async () => {
       this.#abort.abort();
@@ -158,6 +166,27 @@ export class WorkerSide {
           throw error;
         }
       },
+      registerFunction: async (declaration, handler) => {
+        const { name } = declaration;
+        // Before the call: it may be called before its answer is here.
+        const before = this.#functions.get(name);
+        this.#functions.set(name, handler);
+        try {
+          await host.call('registerFunction', [declaration]);
+        } catch (error) {
+          if (before === undefined) this.#functions.delete(name);
+          else this.#functions.set(name, before);
+          throw error;
+        }
+        return async () => {
+          // Not one that has taken its place.
+          if (this.#functions.get(name) !== handler) return;
+          this.#functions.delete(name);
+          await host.call('unregisterFunction', [name]);
+        };
+      },
+      functions: async () => await host.call('functions', []),
+      callFunction: async (name, args, context) => await host.call('callFunction', [name, args, context]),
       read: async (media: MediaRef) => await host.call('read', [media.ref]),
       storage: {
         get: async (key) => {

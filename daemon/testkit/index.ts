@@ -5,4 +5,4 @@
 export { type Answer, FakeEngine, type Reply } from './fake-engine';
 export { clip, contentOf, frame, model, request, segment } from './items';
 export { MemoryBus, type Published } from './memory-bus';
-export { type LogLine, type RunningPlugin, type StartOptions, startPlugin } from './start-plugin';
+export { type LogLine, type OtherFunction, type RunningPlugin, type StartOptions, startPlugin } from './start-plugin';

@@ -33,6 +33,7 @@ export const model: ModelInfo = {
     translateAudio: 'Translate the audio into {lang}.',
     translate: 'Translate into {lang}: {text}',
     call: 'Answer with one JSON function call, or null.\n{text}',
+    calls: 'Answer with up to {max} JSON function calls, or null.\n{text}',
     languages: { en: 'English', es: 'Spanish', de: 'German' },
   },
 };

@@ -2,9 +2,11 @@
 import type { StreamEvent } from '../events';
 import { createLog } from '../log';
 import type {
+  CallContext,
   ClipItem,
   EmitFields,
   FrameItem,
+  FunctionDeclaration,
   ModelInfo,
   Plugin,
   PluginGenerateRequest,
@@ -12,6 +14,7 @@ import type {
   SegmentItem,
 } from '../plugins/api';
 import { PluginError } from '../plugins/api';
+import { FunctionRegistry } from '../plugins/function-registry';
 import { checkManifest } from '../plugins/manifest';
 import type { MetricDefinition } from '../plugins/metric-definition';
 import { resolveConfig } from '../plugins/plugin-config';
@@ -28,6 +31,12 @@ import { frame, model } from './items';
 import { MemoryBus } from './memory-bus';
 import { portPair } from './port-pair';
 
+/** A function that another plugin has registered. */
+export interface OtherFunction {
+  readonly declaration: FunctionDeclaration;
+  readonly run: (args: Readonly<Record<string, unknown>>, context: CallContext) => unknown;
+}
+
 export interface StartOptions {
   readonly config?: Readonly<Record<string, unknown>>;
   /** What the model says, one after the other. */
@@ -36,6 +45,8 @@ export interface StartOptions {
   readonly engine?: FakeEngine;
   readonly bus?: MemoryBus;
   readonly model?: ModelInfo;
+  /** What `ctx.functions` and `ctx.callFunction` find besides its own. */
+  readonly functions?: readonly OtherFunction[];
   /** What it kept of an earlier run: JSON values by key. */
   readonly storage?: Readonly<Record<string, unknown>>;
 }
@@ -96,6 +107,10 @@ export async function startPlugin<Config>(plugin: Plugin<Config>, given: StartOp
   const jobs: PluginGenerateRequest[] = [];
   const emitted: EmitFields[] = [];
   const failures: WireError[] = [];
+  const called: { name: string; args: Readonly<Record<string, unknown>>; context: CallContext }[] = [];
+  const registry = new FunctionRegistry();
+  for (const { declaration, run } of given.functions ?? [])
+    registry.register('another', declaration, async (args, context) => await run(args, context));
 
   const [hostPort, pluginPort] = portPair();
   const manifest = checkManifest(JSON.parse(JSON.stringify(plugin.manifest)), plugin.manifest.name);
@@ -114,6 +129,8 @@ export async function startPlugin<Config>(plugin: Plugin<Config>, given: StartOp
     rules: () => rules,
     store,
     onJob: () => undefined,
+    functions: registry,
+    runFunction: async (name, args, context) => await host.call('callFunction', [name, args, context]),
     deliver: async (filter, topic, payload) => await host.call('message', [filter, topic, payload]),
   });
   const recorded: HostMethods = {
@@ -125,6 +142,10 @@ export async function startPlugin<Config>(plugin: Plugin<Config>, given: StartOp
     emit: async (fields) => {
       await services.methods.emit(fields);
       emitted.push(fields);
+    },
+    callFunction: async (name, args, context) => {
+      called.push({ name, args, context });
+      return await services.methods.callFunction(name, args, context);
     },
     closeFrame: async (id, error) => {
       if (error !== undefined) failures.push(error);
@@ -186,6 +207,13 @@ export async function startPlugin<Config>(plugin: Plugin<Config>, given: StartOp
     warnings: (): LogLine[] => logged.filter(({ level }) => level === 'warn'),
     /** What ended frames of the plugin's own. */
     failures,
+    /** The functions it has registered. */
+    functions: (): readonly FunctionDeclaration[] => registry.list(manifest.name),
+    /** Runs one of them, as `function-calls` does. */
+    call: async (name: string, args: Readonly<Record<string, unknown>>, from: Partial<CallContext> = {}) =>
+      await registry.call(name, args, { id: 'c1', source: 'text', ...from }),
+    /** What it asked `ctx.callFunction` for. */
+    called,
     /** What its metrics were told, in order. */
     metrics,
     definitions,

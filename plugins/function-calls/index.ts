@@ -1,173 +1,186 @@
-/** Turns what is said or written into a call of one of the declared functions, and the call into an MQTT message. */
-import { definePlugin, PluginError, type PluginPart, type PluginResult } from '../../daemon/plugins/api';
+/** Turns what is said, written or seen into calls of functions, and runs those that the policy lets through. */
 import {
-  type Call,
-  checkFunctions,
-  describeFunctions,
-  type FunctionDeclaration,
-  noParameters,
-  replySchema,
-} from './functions';
-import { replyParser } from './reply';
+  definePlugin,
+  type EmitFields,
+  type FrameItem,
+  PluginError,
+  type PluginPart,
+  type PluginResult,
+  type SegmentItem,
+} from '../../daemon/plugins/api';
+import { type Config, configSchema } from './config-schema';
+import { type Conversation, converse } from './conversation';
+import { Desk, type Execute, type Outcome } from './desk';
+import { type Call, checkFunctions } from './functions';
+import { type Offer, Offers } from './offer';
+import { type Origin, Policy } from './policy';
+import { parseRequest } from './request';
+import { Results } from './results';
 import { fillPayload, fillTopic } from './templates';
 
-interface Config {
-  readonly functions: readonly FunctionDeclaration[];
-  readonly prompt: string | null;
-  readonly maxTokens: number;
-}
-
-const maxTextCharacters = 16_384;
-const knownMembers = ['text', 'dryRun'];
+const expiryCheckMs = 1000;
 
 /** As Python's json.dumps writes it: a short line for a state or a log. */
-function summarise(call: Call | null): string {
-  if (call === null) return 'no call';
+function summarise(call: Pick<Outcome, 'name' | 'arguments'>): string {
   const given = Object.entries(call.arguments).map(([name, value]) => `${name}=${JSON.stringify(value)}`);
   return `${call.name}(${given.join(', ')})`;
+}
+
+/** Only what took effect, or would have, is a `call` to those that act on events. */
+function eventOf({ topic: _topic, ...outcome }: Outcome): Omit<EmitFields, 'item'> {
+  const { status, name, arguments: args, reason } = outcome;
+  const effective = status === 'executed' || status === 'dry-run';
+  const suffix = status === 'executed' ? '' : ` ${status}${reason === undefined ? '' : `: ${reason}`}`;
+  return {
+    kind: 'call',
+    call: effective ? { name, arguments: args } : null,
+    outcome,
+    ...(status === 'dry-run' && { dry_run: true }),
+    summary: summarise(outcome) + suffix,
+  };
 }
 
 export default definePlugin<Config>({
   manifest: {
     name: 'function-calls',
-    version: '1.0.0',
-    apiVersion: '^1.0.0',
-    description: 'Calls declared functions from speech and text.',
-    consumes: ['segment'],
+    version: '1.1.0',
+    apiVersion: '^1.2.0',
+    description: 'Calls functions from speech, text and pictures.',
+    consumes: ['segment', 'frame'],
     verbs: ['call'],
-    emits: ['call'],
-    topics: { publish: ['{config.functions.*.publish.topic}'] },
-    configSchema: {
-      type: 'object',
-      additionalProperties: false,
-      properties: {
-        functions: {
-          type: 'array',
-          maxItems: 128,
-          default: [],
-          description: 'What can be called; see below. With none, the plugin is idle.',
-          items: {
-            type: 'object',
-            required: ['name'],
-            additionalProperties: false,
-            properties: {
-              name: { type: 'string', pattern: '^[A-Za-z_][A-Za-z0-9_.-]{0,63}$' },
-              description: { type: 'string', maxLength: 1024 },
-              parameters: { type: 'object', default: noParameters },
-              publish: {
-                type: 'object',
-                required: ['topic'],
-                additionalProperties: false,
-                properties: {
-                  topic: { type: 'string', minLength: 1, maxLength: 1024 },
-                  payload: {},
-                  qos: { enum: [0, 1], default: 1 },
-                  retain: { type: 'boolean', default: false },
-                },
-              },
-            },
-          },
-        },
-        prompt: {
-          type: ['string', 'null'],
-          minLength: 1,
-          maxLength: 16_384,
-          default: null,
-          description:
-            "Instead of the model's own prompt. `{functions}` stands for the functions' JSON Schemas, `{text}` for what was written; empty for speech.",
-        },
-        maxTokens: {
-          type: 'integer',
-          minimum: 1,
-          maximum: 4096,
-          default: 256,
-          description: 'Longest call, in tokens.',
-        },
-      },
+    emits: ['call', 'answer'],
+    topics: {
+      publish: ['{config.functions.*.publish.topic}', '{base}/{node}/audit'],
+      subscribe: ['{config.functions.*.result.topic}'],
     },
+    configSchema,
   },
 
-  start(ctx) {
-    const { config, model } = ctx;
-    const { functions } = config;
+  async start(ctx) {
+    const { config, signal } = ctx;
+    const { functions, pictures } = config;
     checkFunctions(functions);
-    const schema = replySchema(functions);
-    const parse = replyParser(schema);
-    const described = describeFunctions(functions);
+    const offers = new Offers(functions, config.registered, config.maxCalls);
+    const results = new Results();
+    const offer = async (): Promise<Offer> => offers.with(await ctx.functions());
 
-    const promptFor = (text: string): string =>
-      (config.prompt ?? model.prompts.call)
-        .replace(/\{(functions|text)\}/g, (_match, slot: string) => (slot === 'text' ? text : described))
-        .trim();
-
-    const ask = async (
-      parts: readonly PluginPart[],
-      id: string,
-    ): Promise<{ readonly call: Call | null; readonly result: PluginResult }> => {
-      const result = await ctx.generate({
-        item: { id },
-        messages: [{ role: 'user', parts }],
-        schema,
-        maxTokens: config.maxTokens,
-        sampling: { temperature: 0 },
-      });
-      return { call: parse(result.text, result.finishReason === 'length'), result };
-    };
-
-    /** Resolves to the topic, or null where the function publishes nothing. */
-    const execute = async (call: Call | null): Promise<string | null> => {
-      const publish = functions.find(({ name }) => name === call?.name)?.publish;
-      if (call === null || publish === undefined) return null;
+    const execute: Execute = async (id, call, origin) => {
+      const own = functions.find(({ name }) => name === call.name);
+      if (own === undefined) {
+        const { source, stream } = origin;
+        const result = await ctx.callFunction(call.name, call.arguments, {
+          id,
+          source,
+          ...(stream !== null && { stream }),
+        });
+        return { topic: null, result };
+      }
+      const { publish, result } = own;
+      if (publish === undefined) return { topic: null };
       const topic = fillTopic(publish.topic, call);
-      await ctx.publish(topic, fillPayload(publish.payload, call), { qos: publish.qos, retain: publish.retain });
-      ctx.log.info(`${call.name} published`, { topic });
-      return topic;
+      const payload = fillPayload(publish.payload, { ...call, id });
+      const send = async (): Promise<void> => {
+        await ctx.publish(topic, payload, { qos: publish.qos, retain: publish.retain });
+        ctx.log.info(`${call.name} published`, { topic });
+      };
+      if (result !== undefined) return { topic, result: await results.wait(id, result.topic, result.timeoutMs, send) };
+      await send();
+      return { topic };
+    };
+    const desk = new Desk(ctx, new Policy(config), execute);
+
+    /** What every call of a reply became; a failure is passed on once all have had their turn. */
+    const handleAll = async (
+      calls: readonly Call[],
+      origin: Origin,
+      { terms }: Offer,
+      dryRun: boolean,
+      { now, later }: { now(outcome: Outcome): Promise<void>; later(outcome: Outcome): Promise<void> },
+    ): Promise<Outcome[]> => {
+      const outcomes: Outcome[] = [];
+      const failures: unknown[] = [];
+      for (const call of calls) {
+        try {
+          const outcome = await desk.handle(call, origin, terms(call.name), dryRun, later);
+          outcomes.push(outcome);
+          await now(outcome);
+        } catch (error) {
+          failures.push(error);
+        }
+      }
+      if (failures.length > 0) throw failures[0];
+      return outcomes;
     };
 
-    if (functions.length > 0) {
-      ctx.onSegment(async (segment) => {
-        const { call, result } = await ask(
-          [
-            { type: 'media', media: segment.media },
-            { type: 'text', text: promptFor('') },
-          ],
-          segment.id,
-        );
-        await execute(call);
-        await ctx.emit({ kind: 'call', item: segment, result, call, summary: summarise(call) });
+    const takeItem = async (item: SegmentItem | FrameItem, source: Origin['source'], text: string): Promise<void> => {
+      const offered = await offer();
+      if (offered.functions.length === 0) throw new PluginError('ITEM_UNWANTED', 'expected functions to call');
+      const media: PluginPart[] = [{ type: 'media', media: item.media }];
+      const origin = { source, stream: item.stream };
+      const handle = async (calls: readonly Call[], result: PluginResult): Promise<readonly Outcome[]> => {
+        if (calls.length === 0) await ctx.emit({ kind: 'call', item, result, call: null, summary: 'no call' });
+        return await handleAll(calls, origin, offered, false, {
+          now: async (outcome) => await ctx.emit({ item, result, ...eventOf(outcome) }),
+          later: async (outcome) => await ctx.emit({ item, late: true, ...eventOf(outcome) }),
+        });
+      };
+      const { answer } = await converse(ctx, offered, { id: item.id, media, text }, handle);
+      if (answer !== undefined) await ctx.emit({ kind: 'answer', item, result: answer, text: answer.text.trim() });
+    };
+
+    const idle = functions.length === 0 && config.registered.length === 0;
+    if (!idle) ctx.onSegment(async (segment) => await takeItem(segment, 'speech', ''));
+    if (!idle && Object.keys(pictures).length > 0) {
+      ctx.onFrame(async (frame) => {
+        const text = Object.hasOwn(pictures, frame.stream) ? pictures[frame.stream] : undefined;
+        if (text === undefined) throw new PluginError('ITEM_UNWANTED', `expected a camera listed under pictures`);
+        await takeItem(frame, 'picture', text);
       });
     }
 
-    ctx.onRequest('call', async ({ id, payload, image, audio }) => {
-      const unknown = Object.keys(payload).find((member) => !knownMembers.includes(member));
-      if (unknown !== undefined || image !== undefined) {
+    ctx.onRequest('call', async (request) => {
+      const asked = parseRequest(request);
+      if ('settle' in asked) {
+        const { topic, ...outcome } = await desk.settle(asked.settle, asked.confirmed);
+        return { calls: [outcome], topic };
+      }
+      const offered = await offer();
+      if (offered.functions.length === 0)
         throw new PluginError(
           'REQUEST_INVALID',
-          `call: expected text or audio, and dryRun, received ${JSON.stringify((unknown ?? 'image').slice(0, 60))}`,
+          'call: expected functions, declared under plugins.function-calls.config or registered by a plugin',
         );
-      }
-      const { text, dryRun = false } = payload;
-      if (typeof dryRun !== 'boolean') throw new PluginError('REQUEST_INVALID', 'call: dryRun: expected true or false');
-      if ((text === undefined) === (audio === undefined))
-        throw new PluginError('REQUEST_INVALID', 'call: expected either text or audio');
-      if (text !== undefined && (typeof text !== 'string' || text.trim() === '' || text.length > maxTextCharacters)) {
-        throw new PluginError('REQUEST_INVALID', `call: text: expected 1 to ${maxTextCharacters} characters`);
-      }
-      if (functions.length === 0)
-        throw new PluginError(
-          'REQUEST_INVALID',
-          'call: expected functions to be declared under plugins.function-calls.config',
-        );
-      const parts: PluginPart[] =
-        audio === undefined
-          ? [{ type: 'text', text: promptFor(String(text)) }]
-          : [
-              { type: 'media', media: audio },
-              { type: 'text', text: promptFor('') },
-            ];
-      const { call, result } = await ask(parts, id);
-      const topic = dryRun ? null : await execute(call);
-      return { call, topic, tokens: result.tokens, slice: result.slice, governor: result.choice };
+      const { source, media, text, dryRun } = asked;
+      const handle = async (calls: readonly Call[]): Promise<readonly Outcome[]> =>
+        await handleAll(calls, { source, stream: null }, offered, dryRun, {
+          now: async () => undefined,
+          later: async () => undefined,
+        });
+      return responseOf(await converse(ctx, offered, { id: request.id, media, text }, handle));
     });
+
+    for (const topic of new Set(functions.flatMap(({ result }) => (result === undefined ? [] : [result.topic]))))
+      await ctx.subscribe(topic, (from, payload) => results.receive(from, payload));
+
+    const timer = setInterval(() => {
+      desk.expire().catch((error: unknown) => ctx.log.warn('an expired call was not told', { reason: String(error) }));
+    }, expiryCheckMs);
+    timer.unref();
+    signal.addEventListener('abort', () => clearInterval(timer));
   },
 });
+
+function responseOf({ rounds, answer }: Conversation): unknown {
+  const outcomes = rounds.flatMap((round) => round.outcomes);
+  const first = rounds.flatMap(({ calls }) => calls)[0] ?? null;
+  const last = answer ?? rounds.at(-1)?.result;
+  return {
+    call: first,
+    topic: outcomes.find(({ topic }) => topic !== null)?.topic ?? null,
+    calls: outcomes.map(({ topic: _topic, ...outcome }) => outcome),
+    ...(answer !== undefined && { answer: answer.text.trim() }),
+    tokens: last?.tokens,
+    slice: last?.slice,
+    governor: last?.choice,
+  };
+}

@@ -1,21 +1,22 @@
-/** A model's reply, read as a call. The decoder was constrained to the same schema; this does not rely on it. */
+/** A model's reply, read as calls. The decoder was constrained to the same schema; this does not rely on it. */
 import Ajv, { type ValidateFunction } from 'ajv';
 import addFormats from 'ajv-formats';
-import { type JsonSchema, PluginError } from '../../daemon/plugins/api';
+import { type JsonSchema, PluginError, parseCalls } from '../../daemon/plugins/api';
 import type { Call } from './functions';
 
-export type ReplyParser = (text: string, truncated: boolean) => Call | null;
+/** None for "no call". */
+export type ReplyParser = (text: string, truncated: boolean) => Call[];
 
 const quote = (text: string): string => JSON.stringify(text.length > 120 ? `${text.slice(0, 120)}...` : text);
 
 /** Throws `PLUGIN_CONFIG_INVALID` for parameters that are no JSON Schema. The parser throws `PLUGIN_REPLY_INVALID`. */
 export function replyParser(schema: JsonSchema): ReplyParser {
-  let validate: ValidateFunction<Call | null>;
+  let validate: ValidateFunction;
   try {
     // Not strict: what the decoder takes is for the runtime to say, and it refuses what it cannot enforce.
     const ajv = new Ajv({ strict: false });
     addFormats(ajv);
-    validate = ajv.compile<Call | null>(schema);
+    validate = ajv.compile(schema);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message.slice(0, 300) : 'not a JSON Schema';
     throw new PluginError('PLUGIN_CONFIG_INVALID', `plugins.function-calls.config.functions: parameters: ${reason}`, {
@@ -33,10 +34,10 @@ export function replyParser(schema: JsonSchema): ReplyParser {
         cause,
       });
     }
-    if (validate(value)) return value;
+    if (validate(value)) return parseCalls(text);
     throw new PluginError(
       'PLUGIN_REPLY_INVALID',
-      `expected a call of a declared function or null, received ${quote(text)}`,
+      `expected calls of declared functions or null, received ${quote(text)}`,
     );
   };
 }

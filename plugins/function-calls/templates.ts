@@ -2,11 +2,14 @@
 import { PluginError } from '../../daemon/plugins/api';
 import type { Call } from './functions';
 
-const placeholder = /\{(name|arguments(?:\.[A-Za-z0-9_-]+)*)\}/g;
-const wholePlaceholder = /^\{(name|arguments(?:\.[A-Za-z0-9_-]+)*)\}$/;
+/** A call with its id, which `{id}` stands for in a payload. */
+type Filled = Call & { readonly id?: string };
+
+const placeholder = /\{(id|name|arguments(?:\.[A-Za-z0-9_-]+)*)\}/g;
+const wholePlaceholder = /^\{(id|name|arguments(?:\.[A-Za-z0-9_-]+)*)\}$/;
 const maxTopicBytes = 65_535;
 
-function valueAt(call: Call, path: string): unknown {
+function valueAt(call: Filled, path: string): unknown {
   let value: unknown = call;
   for (const key of path.split('.')) {
     if (typeof value !== 'object' || value === null || !Object.hasOwn(value, key)) return undefined;
@@ -72,7 +75,7 @@ export function fillTopic(template: string, call: Call): string {
   return topic;
 }
 
-function fillValue(template: unknown, call: Call): unknown {
+function fillValue(template: unknown, call: Filled): unknown {
   if (typeof template === 'string') {
     // Alone, a placeholder keeps its type: {"on": "{arguments.on}"} gives {"on": true}.
     const [, path] = wholePlaceholder.exec(template) ?? [];
@@ -85,7 +88,7 @@ function fillValue(template: unknown, call: Call): unknown {
 }
 
 /** Text is filled in as it is; any other template is JSON. Without one, the arguments as JSON. */
-export function fillPayload(template: unknown, call: Call): string {
+export function fillPayload(template: unknown, call: Filled): string {
   if (template === undefined) return JSON.stringify(call.arguments);
   if (typeof template === 'string')
     return template.replace(placeholder, (_whole, path: string) => asText(valueAt(call, path)));

@@ -21,9 +21,10 @@ function asRecord(value: unknown): Readonly<Record<string, unknown>> | undefined
     : undefined;
 }
 
-/** A `call` event that calls something, or undefined. */
+/** A `call` event that calls something and is no dry run, or undefined. */
 export function callOf(event: unknown): CallEvent | undefined {
-  const { id, stream, call } = asRecord(event) ?? {};
+  const { id, stream, call, dry_run } = asRecord(event) ?? {};
+  if (dry_run === true) return undefined;
   const { name, arguments: given } = asRecord(call) ?? {};
   const args = asRecord(given);
   if (typeof id !== 'string' || typeof stream !== 'string' || typeof name !== 'string' || args === undefined)

@@ -1,5 +1,5 @@
 /** From `bridge/devices`, what Zigbee2MQTT knows of its devices, to the functions that set them. */
-import { type JsonSchema, PluginError } from '../../daemon/plugins/api';
+import { type FunctionDeclaration, type JsonSchema, noParameters, PluginError } from '../../daemon/plugins/api';
 
 /** One thing that can be set on some devices: `set_light` of all lamps. */
 export interface SetFunction {
@@ -211,30 +211,26 @@ export function parametersOf(
   };
 }
 
-/** A reply that calls one of the functions, or none. */
-export function replySchema(functions: readonly SetFunction[], deviceArgument: string): JsonSchema {
-  return {
-    anyOf: [
-      ...functions.map((each) => ({
-        type: 'object',
-        properties: { name: { const: each.name }, arguments: parametersOf(each, deviceArgument) },
-        required: ['name', 'arguments'],
-        additionalProperties: false,
-      })),
-      { type: 'null' },
-    ],
-  };
+/** As the model is asked for them: some of one name differ in their devices and values. */
+export function declarationsOf(functions: readonly SetFunction[], deviceArgument: string): FunctionDeclaration[] {
+  return functions.map((each) => ({
+    name: each.name,
+    description: each.description,
+    parameters: parametersOf(each, deviceArgument),
+  }));
 }
 
-/** As a prompt shows them to a model that was not trained on them: one JSON object a line. */
-export function describeFunctions(functions: readonly SetFunction[], deviceArgument: string): string {
-  return functions
-    .map((each) =>
-      JSON.stringify({
-        name: each.name,
-        description: each.description,
-        parameters: parametersOf(each, deviceArgument),
-      }),
-    )
-    .join('\n');
+/** The same with each name once, as functions are registered. */
+export function mergedDeclarationsOf(functions: readonly SetFunction[], deviceArgument: string): FunctionDeclaration[] {
+  const byName = new Map<string, FunctionDeclaration[]>();
+  for (const declared of declarationsOf(functions, deviceArgument))
+    byName.set(declared.name, [...(byName.get(declared.name) ?? []), declared]);
+  return Array.from(byName, ([name, [first, ...rest]]) => {
+    const parameters = [first, ...rest].flatMap((declared) => (declared === undefined ? [] : [declared.parameters]));
+    return {
+      name,
+      ...(first?.description !== undefined && { description: first.description }),
+      parameters: parameters.length === 1 ? (parameters[0] ?? noParameters) : { anyOf: parameters },
+    };
+  });
 }

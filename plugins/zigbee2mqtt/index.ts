@@ -1,6 +1,15 @@
 /** Sets Zigbee2MQTT's devices by speech and text: its retained list of devices makes the functions that can be called. */
-import { definePlugin, PluginError, type PluginPart, type PluginResult } from '../../daemon/plugins/api';
-import { type Devices, describeFunctions, parseDevices, replySchema } from './devices';
+import {
+  callPrompt,
+  definePlugin,
+  fillCallPrompt,
+  PluginError,
+  type PluginPart,
+  type PluginResult,
+  replySchema,
+  type SegmentItem,
+} from '../../daemon/plugins/api';
+import { type Devices, declarationsOf, mergedDeclarationsOf, parseDevices } from './devices';
 import { type Call, type Message, parseReply } from './reply';
 
 interface Config {
@@ -8,6 +17,7 @@ interface Config {
   readonly types: readonly string[];
   readonly devices: readonly string[] | null;
   readonly deviceArgument: string;
+  readonly listen: boolean;
   readonly prompt: string | null;
   readonly maxTokens: number;
 }
@@ -25,8 +35,8 @@ function summarise(call: Call | null): string {
 export default definePlugin<Config>({
   manifest: {
     name: 'zigbee2mqtt',
-    version: '1.0.0',
-    apiVersion: '^1.1.0',
+    version: '1.1.0',
+    apiVersion: '^1.2.0',
     description: "Sets Zigbee2MQTT's devices from speech and text.",
     consumes: ['segment'],
     verbs: ['zigbee2mqtt'],
@@ -67,6 +77,12 @@ export default definePlugin<Config>({
           description:
             'What a call says for the device; a model that was trained on calls with a `room`, say, does better with that.',
         },
+        listen: {
+          type: 'boolean',
+          default: true,
+          description:
+            'Ask the model about speech. When false, the functions are left to the plugin `function-calls`, with its policy.',
+        },
         prompt: {
           type: ['string', 'null'],
           minLength: 1,
@@ -90,12 +106,11 @@ export default definePlugin<Config>({
     const { config, model } = ctx;
     let known = none;
 
+    const declared = () => declarationsOf(known.functions, config.deviceArgument);
     const promptFor = (text: string): string =>
-      (config.prompt ?? model.prompts.call)
-        .replace(/\{(functions|text)\}/g, (_all, slot: string) =>
-          slot === 'text' ? text : describeFunctions(known.functions, config.deviceArgument),
-        )
-        .trim();
+      config.prompt === null
+        ? callPrompt(model.prompts, declared(), text)
+        : fillCallPrompt(config.prompt, declared(), text);
 
     const ask = async (
       parts: readonly PluginPart[],
@@ -106,7 +121,7 @@ export default definePlugin<Config>({
       const result = await ctx.generate({
         item: { id },
         messages: [{ role: 'user', parts }],
-        schema: replySchema(functions, config.deviceArgument),
+        schema: replySchema(declared()),
         maxTokens: config.maxTokens,
         sampling: { temperature: 0 },
       });
@@ -123,7 +138,7 @@ export default definePlugin<Config>({
       return topic;
     };
 
-    ctx.onSegment(async (segment) => {
+    const listen = async (segment: SegmentItem): Promise<void> => {
       if (known.functions.length === 0) {
         throw new PluginError('ITEM_UNWANTED', `expected devices on ${config.baseTopic}/bridge/devices before`);
       }
@@ -135,7 +150,28 @@ export default definePlugin<Config>({
       if (called !== null) await set(called.message);
       const call = called?.call ?? null;
       await ctx.emit({ kind: 'call', item: segment, result, call, summary: summarise(call) });
-    });
+    };
+    if (config.listen) ctx.onSegment(listen);
+
+    const registered = new Map<string, () => Promise<void>>();
+    /** Has `function-calls` offer what the devices can do now. */
+    const register = async (): Promise<void> => {
+      const merged = mergedDeclarationsOf(known.functions, config.deviceArgument);
+      for (const [name, end] of registered) {
+        if (merged.some((each) => each.name === name)) continue;
+        registered.delete(name);
+        await end();
+      }
+      for (const declaration of merged) {
+        const { name } = declaration;
+        const run = async (args: Readonly<Record<string, unknown>>): Promise<unknown> => {
+          const text = JSON.stringify({ name, arguments: args });
+          const called = parseReply(text, false, known.functions, config.deviceArgument);
+          return called === null ? null : { topic: await set(called.message) };
+        };
+        registered.set(name, await ctx.registerFunction(declaration, run));
+      }
+    };
 
     ctx.onRequest('zigbee2mqtt', async ({ id, payload, image, audio }) => {
       const invalid = (what: string): PluginError => new PluginError('REQUEST_INVALID', `zigbee2mqtt: ${what}`);
@@ -163,8 +199,9 @@ export default definePlugin<Config>({
       return { call: called?.call ?? null, topic, tokens, slice, governor: choice };
     });
 
-    await ctx.subscribe(`${config.baseTopic}/bridge/devices`, (topic, payload) => {
+    await ctx.subscribe(`${config.baseTopic}/bridge/devices`, async (topic, payload) => {
       known = parseDevices(topic, payload, config);
+      if (!config.listen) await register();
       const functions = known.functions.map(({ name }) => name);
       ctx.log.info(`${known.devices} devices can be set`, { functions: [...new Set(functions)] });
       if (known.refused.length > 0) {

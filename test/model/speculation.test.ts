@@ -5,13 +5,13 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { replySchema } from '../../daemon/calls';
 import { type GenerateHooks, generate } from '../../daemon/inference/generate';
 import { type DraftOptions, NativeEngine, type NativeSession, type SoftTokens } from '../../daemon/inference/native';
 import { buildPrompt } from '../../daemon/inference/prompt';
 import { StepScheduler } from '../../daemon/inference/step-scheduler';
 import type { GenerateRequest, GenerateResult, Part } from '../../daemon/inference/types';
 import { convertCheckpoint } from '../../daemon/models/convert/convert';
-import { replySchema } from '../../plugins/function-calls/functions';
 import { randomCheckpoint } from '../helpers/checkpoint';
 import { demoFunctions } from '../helpers/demo-functions';
 import { Nano, pictureOf, soundOf } from '../helpers/nano';

@@ -1,5 +1,7 @@
 /** The front door for programs that speak Ollama's interface. */
+
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { FunctionCall } from '../../calls';
 import type { ModelInfo } from '../../inference/types';
 import type { InstalledModel } from '../../models/model-store';
 import { version } from '../../version';
@@ -19,14 +21,13 @@ import {
 } from '../ollama-chat';
 import { shapeFor } from '../status';
 import { jsonLine, jsonLines, sendStream } from '../stream';
-import type { ToolCall } from '../tools';
 import { pullRoute } from './ollama-pull';
 
 /** The version of Ollama's interface that is spoken: some clients ask for a version and refuse older ones. */
 const interfaceVersion = '0.9.0';
 
 /** How a piece of the reply is put: `message` in a chat, `response` otherwise. */
-type Wording = (text: string, calls?: readonly ToolCall[]) => Readonly<Record<string, unknown>>;
+type Wording = (text: string, calls?: readonly FunctionCall[]) => Readonly<Record<string, unknown>>;
 
 const inChat: Wording = (text, calls = []) => ({
   message: {

@@ -3,6 +3,7 @@ import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_pr
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { apiVersion } from '../../../daemon/plugins/api';
 import { type Hearthd, startHearthd } from '../../helpers/hearthd';
 import { freePort, type Mosquitto, startMosquitto } from '../../helpers/mosquitto';
 import { connectPeer, type Peer } from '../../helpers/mqtt-peer';
@@ -180,7 +181,7 @@ test('a package for another version of the API says so, and does not run', async
     ({ state: now }: { state: string }) => now === 'quarantined',
   );
   expect(state['reason']).toBe(
-    'PLUGIN_INCOMPATIBLE: manifest.apiVersion: chime 1.0.0 is made for version "^2.0.0" of the plugin API, and this is 1.1.0: expected a semver range with it',
+    `PLUGIN_INCOMPATIBLE: manifest.apiVersion: chime 1.0.0 is made for version "^2.0.0" of the plugin API, and this is ${apiVersion}: expected a semver range with it`,
   );
 });
 

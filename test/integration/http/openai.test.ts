@@ -166,6 +166,13 @@ test('calls a function where one fits, and writes where none does', async () => 
   const args = call?.type === 'function' ? call.function.arguments : '';
   expect(JSON.parse(args)).toEqual({ room: 'kitchen', on: true });
 
+  const single = await client.chat.completions.create({
+    ...ask(words('Turn on the light in the kitchen.')),
+    tools,
+    parallel_tool_calls: false,
+  });
+  expect(single.choices[0]?.message.tool_calls).toEqual([{ ...call, id: expect.stringMatching(/^call_/) }]);
+
   const spoken = await client.chat.completions.create({ ...ask(sound('027.wav')), tools });
   expect(spoken.choices[0]?.message.tool_calls?.[0]).toMatchObject({
     function: { name: 'get_temperature', arguments: '{"room":"garage"}' },

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { GenerateRequest } from '../../../daemon/inference/types';
 import { builtInPlugins } from '../../../daemon/plugins/options';
 import type { StreamPolicy } from '../../../daemon/plugins/ports';
+import { sentBy } from '../../helpers/call-audit';
 import { failureOf, type Made, make, until } from './support';
 
 let made: Made;
@@ -217,7 +218,7 @@ describe('function-calls', () => {
     made.engine.reply = () => '{"name": "set_light", "arguments": {"room": "kitchen", "on": true}}';
     const id = made.segment();
     await until(() => made.bus.events.length === 1);
-    expect(made.bus.published).toEqual([
+    expect(sentBy(made.bus)).toEqual([
       {
         topic: 'home/kitchen/light/set',
         payload: '{"on":true,"by":"voice in kitchen"}',
@@ -259,7 +260,7 @@ describe('function-calls', () => {
     made.segment();
     await until(() => made.bus.events.length === 1);
     expect(made.bus.events[0]).toMatchObject({ kind: 'call', call: null, summary: 'no call' });
-    expect(made.bus.published).toEqual([]);
+    expect(sentBy(made.bus)).toEqual([]);
   });
 
   test('the verb call: text, a dry run, a function without a topic', async () => {
@@ -269,10 +270,11 @@ describe('function-calls', () => {
     expect(await made.bus.request('call', { text: 'Set the office to twenty one degrees.' })).toEqual({
       call,
       topic: 'home/heating',
+      calls: [{ id: expect.any(String), status: 'executed', ...call }],
       tokens: { prompt: 11, completion: 5, cached: 0 },
       slice: 'e2b',
     });
-    expect(made.bus.published).toEqual([
+    expect(sentBy(made.bus)).toEqual([
       { topic: 'home/heating', payload: '{"room":"office","celsius":21}', options: { qos: 0, retain: true } },
     ]);
     expect(asked()).toEqual(['Answer with one JSON function call, or null.\nSet the office to twenty one degrees.']);
@@ -282,7 +284,7 @@ describe('function-calls', () => {
       call: { name: 'stop', arguments: {} },
       topic: null,
     });
-    expect(made.bus.published).toHaveLength(1);
+    expect(sentBy(made.bus)).toHaveLength(1);
     for (const payload of [
       {},
       { text: '' },
@@ -325,10 +327,10 @@ describe('function-calls', () => {
     made.segment();
     await until(() => made.bus.events.length === 1);
     expect(made.bus.events[0]).toMatchObject({ kind: 'error', error: { code: 'CALL_TOPIC_UNSAFE' } });
-    expect(made.bus.published).toEqual([]);
+    expect(sentBy(made.bus)).toEqual([]);
     made.engine.reply = () => '{"name": "say", "arguments": {"where": "the attic"}}';
     expect(await made.bus.request('call', { text: 'x' })).toMatchObject({ topic: 'say/the attic' });
-    expect(made.bus.published).toEqual([
+    expect(sentBy(made.bus)).toEqual([
       { topic: 'say/the attic', payload: 'at the attic', options: { qos: 1, retain: false } },
     ]);
   });

@@ -1,7 +1,6 @@
 /** A new run of a plugin takes over from the one before: nothing is lost, nothing is answered twice. */
-import { renameSync, writeFileSync } from 'node:fs';
 import type { PluginSettings } from '../../../daemon/plugins/ports';
-import { failureOf, make, source, until, withTest, write } from './support';
+import { failureOf, make, replace, source, until, withTest, write } from './support';
 
 const kinds = {
   consumes: ['frame', 'segment'],
@@ -21,12 +20,6 @@ const body = (version: string): string => `async start(ctx) {
     await ctx.publish('heard', '${version} ' + Buffer.from(payload).toString());
   });
 }`;
-
-/** Replaces a file as an installation does: by a rename. */
-function replace(file: string, text: string): void {
-  writeFileSync(`${file}.new`, text);
-  renameSync(`${file}.new`, file);
-}
 
 /** An engine whose replies wait until they are let go. */
 function held(made: ReturnType<typeof make>): () => void {

@@ -1,5 +1,5 @@
 /** A plugin host with real workers, queue, dispatcher and media store; bus and engine are in memory and do as told. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FakeEngine, MemoryBus } from '@hearth/testkit';
@@ -154,6 +154,12 @@ export function write(source: string, file = 'index.mjs'): string {
   const directory = temporaryDirectory('hearth-plugin-');
   writeFileSync(join(directory, file), source);
   return join(directory, file);
+}
+
+/** Replaces a file as an installation does: by a rename. */
+export function replace(file: string, text: string): void {
+  writeFileSync(`${file}.new`, text);
+  renameSync(`${file}.new`, file);
 }
 
 /** An ES module of a plugin named `test`. */

@@ -146,3 +146,13 @@ test('what Ollama calls options, and its conversations', async () => {
     eval_duration: 1_500_000,
   });
 });
+
+test('several calls at a time are taken unless a client says that it takes one', async () => {
+  const tools = [{ type: 'function', function: { name: 'f' } }];
+  const limitOf = async (more: Partial<ChatBody>) =>
+    (await chatOf({ messages: [{ role: 'user', content: 'x' }], tools, ...more }, info, undefined, 30)).tools?.maxCalls;
+  expect(await limitOf({})).toBe(8);
+  expect(await limitOf({ parallel_tool_calls: null })).toBe(8);
+  expect(await limitOf({ parallel_tool_calls: true })).toBe(8);
+  expect(await limitOf({ parallel_tool_calls: false, tool_choice: 'required' })).toBe(1);
+});

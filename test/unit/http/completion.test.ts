@@ -13,7 +13,10 @@ import type {
 import { RequestJobs } from '../../../daemon/requests/jobs';
 import { JobQueue } from '../../../daemon/streams/job-queue';
 
-const info = { contextLength: 512, prompts: { call: 'CALL {text}' } } as unknown as ModelInfo;
+const info = {
+  contextLength: 512,
+  prompts: { call: 'CALL {text}', calls: 'CALLS {max} {text}' },
+} as unknown as ModelInfo;
 
 /** Says what it is told to, job by job. */
 class Script implements Engine {
@@ -61,7 +64,7 @@ const chat: Chat = {
   messages: [{ role: 'user', parts: [{ type: 'text', text: 'Hi' }] }],
   sampling: { temperature: 1 },
 };
-const tools = { functions: [{ name: 'f', parameters: { type: 'object' } }], required: false };
+const tools = { functions: [{ name: 'f', parameters: { type: 'object' } }], required: false, maxCalls: 1 };
 
 async function eventsOf(engine: Engine, of: Chat): Promise<CompletionEvent[]> {
   const events: CompletionEvent[] = [];
@@ -99,6 +102,23 @@ test('with tools, a call is asked for first; what comes before the last turn sta
     { role: 'user', parts: [media, { type: 'text', text: 'CALL Three' }] },
   ]);
   expect(engine.asked[0]).toMatchObject({ sampling: { temperature: 0 }, schema: { anyOf: [{}, { type: 'null' }] } });
+});
+
+test('several calls in one reply come one after the other', async () => {
+  const engine = new Script([['[{"name":"f","arguments":{"a":1}},{"name":"f","arguments":{"a":2}}]']]);
+  const { text, calls, end } = await collect(
+    complete({ ...chat, tools: { ...tools, maxCalls: 2 } }, info, jobsOf(engine), {}),
+  );
+  expect([text, calls, end.finishReason]).toEqual([
+    '',
+    [
+      { name: 'f', arguments: { a: 1 } },
+      { name: 'f', arguments: { a: 2 } },
+    ],
+    'call',
+  ]);
+  expect(engine.asked[0]?.schema).toMatchObject({ anyOf: [{}, { type: 'null' }, { type: 'array', maxItems: 2 }] });
+  expect(engine.asked[0]?.messages[0]?.parts).toEqual([{ type: 'text', text: expect.stringMatching(/^CALLS 2 /) }]);
 });
 
 test('no call: the chat as it is, and the tokens of both', async () => {

@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path';
 import Ajv2020 from 'ajv/dist/2020';
+import { replySchema } from '../../../daemon/calls';
 import { NativeEngine, type NativeSession } from '../../../daemon/inference/native';
 
 const modelPath = join(__dirname, '../../../../test/fixtures/models/e2b-narrow.gguf');
@@ -180,4 +181,80 @@ function randomSchema(random: (below: number) => number, depth: number): Schema 
 test('every reply parses and fits: schemas nobody thought of', async () => {
   const random = randomFrom(20_250_101);
   for (let i = 0; i < 60; i++) await expectReplies(randomSchema(random, 3), [i + 1, i + 1001]);
+});
+
+const object = (properties: Schema): Schema => ({
+  type: 'object',
+  properties,
+  required: Object.keys(properties),
+  additionalProperties: false,
+});
+
+test('several calls in one reply fit their functions, in number and in every argument', async () => {
+  const schema = replySchema(
+    [
+      {
+        name: 'set_scene',
+        parameters: object({
+          room: { $ref: '#/$defs/room' },
+          lamps: {
+            type: 'array',
+            items: object({
+              level: { type: 'integer', minimum: 0, maximum: 254 },
+              warmth: { enum: ['warm', null, 7] },
+            }),
+            minItems: 1,
+            maxItems: 2,
+          },
+          at: { type: 'string', pattern: '^([01]\\d|2[0-3]):[0-5]\\d$' },
+          volume: { type: 'number', minimum: 0, exclusiveMaximum: 1.5 },
+        }),
+      },
+      { name: 'stop', parameters: object({}) },
+    ].map((declared) => ({
+      ...declared,
+      parameters: { ...declared.parameters, $defs: { room: { enum: ['hall', 'attic'] } } },
+    })),
+    { maxCalls: 3 },
+  ) as Schema;
+  const seeds = Array.from({ length: 40 }, (_unused, i) => i + 1);
+  await expectReplies(schema, seeds);
+  const kinds = new Set<string>();
+  for (const seed of seeds) {
+    const value = JSON.parse(await reply(schema, seed)) as unknown;
+    kinds.add(Array.isArray(value) ? 'list' : value === null ? 'none' : 'one');
+  }
+  expect([...kinds].sort()).toEqual(['list', 'none', 'one']);
+});
+
+test('a thousand functions can be told apart; more than are enforced are refused by place', async () => {
+  const many = (count: number) =>
+    replySchema(
+      Array.from({ length: count }, (_unused, i) => ({
+        name: `f${i}`,
+        parameters: object({ on: { type: 'boolean' } }),
+      })),
+      { maxCalls: 2, required: true },
+    ) as Schema;
+  await expectReplies(many(1000), [1, 2]);
+  expect(() => session.setGrammar(JSON.stringify(many(1025)))).toThrow(/1024/);
+});
+
+test('oneOf is enforced as anyOf is: a reply may fit more than one', async () => {
+  const choices = [{ type: 'integer', minimum: 0, maximum: 1 }, { const: 1 }];
+  const replies = new Set<string>();
+  for (let seed = 1; seed <= 20; seed++) replies.add(await reply({ oneOf: choices }, seed));
+  expect([...replies].sort()).toEqual(['0', '1']);
+});
+
+test.each<[string, Schema]>([
+  ['not', { not: { type: 'null' } }],
+  ['if', { if: {}, else: {} }],
+  ['patternProperties', { type: 'object', patternProperties: { a: {} } }],
+  ['uniqueItems', { type: 'array', uniqueItems: true }],
+  ['format with a pattern of its own', { type: 'string', pattern: '^(?=a)' }],
+  ['a pattern with a length', { type: 'string', pattern: '^a*$', maxLength: 3 }],
+  ['multipleOf of numbers', { type: 'number', multipleOf: 0.5 }],
+])('what is not enforced is refused, not ignored: %s', (_what, schema) => {
+  expect(() => session.setGrammar(JSON.stringify(schema))).toThrow(expect.objectContaining({ code: 'SCHEMA_INVALID' }));
 });

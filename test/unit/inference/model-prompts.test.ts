@@ -26,6 +26,11 @@ describe('parsePrompts', () => {
     });
   });
 
+  test('a model with a prompt for a call of its own is asked for several with it, too, unless it has one for those', () => {
+    expect(parsePrompts('{"call": "Call."}')).toMatchObject({ call: 'Call.', calls: 'Call.' });
+    expect(parsePrompts('{"call": "Call.", "calls": "Call up to {max}."}').calls).toBe('Call up to {max}.');
+  });
+
   test('the small model of the demonstration brings its own', () => {
     expect(readFileSync('daemon/demo/model/nano.gguf').includes('Answer with one JSON function call, or null.')).toBe(
       true,

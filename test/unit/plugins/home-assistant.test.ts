@@ -201,6 +201,7 @@ describe('calls', () => {
     event(5),
     event('light.turn_on', []),
     { ...event('x'), call: null },
+    { ...event('light.turn_on'), dry_run: true },
     event('set_light'),
     event('light.turn_on/x'),
     event('light.turn.on'),

@@ -1,6 +1,6 @@
 /** The kit a plugin is tested with: it has to fail where the daemon would. */
 import { FakeEngine, frame, MemoryBus, request, startPlugin } from '@hearth/testkit';
-import { definePlugin } from '../../../daemon/plugins/api';
+import { apiVersion, definePlugin } from '../../../daemon/plugins/api';
 
 const manifest = {
   name: 'birds',
@@ -89,13 +89,41 @@ test('what the daemon refuses is refused', async () => {
   await expect(startPlugin({ ...birds, manifest: { ...manifest, apiVersion: '^2.0.0' } })).rejects.toMatchObject({
     code: 'PLUGIN_INCOMPATIBLE',
     message: expect.stringContaining(
-      'birds 1.0.0 is made for version "^2.0.0" of the plugin API, and this is 1.1.0',
+      `birds 1.0.0 is made for version "^2.0.0" of the plugin API, and this is ${apiVersion}`,
     ) as string,
   });
   await expect(startPlugin({ ...birds, manifest: { ...manifest, verbs: [] } })).rejects.toMatchObject({
     code: 'PLUGIN_MANIFEST_INVALID',
   });
   await expect(startPlugin(birds, { config: { x: 1 } })).rejects.toMatchObject({ code: 'PLUGIN_CONFIG_INVALID' });
+});
+
+test('functions it registers can be called, and it calls those the test gives it', async () => {
+  const parameters = { type: 'object', properties: { grams: { type: 'integer' } } };
+  const feeder = definePlugin({
+    manifest: { name: 'feeder', version: '1.0.0', apiVersion: '^1.2.0', description: 'for a test' },
+    async start(ctx) {
+      const end = await ctx.registerFunction({ name: 'stop', parameters }, async () => await end());
+      await ctx.registerFunction({ name: 'feed', parameters }, async ({ grams }, context) => {
+        const names = (await ctx.functions()).map(({ name }) => name);
+        return [grams, context.source, names, await ctx.callFunction('weigh', { grams }, context)];
+      });
+    },
+  });
+  const running = await startPlugin(feeder, {
+    functions: [{ declaration: { name: 'weigh', parameters }, run: ({ grams }) => Number(grams) * 2 }],
+  });
+  expect(running.functions().map(({ name }) => name)).toEqual(['stop', 'feed']);
+  expect(await running.call('feed', { grams: 5 }, { source: 'speech' })).toEqual([
+    5,
+    'speech',
+    ['weigh', 'stop', 'feed'],
+    10,
+  ]);
+  expect(running.called).toEqual([{ name: 'weigh', args: { grams: 5 }, context: { id: 'c1', source: 'speech' } }]);
+  await running.call('stop', {});
+  expect(running.functions().map(({ name }) => name)).toEqual(['feed']);
+  await expect(running.call('stop', {})).rejects.toMatchObject({ code: 'CALL_FUNCTION_UNKNOWN' });
 });
 
 test('messages arrive by the filters of the plugin, from the test or over the bus', async () => {

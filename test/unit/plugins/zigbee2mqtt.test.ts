@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { contentOf, request, segment, startPlugin } from '@hearth/testkit';
+import { describeFunctions, replySchema } from '../../../daemon/calls';
 import zigbee2mqtt from '../../../plugins/zigbee2mqtt';
-import { type DeviceFilter, describeFunctions, parseDevices, replySchema } from '../../../plugins/zigbee2mqtt/devices';
+import { type DeviceFilter, declarationsOf, parseDevices } from '../../../plugins/zigbee2mqtt/devices';
 import { parseReply } from '../../../plugins/zigbee2mqtt/reply';
 
 const text = readFileSync(join(process.cwd(), 'test/fixtures/home/zigbee2mqtt-devices.json'), 'utf8');
@@ -48,7 +49,7 @@ test('the list of devices becomes what can be said', () => {
 
 test('the schema of a reply, and the functions as a prompt shows them', () => {
   const { functions } = parse(text, { devices: ['garage'] });
-  expect(replySchema(functions, 'room')).toEqual({
+  expect(replySchema(declarationsOf(functions, 'room'))).toEqual({
     anyOf: [
       {
         type: 'object',
@@ -70,7 +71,7 @@ test('the schema of a reply, and the functions as a prompt shows them', () => {
       { type: 'null' },
     ],
   });
-  expect(describeFunctions(functions, 'room').split('\n')).toHaveLength(2);
+  expect(describeFunctions(declarationsOf(functions, 'room')).split('\n')).toHaveLength(2);
 });
 
 test('parts of a device with several have names of their own; an argument does not hide the device', () => {
@@ -245,4 +246,19 @@ test.each([
     code: 'REQUEST_INVALID',
   });
   expect(plugin.jobs).toEqual([]);
+});
+
+test('with listen off its functions are registered for function-calls, and follow the list of devices', async () => {
+  const plugin = await startPlugin(zigbee2mqtt, { config: { listen: false } });
+  const names = () => plugin.functions().map(({ name }) => name);
+  expect(plugin.consumes).toEqual([]);
+  await plugin.receive('zigbee2mqtt/bridge/devices', text);
+  expect(names()).toEqual(['set_light', 'set_light_brightness', 'set_cover_state', 'set_cover_position']);
+  expect(await plugin.call('set_light', { device: 'garage', on: true })).toEqual({ topic: 'zigbee2mqtt/garage/set' });
+  expect(plugin.published).toMatchObject([{ topic: 'zigbee2mqtt/garage/set', payload: '{"state":"ON"}' }]);
+  await expect(plugin.call('set_light', { device: 'moon', on: true })).rejects.toMatchObject({
+    code: 'PLUGIN_REPLY_INVALID',
+  });
+  await plugin.receive('zigbee2mqtt/bridge/devices', [device('lamp', [state])]);
+  expect(names()).toEqual(['set_light']);
 });
