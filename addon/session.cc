@@ -164,8 +164,10 @@ StatusOr<int32_t> Session::Impl::Choose(const SamplingOptions& options) {
   const int64_t needed = Sampler::Needed(options);
   if (estimated && needed > 0 && needed <= kMostScreened) {
     candidates.clear();
-    engine->decoder->head().Largest(engine->kernels, head_rows, score_row, current_scores(), sampled_ids(), allowed,
-                                    needed, &candidates);
+    // Another session's turn is not waited for: alone it takes as long as there is to do, which mostly is little.
+    const std::unique_lock<std::mutex> turn(engine->compute, std::try_to_lock);
+    engine->decoder->head().Largest(engine->kernels, turn ? &engine->exec.pool() : nullptr, head_rows, score_row,
+                                    current_scores(), sampled_ids(), allowed, needed, &candidates);
     return sampler.SampleFrom(candidates, options);
   }
   Settle();

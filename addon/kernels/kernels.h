@@ -41,7 +41,7 @@ struct hearth_q8_rows {
  *   low     [stored][L][16][4] bytes   of codes with 4 + L bits (L = 1, 2 or 4): the lower L. Columns 32b + 4i + j of
  *                                      row r, i = 0..7, are in byte [b][i % L][r][j], from bit i / L * L on
  *
- * so that `codes` and `scales` alone give an estimate (the head's screen). Scales and values:
+ * so that `codes` and `scales` alone give an estimate (the screen of a Q6_K head). Scales and values:
  *
  *   Q4_0, Q8_0, Q5_0   [stored][16] float16 d: d * (code - bias), bias 8, 128, 16
  *   Q4_1, Q5_1         [stored][2][16] float16 d, m: d * code + m
@@ -49,6 +49,16 @@ struct hearth_q8_rows {
  *                      d * s * code - dmin * o
  *   Q6_K               for every 8 blocks: float16 d[16], signed bytes s[16][16] (half a block, row):
  *                      d * s * (code - 32)
+ *
+ * A Q8_0 head's panels are laid out for its screen. Columns 32b + 4i + j of row r have bytes [b]..[r][j] of the planes;
+ * u[i] are the upper three bits of their code, v[i] is the fourth:
+ *
+ *   codes   [stored][3][16][4] bytes   [0]: u[0] | u[1] << 3 | (u[6] & 3) << 6
+ *                                      [1]: u[2] | u[3] << 3 | (u[7] & 3) << 6
+ *                                      [2]: u[4] | u[5] << 3 | (u[6] >> 2) << 6 | (u[7] >> 2) << 7
+ *   scales  [stored][16] float16       as above
+ *   fourth  [stored][16][4] bytes      v[i] << i
+ *   low     [stored][4][16][4] bytes   the lower four bits, as above
  */
 enum { HEARTH_PANEL_ROWS = 16, HEARTH_PANEL_COLUMNS = 32 };
 
@@ -80,9 +90,12 @@ struct hearth_kernels {
 #include "addon/kernels/quantised_list.inc"
 #undef HEARTH_QUANTISED_KERNELS
 #undef HEARTH_PANEL_KERNELS
-  /* As panel_q8_0_q8, from the upper halves of the codes alone: the lower ones count as their middle, 7.5. */
+  /* As panel_q8_0_q8 but of a head's panel, from the upper three bits of the codes alone: the lower five count as their
+   * middle, 15.5. */
   hearth_panel_fn screen_q8_0_q8;
-  /* The same of panel_q6_k_q8, 1.5 for the lower halves. */
+  /* The same from the upper four bits, 7.5 for the lower ones. */
+  hearth_panel_fn refine_q8_0_q8;
+  /* The same of panel_q6_k_q8, 1.5 for the lower two; its panels have one layout only. */
   hearth_panel_fn screen_q6_k_q8;
   /* n values (a multiple of 32) to 8 bits: q[n], d[n / 32], offset[n / 32]. d = max |x| / 127; ties round to even.
    * A block of nothing but |x| < 1e-36 becomes zeros. Where x is no number or infinite, q is 0; d need not be finite.

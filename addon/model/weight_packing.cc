@@ -49,6 +49,7 @@ struct Plan {
       if (weight.empty()) return;
       Weight part = weight.Rows(0, rows);
       part.cols = cols;
+      part.head = &weight == &w.token_embd && part.type == HEARTH_Q8_0;
       if (multiple % HEARTH_PANEL_ROWS != 0 || !HasPanels(kernels, part.type, rows, cols)) {
         stored_bytes += static_cast<uint64_t>(rows * (weight.row_bytes * cols / weight.cols));
         return;

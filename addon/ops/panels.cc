@@ -1,6 +1,7 @@
 #include "addon/ops/panels.h"
 
 #include <cstring>
+#include <vector>
 
 #include "addon/gguf/block_types.h"
 #include "addon/ops/kernel_lookup.h"
@@ -12,6 +13,14 @@ constexpr int64_t kRows = HEARTH_PANEL_ROWS;
 constexpr int64_t kColumns = HEARTH_PANEL_COLUMNS;
 constexpr int64_t kCodeBytes = 256;  // of a block of 16 rows, for 4 bits of each code
 constexpr int kMaxBlockValues = 256;
+
+// A head's panel: where its planes are, for `stored` blocks (layout: kernels/kernels.h).
+constexpr int64_t kHeadCodeBytes = 192, kFourthBytes = 64;
+struct HeadPlanes {
+  int64_t scales, fourth, low;
+  explicit HeadPlanes(int64_t stored)
+      : scales(stored * kHeadCodeBytes), fourth(stored * (kHeadCodeBytes + 32)), low(stored * (kCodeBytes + 32)) {}
+};
 
 // What the panels of a type are made of.
 struct PanelType {
@@ -54,6 +63,14 @@ uint64_t Load64(const uint8_t* at) {
 }
 
 void Store64(uint8_t* at, uint64_t word) { std::memcpy(at, &word, sizeof word); }
+
+uint32_t Load32(const uint8_t* at) {
+  uint32_t word;
+  std::memcpy(&word, at, sizeof word);
+  return word;
+}
+
+void Store32(uint8_t* at, uint32_t word) { std::memcpy(at, &word, sizeof word); }
 
 uint64_t EveryByte(uint64_t byte) { return byte * 0x0101010101010101; }
 
@@ -170,6 +187,57 @@ void WriteCodes(const uint8_t* codes, int64_t r, int64_t b, uint8_t* upper, uint
   }
 }
 
+// The same for a head's codes, their upper four bits: `panel` is where it begins.
+void WriteHeadCodes(const uint8_t* codes, int64_t r, int64_t b, const HeadPlanes& planes, uint8_t* panel) {
+  uint32_t upper[8], fourths = 0;
+  for (int i = 0; i < 8; ++i) {
+    const uint32_t word = Load32(codes + i * 4);
+    upper[i] = word >> 5 & 0x07070707;
+    fourths |= (word >> 4 & 0x01010101) << i;
+  }
+  uint8_t* out = panel + b * kHeadCodeBytes + r * 4;
+  Store32(out, upper[0] | upper[1] << 3 | (upper[6] & 0x03030303) << 6);
+  Store32(out + 64, upper[2] | upper[3] << 3 | (upper[7] & 0x03030303) << 6);
+  Store32(out + 128, upper[4] | upper[5] << 3 | (upper[6] & 0x04040404) << 4 | (upper[7] & 0x04040404) << 5);
+  Store32(panel + planes.fourth + b * kFourthBytes + r * 4, fourths);
+}
+
+// 16 bytes of a plane: columns 4i.. of 4 rows.
+typedef uint64_t Bytes16 __attribute__((vector_size(16)));
+
+Bytes16 Load16(const uint8_t* at) {
+  Bytes16 bytes;
+  std::memcpy(&bytes, at, sizeof bytes);
+  return bytes;
+}
+
+// The upper four bits of the codes of columns 4i.. of a head's block, a byte each.
+inline Bytes16 UpperHeadCodes(const Bytes16* codes, Bytes16 fourths, int i) {
+  const Bytes16 three = i < 6 ? codes[i / 2] >> i % 2 * 3 & EveryByte(7)
+                              : (codes[i - 6] >> 6 & EveryByte(3)) | (codes[2] >> (i - 2) & EveryByte(4));
+  return three << 1 | (fourths >> i & EveryByte(1));
+}
+
+// A head's panel in the layout of other Q8_0 panels.
+void PlainPanel(const uint8_t* panel, int64_t stored, uint8_t* out) {
+  const HeadPlanes planes(stored);
+  for (int64_t b = 0; b < stored; ++b) {
+    const uint8_t* codes = panel + b * kHeadCodeBytes;
+    const uint8_t* fourth = panel + planes.fourth + b * kFourthBytes;
+    for (int r = 0; r < 64; r += 16) {
+      const Bytes16 words[3] = {Load16(codes + r), Load16(codes + 64 + r), Load16(codes + 128 + r)};
+      const Bytes16 fourths = Load16(fourth + r);
+#pragma GCC unroll 4
+      for (int g = 0; g < 4; ++g) {
+        const Bytes16 both = UpperHeadCodes(words, fourths, g) | UpperHeadCodes(words, fourths, g + 4) << 4;
+        std::memcpy(out + b * kCodeBytes + g * 64 + r, &both, sizeof both);
+      }
+    }
+  }
+  std::memcpy(out + stored * kCodeBytes, panel + planes.scales, static_cast<size_t>(stored * 32));
+  std::memcpy(out + planes.low, panel + planes.low, static_cast<size_t>(stored * kCodeBytes));
+}
+
 template <typename Block, int kLowBits>
 void PackRow(const uint8_t* row, int64_t r, int64_t cols, const PanelType& type, uint8_t* panel) {
   uint8_t* record = panel + type.CodesBytes(cols);
@@ -178,6 +246,16 @@ void PackRow(const uint8_t* row, int64_t r, int64_t cols, const PanelType& type,
     uint8_t codes[kMaxBlockValues];
     ReadBlock(*reinterpret_cast<const Block*>(row), r, codes, record);
     for (int64_t i = 0; i < type.values; i += kColumns, ++b) WriteCodes<kLowBits>(codes + i, r, b, panel, low);
+  }
+}
+
+void PackHeadRow(const uint8_t* row, int64_t r, int64_t cols, uint8_t* panel) {
+  const HeadPlanes planes(cols / kColumns);
+  for (int64_t b = 0; b < cols / kColumns; ++b, row += sizeof(hearth_block_q8_0)) {
+    uint8_t codes[kColumns], upper[kCodeBytes];
+    ReadBlock(*reinterpret_cast<const hearth_block_q8_0*>(row), r, codes, panel + planes.scales + b * 32);
+    WriteCodes<4>(codes, r, 0, upper, panel + planes.low + b * kCodeBytes);
+    WriteHeadCodes(codes, r, b, planes, panel);
   }
 }
 
@@ -238,14 +316,32 @@ void PackPanels(const Weight& w, int64_t begin, int64_t end, uint8_t* out) {
   const PanelType panels = TypeOf(w.type);
   const int64_t bytes = PanelBytes(w.type, w.cols);
   for (int64_t p = begin; p < end; ++p) {
-    for (int64_t r = 0; r < kRows; ++r) PackRow(w.type, w.row(p * kRows + r), r, w.cols, panels, out + p * bytes);
+    for (int64_t r = 0; r < kRows; ++r) {
+      const uint8_t* row = w.row(p * kRows + r);
+      if (w.head) {
+        PackHeadRow(row, r, w.cols, out + p * bytes);
+      } else {
+        PackRow(w.type, row, r, w.cols, panels, out + p * bytes);
+      }
+    }
   }
+}
+
+const uint8_t* PanelScales(const Weight& w, int64_t p) {
+  const int64_t codes = w.head ? HeadPlanes(w.cols / kColumns).scales : TypeOf(w.type).CodesBytes(w.cols);
+  return w.panels + p * w.panel_bytes + codes;
 }
 
 void UnpackRow(const Weight& w, int64_t r, float* out) {
   const PanelType type = TypeOf(w.type);
   const int64_t lane = r % kRows;
   const uint8_t* codes = w.panels + r / kRows * w.panel_bytes;
+  std::vector<uint8_t> plain;
+  if (w.head) {
+    plain.resize(static_cast<size_t>(w.panel_bytes));
+    PlainPanel(codes, w.cols / kColumns, plain.data());
+    codes = plain.data();
+  }
   const uint8_t* scales = codes + type.CodesBytes(w.cols);
   const uint8_t* low = scales + type.ScalesBytes(w.cols);
   for (int64_t first = 0; first < w.cols; first += 16) {
@@ -269,8 +365,14 @@ void MultiplyPanels(const hearth_kernels& kernels, const Weight& w, int64_t begi
                     const hearth_q8_rows& x, int64_t tokens, float* y, int64_t ldy) {
   const hearth_panel_fn multiply = PanelOf(kernels, w.type);
   const int64_t stored = w.cols / kColumns, blocks = cols / kColumns;
+  std::vector<uint8_t> plain(w.head ? static_cast<size_t>(w.panel_bytes) : 0);
   for (int64_t p = begin; p < end; ++p) {
-    multiply(w.panels + p * w.panel_bytes, stored, blocks, &x, tokens, y + (p - begin) * kRows, ldy);
+    const uint8_t* panel = w.panels + p * w.panel_bytes;
+    if (w.head) {
+      PlainPanel(panel, stored, plain.data());
+      panel = plain.data();
+    }
+    multiply(panel, stored, blocks, &x, tokens, y + (p - begin) * kRows, ldy);
   }
 }
 

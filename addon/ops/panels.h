@@ -16,8 +16,12 @@ bool HasPanels(const hearth_kernels& kernels, uint32_t type, int64_t rows, int64
 // Bytes of one panel of rows of `cols` values.
 int64_t PanelBytes(uint32_t type, int64_t cols);
 
-// Writes panels [begin, end) of a row-major matrix; `out` is where panel 0 goes.
+// Writes panels [begin, end) of a row-major matrix; `out` is where panel 0 goes. Of a `head`, which is Q8_0, in the
+// layout for its screen; what else is below takes either.
 void PackPanels(const Weight& w, int64_t begin, int64_t end, uint8_t* out);
+
+// The scales of panel p.
+const uint8_t* PanelScales(const Weight& w, int64_t p);
 
 // out[w.cols] = row r of a matrix in panels, as float32. For embedding rows, one at a time.
 void UnpackRow(const Weight& w, int64_t r, float* out);

@@ -16,6 +16,7 @@ struct Weight {
   int64_t row_bytes = 0;
   const uint8_t* panels = nullptr;
   int64_t panel_bytes = 0;
+  bool head = false;  // the panels are laid out for the head's screen (kernels/kernels.h)
 
   bool empty() const { return data == nullptr && panels == nullptr; }
   const uint8_t* row(int64_t r) const { return data + r * row_bytes; }

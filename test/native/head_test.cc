@@ -30,6 +30,7 @@ TEST_CASE("a screened head misses none of the largest, over 10,000 positions") {
     w.rows = kVocab;
     w.cols = kCols;
     w.row_bytes = kCols / BlockShapeOf(type).values * BlockShapeOf(type).bytes;
+    w.head = type == HEARTH_Q8_0;
     PackPanels(w, 0, kVocab / HEARTH_PANEL_ROWS, packed.data());
     w.data = nullptr;
     w.panels = packed.data();
@@ -50,7 +51,8 @@ TEST_CASE("a screened head misses none of the largest, over 10,000 positions") {
       REQUIRE(head.Score(exec, x, kAtOnce, MatF(estimates.data(), kAtOnce, kVocab)).ok());
       for (int64_t t = 0; t < kAtOnce; ++t) {
         std::vector<ScoredToken> found;
-        head.Largest(kernels, x, t, estimates.data() + t * kVocab, kVocab, nullptr, kLargest, &found);
+        head.Largest(kernels, t % 2 == 0 ? &pool : nullptr, x, t, estimates.data() + t * kVocab, kVocab, nullptr,
+                     kLargest, &found);
         head.Exact(exec, x, t, logits.data());
         candidates += static_cast<int64_t>(found.size());
         for (const ScoredToken& token : found) wrong += token.logit != logits[static_cast<size_t>(token.token)];

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "addon/gguf/gguf.h"
@@ -138,11 +139,15 @@ TEST_CASE("activations that are no numbers, or infinite, become zeros") {
 
 TEST_CASE("a panel holds the rows it was made of") {
   Random random;
-  for (const uint32_t type : kPanelTypes) {
+  std::vector<std::pair<uint32_t, bool>> kinds = {{HEARTH_Q8_0, true}};
+  for (const uint32_t type : kPanelTypes) kinds.push_back({type, false});
+  for (const auto& [type, head] : kinds) {
     CAPTURE(BlockTypeName(type));
+    CAPTURE(head);
     for (const int64_t n : {BlockShapeOf(type).values, 3 * BlockShapeOf(type).values}) {
       const std::vector<uint8_t> bytes = RandomRows(random, type, 2 * kRows, n);
-      const Weight w = AsWeight(bytes, type, 2 * kRows, n);
+      Weight w = AsWeight(bytes, type, 2 * kRows, n);
+      w.head = head;
       std::vector<uint8_t> packed(static_cast<size_t>(2 * PanelBytes(type, n)));
       PackPanels(w, 0, 2, packed.data());
       Weight panels = w;
@@ -250,9 +255,14 @@ TEST_CASE("sums of a block are exact, to the last of what codes and values can a
           panel(hearth_kernels_scalar)(packed.data(), 1, 1, &x, tokens, expected, kRows);
           panel (**table)(packed.data(), 1, 1, &x, tokens, actual, kRows);
           CHECK(std::memcmp(expected, actual, static_cast<size_t>(tokens * kRows) * sizeof(float)) == 0);
-          if (type == HEARTH_Q8_0) {
-            hearth_kernels_scalar.screen_q8_0_q8(packed.data(), 1, 1, &x, tokens, expected, kRows);
-            (*table)->screen_q8_0_q8(packed.data(), 1, 1, &x, tokens, actual, kRows);
+          if (type != HEARTH_Q8_0) continue;
+          Weight head = AsWeight(bytes, type, kRows, 32);
+          head.head = true;
+          std::vector<uint8_t> of_head(packed.size());
+          PackPanels(head, 0, 1, of_head.data());
+          for (const auto screen : {&hearth_kernels::screen_q8_0_q8, &hearth_kernels::refine_q8_0_q8}) {
+            (hearth_kernels_scalar.*screen)(of_head.data(), 1, 1, &x, tokens, expected, kRows);
+            ((*table)->*screen)(of_head.data(), 1, 1, &x, tokens, actual, kRows);
             CHECK(std::memcmp(expected, actual, static_cast<size_t>(tokens * kRows) * sizeof(float)) == 0);
           }
         }
@@ -388,14 +398,14 @@ TEST_CASE("several products at once: every thread puts its panels where they bel
   }
 }
 
-// A row whose codes have these lower bits instead of their own: the lower four of Q8_0's, the lower two of Q6_K's.
-std::vector<float> RowWithLowBits(const Weight& w, int64_t r, int low) {
+// A row whose codes have these lower bits instead of their own; `mask`: which of Q8_0's. Of Q6_K's the lower two.
+std::vector<float> RowWithLowBits(const Weight& w, int64_t r, int mask, int low) {
   std::vector<uint8_t> bytes(w.row(r), w.row(r) + w.row_bytes);
   const BlockShape shape = BlockShapeOf(w.type);
   for (size_t at = 0; at < bytes.size(); at += static_cast<size_t>(shape.bytes)) {
     uint8_t* block = &bytes[at];
     if (w.type == HEARTH_Q8_0) {
-      for (int i = 0; i < 32; ++i) block[2 + i] = static_cast<uint8_t>((block[2 + i] & 0xf0) | low);
+      for (int i = 0; i < 32; ++i) block[2 + i] = static_cast<uint8_t>((block[2 + i] & ~mask) | low);
     } else {
       for (int i = 0; i < 128; ++i) block[i] = static_cast<uint8_t>((block[i] & 0xcc) | low * 0x11);
     }
@@ -405,18 +415,29 @@ std::vector<float> RowWithLowBits(const Weight& w, int64_t r, int low) {
   return values;
 }
 
-TEST_CASE("the head's screen reads the upper four bits of a code and takes the middle of the others for the rest") {
+TEST_CASE("the head's screens read the upper bits of a code and take the middle of the others for the rest") {
+  struct Screen {
+    uint32_t type;
+    hearth_panel_fn hearth_kernels::*kernel;
+    int mask;  // of the bits that are left out
+  };
+  const Screen screens[] = {{HEARTH_Q8_0, &hearth_kernels::screen_q8_0_q8, 31},
+                            {HEARTH_Q8_0, &hearth_kernels::refine_q8_0_q8, 15},
+                            {HEARTH_Q6_K, &hearth_kernels::screen_q6_k_q8, 3}};
   Random random;
   for (const hearth_kernels* const* table = AvailableKernels(); *table != nullptr; ++table) {
     CAPTURE((*table)->isa);
-    for (const uint32_t type : {HEARTH_Q8_0, HEARTH_Q6_K}) {
-      const hearth_panel_fn screen = type == HEARTH_Q8_0 ? (*table)->screen_q8_0_q8 : (*table)->screen_q6_k_q8;
+    for (const auto& [type, kernel, mask] : screens) {
+      CAPTURE(BlockTypeName(type));
+      CAPTURE(mask);
+      const hearth_panel_fn screen = (*table)->*kernel;
       const bool there = screen != nullptr;
       REQUIRE(there);
       const int64_t block = BlockShapeOf(type).values;
       for (const int64_t n : {block, 3 * block, int64_t{512}}) {
         const std::vector<uint8_t> bytes = RandomRows(random, type, kRows, n);
-        const Weight w = AsWeight(bytes, type, kRows, n);
+        Weight w = AsWeight(bytes, type, kRows, n);
+        w.head = type == HEARTH_Q8_0;
         std::vector<uint8_t> packed(static_cast<size_t>(PanelBytes(type, n)));
         PackPanels(w, 0, 1, packed.data());
         for (const int64_t tokens : {1, 2, 3, 5, 8, 9}) {
@@ -424,8 +445,9 @@ TEST_CASE("the head's screen reads the upper four bits of a code and takes the m
           std::vector<float> y(static_cast<size_t>(tokens * kRows));
           screen(packed.data(), n / 32, n / 32, &x.rows, tokens, y.data(), kRows);
           for (int64_t r = 0; r < kRows; ++r) {
-            const int middle = type == HEARTH_Q8_0 ? 7 : 1;  // and a half
-            const std::vector<float> below = RowWithLowBits(w, r, middle), above = RowWithLowBits(w, r, middle + 1);
+            const int middle = mask / 2;  // and a half
+            const std::vector<float> below = RowWithLowBits(w, r, mask, middle),
+                                     above = RowWithLowBits(w, r, mask, middle + 1);
             for (int64_t t = 0; t < tokens; ++t) {
               double sum = 0, magnitude = 0;
               for (int64_t i = 0; i < n; ++i) {
@@ -439,6 +461,40 @@ TEST_CASE("the head's screen reads the upper four bits of a code and takes the m
           }
         }
       }
+    }
+  }
+}
+
+TEST_CASE("a head's panels give the same products, bit by bit, as others") {
+  Random random;
+  constexpr int64_t kPanels = 3, kCols = 32 * 5;
+  const std::vector<uint8_t> bytes = RandomRows(random, HEARTH_Q8_0, kPanels * kRows, kCols);
+  const int64_t panel_bytes = PanelBytes(HEARTH_Q8_0, kCols);
+  std::vector<uint8_t> packed[2];
+  Weight weights[2];
+  for (int head = 0; head < 2; ++head) {
+    Weight& w = weights[head] = AsWeight(bytes, HEARTH_Q8_0, kPanels * kRows, kCols);
+    w.head = head == 1;
+    packed[head].resize(static_cast<size_t>(kPanels * panel_bytes));
+    PackPanels(w, 0, kPanels, packed[head].data());
+    w.data = nullptr;
+    w.panels = packed[head].data();
+    w.panel_bytes = panel_bytes;
+  }
+  const int64_t panel_scales = kCols / 32 * kRows * 2;
+  for (int64_t p = 0; p < kPanels; ++p) {
+    CHECK(std::memcmp(PanelScales(weights[0], p), PanelScales(weights[1], p), static_cast<size_t>(panel_scales)) == 0);
+  }
+  for (const hearth_kernels* const* table = AvailableKernels(); *table != nullptr; ++table) {
+    CAPTURE((*table)->isa);
+    for (const int64_t tokens : {1, 3, 18}) {
+      const TestRows x(random, tokens, kCols);
+      std::vector<float> y[2];
+      for (int head = 0; head < 2; ++head) {
+        y[head].resize(static_cast<size_t>(tokens * kPanels * kRows));
+        MultiplyPanels(**table, weights[head], 0, kPanels, kCols, x.rows, tokens, y[head].data(), kPanels * kRows);
+      }
+      CHECK(y[0] == y[1]);
     }
   }
 }

@@ -6,7 +6,7 @@ import type { TensorPlan } from './layout';
 export interface Reads {
   /** Of the neurons of a sparse layer, the share whose up row and down column are read. 1: all of them. */
   readonly sparseShare: number;
-  /** Only the upper halves of a Q8_0 head's codes are read; what is multiplied out after that does not count. */
+  /** Only the upper three bits of a Q8_0 head's codes are read; what is looked at again after that does not count. */
   readonly screenedHead: boolean;
 }
 
@@ -37,7 +37,7 @@ function bytesRead(text: TextConfig, { info, type }: TensorPlan, { sparseShare, 
   const rowBytes = ((info.dims[0] as number) / valuesPerBlock) * bytesPerBlock;
   // As the head it is read whole; the token's own row of it comes on top.
   if (info.name === 'token_embd.weight')
-    return (screenedHead && type === 'q8_0' ? info.bytes * (18 / 34) : info.bytes) + rowBytes;
+    return (screenedHead && type === 'q8_0' ? info.bytes * (14 / 34) : info.bytes) + rowBytes;
   if (info.name === 'per_layer_token_embd.weight') return rowBytes;
   const [, layer, part] = /^blk\.(\d+)\.(\w+)\./.exec(info.name) ?? [];
   if (layer === undefined || part === undefined) return info.bytes;
