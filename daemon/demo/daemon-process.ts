@@ -44,7 +44,7 @@ const functions = [
   houseFunction('get_temperature', 'Asks how warm it is in a room.', { room }, 'room'),
 ];
 
-function configuration(port: number, stateDirectory: string): object {
+function configuration(brokerPort: number, httpPort: number, stateDirectory: string): object {
   const streams = Object.fromEntries(
     Object.entries(microphones).map(([language, name]) => [
       name,
@@ -53,8 +53,8 @@ function configuration(port: number, stateDirectory: string): object {
   );
   return {
     node: { id: node },
-    mqtt: { embedded: { port } },
-    http: { port: 0 },
+    mqtt: { embedded: { port: brokerPort } },
+    http: { port: httpPort, pictures: true },
     model: { path: modelPath },
     streams: { ...streams, [camera]: { kind: 'camera', minIntervalMs: 200, language: 'en', deadlineMs: 120_000 } },
     queue: { capacity: 64, defaultDeadlineMs: 120_000 },
@@ -79,6 +79,8 @@ export class DaemonProcess {
   private constructor(
     private readonly child: ChildProcess,
     readonly url: string,
+    /** Address of the daemon's page. */
+    readonly page: string,
     private readonly directory: string,
     /** Resolves to the exit code, or null after a signal. */
     readonly exited: Promise<number | null>,
@@ -86,16 +88,17 @@ export class DaemonProcess {
 
   static async start(): Promise<DaemonProcess> {
     const directory = mkdtempSync(join(tmpdir(), 'hearth-demo-'));
-    const port = await freePort();
+    const [brokerPort, httpPort] = [await freePort(), await freePort()];
     const path = join(directory, 'hearthd.json');
-    writeFileSync(path, JSON.stringify(configuration(port, join(directory, 'state'))));
+    writeFileSync(path, JSON.stringify(configuration(brokerPort, httpPort, join(directory, 'state'))));
     // Its own process group: Ctrl-C is for the demonstration, which then ends the daemon as a service manager would.
     const child = spawn(process.execPath, [join(__dirname, '../hearthd.js'), '--config', path], {
       stdio: ['ignore', 'inherit', 'inherit'],
       detached: true,
     });
     const exited = once(child, 'exit').then(([code]) => code as number | null);
-    return new DaemonProcess(child, `mqtt://127.0.0.1:${port}`, directory, exited);
+    const [url, page] = [`mqtt://127.0.0.1:${brokerPort}`, `http://127.0.0.1:${httpPort}/`];
+    return new DaemonProcess(child, url, page, directory, exited);
   }
 
   get pid(): number | undefined {

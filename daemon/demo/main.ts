@@ -72,13 +72,15 @@ class Console {
     return console;
   }
 
-  async ready(stopped: AbortSignal): Promise<void> {
+  async ready(page: string, stopped: AbortSignal): Promise<void> {
     for (let waited = 0; this.runningPlugins.size < pluginCount || this.model === undefined; waited += 50) {
       if (waited > startTimeoutMs || stopped.aborted) throw new Error('hearthd did not become ready');
       await sleep(50);
     }
     const { name, parameters, isa, threads } = this.model;
-    print(`hearthd runs ${name} (${(parameters / 1e6).toFixed(1)} M parameters) on ${isa}, ${threads} threads\n`);
+    print(
+      `hearthd runs ${name} (${(parameters / 1e6).toFixed(1)} M parameters) on ${isa}, ${threads} threads; watch it at ${page}\n`,
+    );
     print('  stream      what         latency first token');
   }
 
@@ -148,7 +150,7 @@ async function main(): Promise<number> {
   let console: Console | undefined;
   try {
     console = await Console.connect(daemon.url, stopped.signal);
-    await console.ready(stopped.signal);
+    await console.ready(daemon.page, stopped.signal);
     do {
       fine = (await playRound(daemon.url, console, stopped.signal)) && fine;
     } while (!values.once && !stopped.signal.aborted);
