@@ -22,7 +22,9 @@ export class MemoryBus {
   #waiting: (() => void)[] = [];
 
   publish(topic: string, payload: string | Uint8Array, options?: PublishOptions): Promise<void> {
-    this.published.push({ topic, payload: Buffer.from(payload as Uint8Array).toString(), options });
+    // What the plugin asked for; content type and format follow from the payload.
+    const { contentType: _type, utf8: _utf8, ...asked } = options ?? {};
+    this.published.push({ topic, payload: Buffer.from(payload as Uint8Array).toString(), options: options && asked });
     return Promise.resolve();
   }
 
