@@ -30,19 +30,18 @@ export const noParameters = { type: 'object', properties: {}, additionalProperti
 /** The runtime enforces no more either. */
 const maxSchemaDepth = 100;
 
-/** References to the root of a function's own schema, from where it is in the reply's. */
+/** References to the root of a function's own schema, from where it is in the reply's: a part of that, without an `$id`. */
 function rebase(value: unknown, root: string, depth = 0): unknown {
   if (depth > maxSchemaDepth)
     throw new HearthError('SCHEMA_INVALID', `parameters: expected at most ${maxSchemaDepth} levels`);
   if (Array.isArray(value)) return value.map((element) => rebase(element, root, depth + 1));
   if (!isRecord(value)) return value;
   return Object.fromEntries(
-    Object.entries(value).map(([key, child]) => [
-      key,
-      key === '$ref' && typeof child === 'string' && child.startsWith('#')
-        ? root + child.slice(1)
-        : rebase(child, root, depth + 1),
-    ]),
+    Object.entries(value).flatMap(([key, child]) => {
+      if (key === '$id' && typeof child === 'string') return [];
+      const own = key === '$ref' && typeof child === 'string' && child.startsWith('#');
+      return [[key, own ? root + child.slice(1) : rebase(child, root, depth + 1)]];
+    }),
   );
 }
 

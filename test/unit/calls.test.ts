@@ -87,3 +87,17 @@ test('a thousand functions make a schema of a thousand calls', () => {
     ]),
   ).toBe(true);
 });
+
+test('functions whose schemas have the same $id are parts of one schema all the same; a property may be called so', () => {
+  const parameters = {
+    $id: 'https://example.org/level',
+    type: 'object',
+    properties: { $id: { $ref: '#/$defs/level' } },
+    required: ['$id'],
+    $defs: { level: { enum: [1, 2] } },
+  };
+  const fits = new Ajv({ strict: false }).compile(
+    replySchema([light, { name: 'a', parameters }, { name: 'b', parameters }]),
+  );
+  expect([1, 3].map((level) => fits({ name: 'b', arguments: { $id: level } }))).toEqual([true, false]);
+});
