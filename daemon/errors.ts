@@ -34,7 +34,8 @@ export const catalogue = {
     retryable: false,
   },
   CALL_FUNCTION_INVALID: {
-    meaning: 'A plugin registered a function that is broken, or has the name of another.',
+    meaning:
+      'A plugin registered a function that is broken, cannot be enforced while decoding, or has the name of another.',
     retryable: false,
   },
   CALL_FUNCTION_UNKNOWN: { meaning: 'No plugin has registered the function that is called.', retryable: false },

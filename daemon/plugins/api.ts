@@ -24,6 +24,8 @@ export {
   resultText,
 } from '../calls';
 export type { CallOutcome, EventKind, SkipReason, StreamEvent } from '../events';
+/** What of a JSON Schema the runtime does not enforce while it decodes, and where; undefined where it does. Since 1.2. */
+export { unenforcedIn } from '../inference/enforced';
 export type {
   AudioClip,
   GenerateResult,
@@ -288,8 +290,8 @@ export interface PluginContext<Config = Readonly<Record<string, unknown>>> {
    * within 30 s) goes back to the model. At any time; the same name again replaces it. It is offered by the plugin
    * `function-calls`, which holds the calls to its policy and checks arguments against `parameters`. Resolves to what
    * ends it; a plugin that ends takes its functions along, but a new run of it takes them over: calls that come in between
-   * wait for the name to be registered again, in `start` or within five seconds. Rejects with `CALL_FUNCTION_INVALID`.
-   * Since 1.2.
+   * wait for the name to be registered again, in `start` or within five seconds. Rejects with `CALL_FUNCTION_INVALID`,
+   * also for `parameters` that cannot be enforced while decoding. Since 1.2.
    */
   registerFunction(
     declaration: FunctionDeclaration,

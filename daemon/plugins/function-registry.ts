@@ -2,6 +2,7 @@
 import Ajv from 'ajv';
 import type { FunctionDeclaration } from '../calls';
 import { HearthError } from '../errors';
+import { unenforcedIn } from '../inference/enforced';
 import { isDeeperThan, isRecord, maxJsonDepth } from '../json';
 import { messageOf } from '../log';
 import type { CallContext } from './api';
@@ -25,6 +26,8 @@ export interface Registration {
 }
 
 const maxFunctions = 1000;
+/** In the schema of a reply, parameters are five levels deeper than here. */
+const maxDeclarationDepth = maxJsonDepth - 5;
 const maxDeclarationCharacters = 1 << 16;
 const maxResultCharacters = 16_384;
 const callTimeoutMs = 30_000;
@@ -33,8 +36,8 @@ const invalid = (what: string): HearthError => new HearthError('CALL_FUNCTION_IN
 
 /** Throws `CALL_FUNCTION_INVALID`. */
 function checkDeclaration(value: unknown): FunctionDeclaration {
-  if (!isRecord(value) || isDeeperThan(value, maxJsonDepth))
-    throw invalid(`expected { name, description, parameters } of at most ${maxJsonDepth} levels`);
+  if (!isRecord(value) || isDeeperThan(value, maxDeclarationDepth))
+    throw invalid(`expected { name, description, parameters } of at most ${maxDeclarationDepth} levels`);
   const { name, description, parameters } = value;
   if (typeof name !== 'string' || !/^[A-Za-z_][A-Za-z0-9_.-]{0,63}$/.test(name))
     throw invalid(`name: expected 1 to 64 of A-Z a-z 0-9 _ . -, received ${JSON.stringify(name ?? null).slice(0, 80)}`);
@@ -47,6 +50,10 @@ function checkDeclaration(value: unknown): FunctionDeclaration {
   } catch (cause) {
     throw invalid(`${name}: parameters: ${messageOf(cause).slice(0, 300)}`);
   }
+  // One that the runtime refuses would take every reply down with it.
+  const unenforced = unenforcedIn(parameters);
+  if (unenforced !== undefined)
+    throw invalid(`${name}: parameters: expected what can be enforced while decoding; ${unenforced}`);
   return { name, ...(description !== undefined && { description }), parameters };
 }
 

@@ -1,5 +1,5 @@
 /** The functions a configuration declares. */
-import { type FunctionCall, type FunctionDeclaration, PluginError } from '../../daemon/plugins/api';
+import { type FunctionCall, type FunctionDeclaration, PluginError, unenforcedIn } from '../../daemon/plugins/api';
 import type { FunctionPolicy } from './policy';
 import { checkTopicTemplate } from './templates';
 
@@ -38,6 +38,9 @@ export function checkFunctions(functions: readonly OwnFunction[]): void {
     names.add(name);
     if (parameters['type'] !== 'object')
       throw invalid(`${where}.parameters: expected a JSON Schema with "type": "object"`);
+    const unenforced = unenforcedIn(parameters);
+    if (unenforced !== undefined)
+      throw invalid(`${where}.parameters: expected what can be enforced while decoding; ${unenforced}`);
     if (publish !== undefined) checkTopicTemplate(publish.topic, parameters, `${where}.publish.topic`);
     if (result === undefined) continue;
     if (publish === undefined) throw invalid(`${where}.result: expected publish, which tells who executes it`);

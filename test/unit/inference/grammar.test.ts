@@ -5,7 +5,9 @@
 import { join } from 'node:path';
 import Ajv2020 from 'ajv/dist/2020';
 import { replySchema } from '../../../daemon/calls';
+import { unenforcedIn } from '../../../daemon/inference/enforced';
 import { NativeEngine, type NativeSession } from '../../../daemon/inference/native';
+import { FunctionRegistry } from '../../../daemon/plugins/function-registry';
 
 const modelPath = join(__dirname, '../../../../test/fixtures/models/e2b-narrow.gguf');
 const maxReplyTokens = 400;
@@ -255,6 +257,93 @@ test.each<[string, Schema]>([
   ['format with a pattern of its own', { type: 'string', pattern: '^(?=a)' }],
   ['a pattern with a length', { type: 'string', pattern: '^a*$', maxLength: 3 }],
   ['multipleOf of numbers', { type: 'number', multipleOf: 0.5 }],
-])('what is not enforced is refused, not ignored: %s', (_what, schema) => {
+  ['multipleOf without bounds', { type: 'integer', multipleOf: 5 }],
+  ['format', { type: 'string', format: 'date' }],
+  ['contains', object({ a: { type: 'array', contains: {} } })],
+  ['a keyword called like a member of every object', { constructor: {} }],
+  ['something beside $ref', { $ref: '#/$defs/a', type: 'string', $defs: { a: {} } }],
+  ['a $ref to nowhere', { $ref: '#/$defs/a' }],
+  ['a $ref to a member of every object', { $ref: '#/constructor' }],
+  ['a $ref to elsewhere', { $ref: 'https://example.org/a' }],
+  ['a $ref to itself', { anyOf: [{ type: 'null' }, { $ref: '#' }] }],
+  ['what a $ref leads to', { ...object({ a: { $ref: '#/$defs/a~1b' } }), $defs: { 'a/b': { not: {} } } }],
+  ['something beside enum', { enum: [1], minimum: 1 }],
+  ['something beside anyOf', { type: 'object', anyOf: [{ type: 'object' }] }],
+  ['allOf of other than objects', { allOf: [{ type: 'string' }, { minLength: 1 }] }],
+  ['allOf that declares twice', { allOf: [object({ a: {} }), object({ a: {} })] }],
+  ['allOf with a broken member', { allOf: [{ type: 'object' }, { properties: { a: { not: {} } } }] }],
+  ['required without a property', { type: 'object', properties: { a: {} }, required: ['constructor'] }],
+  ['a schema of other properties', { type: 'object', properties: { a: {} }, additionalProperties: { type: 'null' } }],
+  ['counts beside properties', { type: 'object', properties: { a: {} }, maxProperties: 1 }],
+  ['two properties of a map', { type: 'object', minProperties: 2 }],
+  ['a broken value of a map', { type: 'object', additionalProperties: { not: {} } }],
+  ['broken items', { type: 'array', items: { not: {} } }],
+  ['a list of items', { type: 'array', items: [{ type: 'null' }] }],
+  ['broken first items', { type: 'array', prefixItems: [{ not: {} }] }],
+  ['a look-behind', { type: 'string', pattern: '(?<!a)b' }],
+  ['a word boundary', { type: 'string', pattern: '[(?=]\\b' }],
+  ['a back reference', { type: 'string', pattern: '(a)\\1' }],
+  ['an anchor within a pattern', { type: 'string', pattern: '(^a$)' }],
+  ['an end within a pattern', { type: 'string', pattern: 'a$b' }],
+  ['an anchor beside a choice', { type: 'string', pattern: '^a|b' }],
+  ['a length of ten digits', { type: 'string', maxLength: 2_147_483_647 }],
+  ['lengths with nothing between', { type: 'string', minLength: 2, maxLength: 1 }],
+  ['counts with nothing between', { type: 'array', minItems: 2, maxItems: 1 }],
+  ['a negative count', { type: 'object', maxProperties: -1 }],
+  ['integers with nothing between', { type: 'integer', exclusiveMinimum: 1, exclusiveMaximum: 2 }],
+  ['integers beyond fifteen digits', { type: 'integer', minimum: 1e15 }],
+  ['numbers with nothing between', { type: 'number', minimum: 1, exclusiveMaximum: 1 }],
+  ['numbers above what they are below', { type: 'number', exclusiveMinimum: 2, maximum: 1 }],
+  ['a bound with an exponent', { type: 'number', maximum: 3.4e38 }],
+  ['a bound of seven decimals', { type: 'number', maximum: 0.1234567 }],
+  ['a long pattern', { type: 'string', pattern: 'a'.repeat(1025) }],
+])('what is not enforced is refused, not ignored, and known before: %s', (_what, schema) => {
   expect(() => session.setGrammar(JSON.stringify(schema))).toThrow(expect.objectContaining({ code: 'SCHEMA_INVALID' }));
+  expect(unenforcedIn(schema)).toEqual(expect.any(String));
+});
+
+test.each<[string, Schema]>([
+  [
+    'every annotation',
+    { ...object({}), $schema: 'x', $id: 'x', $comment: 'x', title: 'x', examples: [1], readOnly: true },
+  ],
+  ['keywords of a type that is ruled out', { type: 'null', pattern: '(?=a)', multipleOf: 0.5, items: { not: {} } }],
+  ['definitions nobody refers to', { ...object({}), $defs: { a: { not: {} } } }],
+  ['a $ref to itself, further in', object({ a: { anyOf: [{ type: 'null' }, { $ref: '#' }] } })],
+  [
+    'several objects in allOf',
+    {
+      allOf: [
+        { type: 'object', properties: { a: {} } },
+        { title: 'x', properties: { b: {} }, required: ['b'] },
+      ],
+    },
+  ],
+  ['a pattern of its own characters', { type: 'string', pattern: '^(?:[(?=^\\]]|\\\\b|\\(\\?=|\\u0041+?)$' }],
+  ['anchors, and a choice in a group', { type: 'string', pattern: '^(a|b)[|$^]$' }],
+  ['a choice without anchors', { type: 'string', pattern: 'a|b' }],
+  ['bounds that leave one', { type: 'integer', exclusiveMinimum: 1, maximum: 2 }],
+  ['bounds beyond fifteen digits', { type: 'integer', minimum: -9007199254740991, maximum: 9007199254740991 }],
+  ['bounds with decimals', { type: 'number', minimum: -0.000001, exclusiveMaximum: 123456789012345 }],
+  ['counts that leave one', { type: 'array', minItems: 1, maxItems: 1, items: { type: 'null' } }],
+  ['multiples within bounds', { type: 'integer', multipleOf: 5, minimum: 0, exclusiveMaximum: 100 }],
+  ['an enum of a type, with any members', { type: 'object', enum: [{ not: { $ref: 1 } }] }],
+  ['a map', { type: 'object', minProperties: 1, maxProperties: 3, additionalProperties: { type: 'null' } }],
+  ['anything', {}],
+])('what is enforced is not taken for what is not: %s', (_what, schema) => {
+  expect(unenforcedIn(schema)).toBeUndefined();
+  session.setGrammar(JSON.stringify(schema));
+});
+
+test('parameters as deep as a plugin may register fit into the schema of a reply, and no deeper', () => {
+  const nested = (levels: number): Schema =>
+    object({ a: { const: JSON.parse(`${'['.repeat(levels)}${']'.repeat(levels)}`) as unknown } });
+  const set = (levels: number) =>
+    session.setGrammar(JSON.stringify(replySchema([{ name: 'f', parameters: nested(levels) }], { maxCalls: 2 })));
+  const registered = (levels: number) =>
+    new FunctionRegistry().register('a', { name: 'f', parameters: nested(levels) }, async () => null);
+  set(56);
+  registered(56);
+  expect(() => set(57)).toThrow(expect.objectContaining({ code: 'SCHEMA_INVALID' }));
+  expect(() => registered(57)).toThrow(expect.objectContaining({ code: 'CALL_FUNCTION_INVALID' }));
 });

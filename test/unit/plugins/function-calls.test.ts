@@ -227,6 +227,10 @@ test('numbers, booleans and parts of a level go into a topic; QoS and retain are
 test.each([
   [[demoFunctions[0], demoFunctions[0]], 'functions.1.name'],
   [[{ name: 'say', parameters: { type: 'object', properties: { x: { type: 'nonsense' } } } }], 'parameters'],
+  [
+    [{ name: 'say', parameters: { type: 'object', properties: { x: { type: 'string', format: 'date' } } } }],
+    'functions.0.parameters: expected what can be enforced while decoding; #/properties/x: "format"',
+  ],
   [[{ name: 'say', publish: { topic: 'home/#' } }], 'topic'],
   [[{ name: 'say', publish: { topic: 'home/{room}' } }], 'functions.0.publish.topic'],
   [[{ name: 'say', publish: { topic: 'home/{arguments.room' } }], 'functions.0.publish.topic'],

@@ -113,3 +113,20 @@ test('results are bounded JSON that comes in time; other errors are passed on', 
   await expect(registry.call('never', {}, context)).rejects.toThrow(failing('CALL_TIMEOUT'));
   await expect(registry.call('fails', {}, context)).rejects.toThrow('no');
 });
+
+test.each<[string, object]>([
+  ['"not" is not enforced', { type: 'object', properties: { n: { not: { type: 'null' } } } }],
+  ['#/properties/n: "format"', { type: 'object', properties: { n: { type: 'string', format: 'date' } } }],
+  ['"patternProperties"', { type: 'object', patternProperties: { a: {} } }],
+  [
+    '59 levels',
+    { type: 'object', properties: { n: { const: JSON.parse(`${'['.repeat(57)}${']'.repeat(57)}`) as unknown } } },
+  ],
+])('a function the runtime could not hold a reply to is refused, for %s; the others go on', (expected, given) => {
+  const registry = new FunctionRegistry();
+  registry.register('a', { name: 'roll', parameters }, async () => 1);
+  expect(() => registry.register('a', { name: 'odd', parameters: given }, async () => 2)).toThrow(
+    expect.objectContaining({ code: 'CALL_FUNCTION_INVALID', message: expect.stringContaining(expected) }),
+  );
+  expect(registry.list().map(({ name }) => name)).toEqual(['roll']);
+});
