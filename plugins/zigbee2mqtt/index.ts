@@ -169,9 +169,16 @@ export default definePlugin<Config>({
           const called = parseReply(text, false, known.functions, config.deviceArgument);
           return called === null ? null : { topic: await set(called.message) };
         };
-        registered.set(name, await ctx.registerFunction(declaration, run));
+        try {
+          registered.set(name, await ctx.registerFunction(declaration, run));
+        } catch (error) {
+          // One that cannot be, as with a name that is another plugin's, leaves the others.
+          ctx.log.warn(`${name} is not registered`, { reason: String(error) });
+        }
       }
     };
+    /** Lists may come faster than functions are registered: the latest has the last word. */
+    let registering: Promise<void> = Promise.resolve();
 
     ctx.onRequest('zigbee2mqtt', async ({ id, payload, image, audio }) => {
       const invalid = (what: string): PluginError => new PluginError('REQUEST_INVALID', `zigbee2mqtt: ${what}`);
@@ -201,7 +208,10 @@ export default definePlugin<Config>({
 
     await ctx.subscribe(`${config.baseTopic}/bridge/devices`, async (topic, payload) => {
       known = parseDevices(topic, payload, config);
-      if (!config.listen) await register();
+      if (!config.listen) {
+        registering = registering.catch(() => undefined).then(register);
+        await registering;
+      }
       const functions = known.functions.map(({ name }) => name);
       ctx.log.info(`${known.devices} devices can be set`, { functions: [...new Set(functions)] });
       if (known.refused.length > 0) {

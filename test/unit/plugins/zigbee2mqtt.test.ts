@@ -262,3 +262,21 @@ test('with listen off its functions are registered for function-calls, and follo
   await plugin.receive('zigbee2mqtt/bridge/devices', [device('lamp', [state])]);
   expect(names()).toEqual(['set_light']);
 });
+
+test('of lists that come at once the latest counts; a function that cannot be registered leaves the others', async () => {
+  const plugin = await startPlugin(zigbee2mqtt, {
+    config: { listen: false },
+    functions: [{ declaration: { name: 'set_light', parameters: { type: 'object' } }, run: () => null }],
+  });
+  const names = () => plugin.functions().map(({ name }) => name);
+  const lamp = device('lamp', [state, { ...state, property: 'state_l1' }]);
+  await Promise.all([
+    plugin.receive('zigbee2mqtt/bridge/devices', text),
+    plugin.receive('zigbee2mqtt/bridge/devices', [lamp]),
+  ]);
+  expect(names()).toEqual(['set_light_l1']);
+  expect(plugin.warnings()[0]).toMatchObject({
+    msg: 'set_light is not registered',
+    fields: { reason: expect.stringContaining('another') },
+  });
+});
