@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import type { CallOutcome, PluginContext } from '../../daemon/plugins/api';
 import { auditEntry, type Step } from './audit';
 import type { Call, FunctionTerms } from './functions';
-import type { Origin, Policy } from './policy';
+import type { Origin, Pending, Policy } from './policy';
 
 export interface Ran {
   /** Where the call was published; null where it was not. */
@@ -81,13 +81,23 @@ export class Desk {
 
   /** Says which pending calls have expired. */
   async expire(): Promise<void> {
-    for (const { id, call, origin } of this.policy.expire()) {
+    await this.#drop(this.policy.expire(), {});
+  }
+
+  /** Says that what still waits will not be run: the plugin ends, and they with it. */
+  async close(): Promise<void> {
+    await this.#drop(this.policy.expire(Number.POSITIVE_INFINITY), { reason: 'plugin-ended' });
+  }
+
+  async #drop(dropped: readonly Pending[], { reason }: { readonly reason?: string }): Promise<void> {
+    const drop = async ({ id, call, origin }: Pending): Promise<void> => {
       const held = this.#held.get(id);
       this.#held.delete(id);
       const one: Case = { id, call, origin, terms: held?.terms ?? {} };
-      await this.#audit('expired', one);
-      await this.#tell(held?.later, outcomeOf(one, 'expired', {}));
-    }
+      await this.#audit('expired', one, reason);
+      await this.#tell(held?.later, outcomeOf(one, 'expired', reason === undefined ? {} : { reason }));
+    };
+    await Promise.all(dropped.map(drop));
   }
 
   async #run(one: Case): Promise<Outcome> {

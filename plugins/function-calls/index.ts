@@ -40,6 +40,9 @@ function eventOf({ topic: _topic, ...outcome }: Outcome): Omit<EmitFields, 'item
   };
 }
 
+/** Of the run that this module was loaded for. */
+let desk: Desk | undefined;
+
 export default definePlugin<Config>({
   manifest: {
     name: 'function-calls',
@@ -87,11 +90,12 @@ export default definePlugin<Config>({
       await send();
       return { topic };
     };
-    const desk = new Desk(ctx, new Policy(config), execute);
+    const calls = new Desk(ctx, new Policy(config), execute);
+    desk = calls;
 
     /** What every call of a reply became; a failure is passed on once all have had their turn. */
     const handleAll = async (
-      calls: readonly Call[],
+      called: readonly Call[],
       origin: Origin,
       { terms }: Offer,
       dryRun: boolean,
@@ -99,9 +103,9 @@ export default definePlugin<Config>({
     ): Promise<Outcome[]> => {
       const outcomes: Outcome[] = [];
       const failures: unknown[] = [];
-      for (const call of calls) {
+      for (const call of called) {
         try {
-          const outcome = await desk.handle(call, origin, terms(call.name), dryRun, later);
+          const outcome = await calls.handle(call, origin, terms(call.name), dryRun, later);
           outcomes.push(outcome);
           await now(outcome);
         } catch (error) {
@@ -141,7 +145,7 @@ export default definePlugin<Config>({
     ctx.onRequest('call', async (request) => {
       const asked = parseRequest(request);
       if ('settle' in asked) {
-        const { topic, ...outcome } = await desk.settle(asked.settle, asked.confirmed);
+        const { topic, ...outcome } = await calls.settle(asked.settle, asked.confirmed);
         return { calls: [outcome], topic };
       }
       const offered = await offer();
@@ -163,10 +167,14 @@ export default definePlugin<Config>({
       await ctx.subscribe(topic, (from, payload) => results.receive(from, payload));
 
     const timer = setInterval(() => {
-      desk.expire().catch((error: unknown) => ctx.log.warn('an expired call was not told', { reason: String(error) }));
+      calls.expire().catch((error: unknown) => ctx.log.warn('an expired call was not told', { reason: String(error) }));
     }, expiryCheckMs);
     timer.unref();
     signal.addEventListener('abort', () => clearInterval(timer));
+  },
+
+  async stop() {
+    await desk?.close();
   },
 });
 

@@ -117,9 +117,8 @@ export class Policy {
     throw new PluginError('CALL_NOT_PENDING', `call: expected ${why}, received ${JSON.stringify(id.slice(0, 60))}`);
   }
 
-  /** Takes out what has expired. */
-  expire(): Pending[] {
-    const now = this.#now();
+  /** Takes out what has expired, or will have by then. */
+  expire(now = this.#now()): Pending[] {
     const expired = [...this.#pending.values()].filter(({ expiresAt }) => expiresAt <= now);
     for (const { id } of expired) this.#pending.delete(id);
     return expired;

@@ -143,6 +143,14 @@ test('a call that has to be confirmed waits for it, and is run once', async () =
   expect(heardOn('home/lock/front/set')).toHaveLength(1);
 });
 
+test('a call that waits when the plugin is restarted is told to have expired', async () => {
+  const [pending] = outcomesOf(await ask({ text: 'Lock the front door.' }));
+  expect(pending).toMatchObject({ status: 'pending', name: 'set_lock' });
+  await peer.client.publishAsync('hearth/pi5/request/plugin/restart', '{"plugin": "function-calls"}', { qos: 1 });
+  expect(await audited(pending?.id, 'expired')).toEqual(['proposed', 'pending', 'expired']);
+  expect(await ask({ confirm: pending?.id })).toMatchObject({ ok: false, error: { code: 'CALL_NOT_PENDING' } });
+});
+
 test('a dry run and a call over its rate limit have no effect', async () => {
   const [dry] = outcomesOf(await ask({ text: 'Close the blinds in the bedroom.' }));
   expect(dry).toMatchObject({ status: 'dry-run', name: 'set_blinds' });

@@ -384,6 +384,29 @@ describe('the policy', () => {
     expect(steps(plugin)).toEqual(['proposed', 'pending', 'rejected'].map((step) => `${step} set_lock`));
   });
 
+  test('calls that wait when the plugin ends are told not to run', async () => {
+    const plugin = await startPlugin(functionCalls, {
+      config: { functions: withLock({ confirm: true }) },
+      replies: [{ text }, { text }],
+    });
+    await plugin.segment(segment);
+    const { calls } = (await plugin.request(request('call', { text: 'x' }))) as { calls: { id: string }[] };
+    await plugin.stop();
+    expect(plugin.emitted[1]).toMatchObject({
+      late: true,
+      call: null,
+      outcome: { id: plugin.emitted[0]?.outcome?.id, status: 'expired', reason: 'plugin-ended', ...lock },
+    });
+    expect(auditOf(plugin).filter(({ step }) => step === 'expired')).toMatchObject([
+      { id: plugin.emitted[0]?.outcome?.id, reason: 'plugin-ended' },
+      { id: calls[0]?.id, reason: 'plugin-ended' },
+    ]);
+    expect(sentBy(plugin)).toEqual([]);
+    await expect(plugin.request(request('call', { confirm: calls[0]?.id }))).rejects.toMatchObject({
+      code: 'CALL_NOT_PENDING',
+    });
+  });
+
   test('a dry run is an event that says so, and nothing else', async () => {
     const plugin = await startPlugin(functionCalls, { config: { ...config, dryRun: true }, replies: [{ text }] });
     await plugin.segment(segment);
