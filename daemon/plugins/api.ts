@@ -87,7 +87,8 @@ export interface PluginStorage {
   get(key: string): Promise<unknown>;
   /**
    * Resolves when the value is on disk, which is slow on an SD card: keep counts of every frame elsewhere. Rejects with
-   * `PLUGIN_STORAGE_INVALID`, `PLUGIN_STORAGE_FULL` or `FILE_WRITE_FAILED`, and then keeps what was there.
+   * `PLUGIN_STORAGE_INVALID`, `PLUGIN_STORAGE_FULL` or `FILE_WRITE_FAILED`, and then keeps what was there. All of these
+   * reject with `FILE_UNREADABLE` while what was kept cannot be read.
    */
   set(key: string, value: unknown): Promise<void>;
   /** Resolves to whether there was a value. */

@@ -50,10 +50,10 @@ const sizeOf = (key: string, text: string): number => Buffer.byteLength(JSON.str
 
 /** Where a store is kept, as one text. */
 export interface StorageFile {
-  /** Undefined where there is none yet. */
+  /** Undefined where there is none yet. Rejects with `FILE_UNREADABLE`, as when too many files are open. */
   read(): Promise<string | undefined>;
   write(text: string): Promise<void>;
-  /** Keeps what cannot be read out of the way. */
+  /** Keeps what makes no sense out of the way. */
   setAside(): Promise<void>;
 }
 
@@ -63,8 +63,9 @@ export function storageFile(stateDirectory: string, plugin: string): StorageFile
       try {
         return await readFile(storagePath(stateDirectory, plugin), 'utf8');
       } catch (error) {
-        if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-        throw error;
+        const { code } = error as NodeJS.ErrnoException;
+        if (code === 'ENOENT') return undefined;
+        throw new HearthError('FILE_UNREADABLE', `storage: ${code ?? messageOf(error)}`, { cause: error });
       }
     },
     write: async (text) => await writeAtomically(storagePath(stateDirectory, plugin), text),
@@ -137,9 +138,10 @@ export class PluginStore {
 
   async #read(): Promise<Map<string, string>> {
     const values = new Map<string, string>();
+    // What cannot be read now may be fine: it is tried again with the next call.
+    const text = await this.file.read();
+    if (text === undefined) return values;
     try {
-      const text = await this.file.read();
-      if (text === undefined) return values;
       const parsed = JSON.parse(text) as unknown;
       if (!isRecord(parsed)) throw new Error('expected an object');
       for (const [key, value] of Object.entries(parsed)) values.set(key, JSON.stringify(value));

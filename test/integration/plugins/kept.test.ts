@@ -1,5 +1,5 @@
 /** What a plugin keeps, counts, and runs in: storage, metrics, isolation, through real workers and processes. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Registry } from 'prom-client';
 import { PluginMetricSet } from '../../../daemon/health/plugin-metrics';
@@ -162,6 +162,20 @@ test('a file that makes no sense is set aside, not lost', async () => {
   expect(readFileSync(`${file}.broken`, 'utf8')).toBe('{"a": 1');
   await made.bus.request('set', { key: 'b', value: 2 });
   expect(await made.bus.request('list')).toEqual(['b']);
+});
+
+test('a file that cannot be read for a while stays, and is read then', async () => {
+  const stateDirectory = temporaryDirectory('hearth-state-');
+  const file = join(stateDirectory, 'plugin-data/test.json');
+  mkdirSync(file, { recursive: true });
+  const made = withTest(storing, verbs, { stateDirectory });
+  await made.start('test');
+  for (const verb of ['list', 'get', 'set', 'delete'])
+    await expect(made.bus.request(verb, { key: 'a', value: 1 })).rejects.toMatchObject({ code: 'FILE_UNREADABLE' });
+  expect(readdirSync(join(stateDirectory, 'plugin-data'))).toEqual(['test.json']);
+  rmdirSync(file);
+  writeFileSync(file, '{"a": 1}');
+  expect(await made.bus.request('get', { key: 'a' })).toEqual({ value: 1 });
 });
 
 test('metrics of a plugin appear with its name, and are bounded in number and labels', async () => {
