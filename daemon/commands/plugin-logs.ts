@@ -16,15 +16,22 @@ export function formatLine(line: string): string {
   try {
     record = JSON.parse(line);
   } catch {
-    return line;
+    return shownText(line);
   }
-  if (!isRecord(record)) return line;
+  if (!isRecord(record)) return shownText(line);
   const { level, msg, ts, fields } = record;
-  const time = typeof ts === 'number' ? new Date(ts * 1000).toISOString() : '';
+  const at = new Date(typeof ts === 'number' ? ts * 1000 : Number.NaN);
+  const time = Number.isNaN(at.getTime()) ? '' : at.toISOString();
   const rest = Object.entries(record).filter(([name]) => !known.includes(name));
   const shown = { ...Object.fromEntries(rest), ...(isRecord(fields) ? fields : {}) };
   const extra = Object.entries(shown).map(([name, value]) => ` ${name}=${JSON.stringify(value)}`);
-  return `${time} ${String(level).padEnd(5)} ${String(msg)}${extra.join('')}`;
+  return `${time} ${String(level).padEnd(5)} ${shownText(String(msg))}${extra.join('')}`;
+}
+
+/** What a plugin logs may be from anyone: nothing in it moves the cursor or rings a bell. */
+function shownText(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: all but tabs and the ends of lines.
+  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '\ufffd');
 }
 
 function readAll(path: string): string {

@@ -39,6 +39,13 @@ test('the lines of a plugin, and of nobody else, are kept without secrets', asyn
   expect(formatLine('no JSON')).toBe('no JSON');
 });
 
+test('what was logged cannot steer the terminal, and a time that makes no sense is left out', () => {
+  const line = (ts: number, msg: string) => formatLine(JSON.stringify({ level: 'info', ts, ns: 'plugin/birds', msg }));
+  expect(line(0, 'a\tb\n\u001b[2J\u009b')).toBe('1970-01-01T00:00:00.000Z info  a\tb\n\ufffd[2J\ufffd');
+  expect(line(1e300, 'late')).toBe(' info  late');
+  expect(formatLine('\u001b]0;x\u0007')).toBe('\ufffd]0;x\ufffd');
+});
+
 test('two files of bounded size hold the latest', async () => {
   const birds = makeLog().child({ ns: 'plugin/birds' });
   for (let i = 0; i < 700; i++) birds.info(`${i} ${'x'.repeat(1000)}`);
