@@ -1,15 +1,12 @@
 /** A plugin's request for the engine, checked, with the pictures and sounds it refers to put in. */
 import { HearthError } from '../errors';
 import type { GenerateRequest, Message, Part } from '../inference/types';
+import { isRecord } from '../json';
 import type { PluginGenerateRequest } from './api';
 
 const roles: readonly unknown[] = ['system', 'user', 'model'];
 
 const invalid = (what: string): HearthError => new HearthError('PROMPT_INVALID', `generate: ${what}`);
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
 
 function isImage(value: unknown): boolean {
   if (!isRecord(value)) return false;
