@@ -16,7 +16,8 @@ def on_message(client, _, message):
     data = json.loads(message.payload)
     if message.topic == reply_to.ResponseTopic:  # {"id", "ok", "data" or "error"}
         text = data["data"]["text"] if data["ok"] else data["error"]["message"]
-        client.publish(f"home/{streams.pop(data['id'])}/{language}", json.dumps({"ok": data["ok"], "text": text}), qos=1)
+        if stream := streams.pop(data["id"], None):  # with QoS 1 an answer may come twice
+            client.publish(f"home/{stream}/{language}", json.dumps({"ok": data["ok"], "text": text}), qos=1)
     else:
         streams[data["id"]] = data["stream"]
         ask = {"id": data["id"], "prompt": f"Translate into {language}: {data['text']}", "maxTokens": 64}
