@@ -18,6 +18,9 @@ import { pluginMetrics } from './worker-metrics';
 type FunctionHandler = (args: Readonly<Record<string, unknown>>, context: CallContext) => unknown;
 type MessageHandler = (topic: string, payload: Uint8Array) => void | Promise<void>;
 
+/** As JSON: what is longer, such as the samples of a sound, would be most of the log. */
+const maxFieldCharacters = 16_384;
+
 function asJson(value: unknown): string | undefined {
   try {
     return JSON.stringify(value);
@@ -102,7 +105,11 @@ export class WorkerSide {
       // What cannot be written as JSON is no reason to lose the message.
       let plain: Record<string, unknown> = {};
       try {
-        plain = JSON.parse(JSON.stringify(fields)) as Record<string, unknown>;
+        const text = JSON.stringify(fields);
+        plain =
+          text.length > maxFieldCharacters
+            ? { fields: `${text.length} characters` }
+            : (JSON.parse(text) as Record<string, unknown>);
       } catch {
         plain = { fields: 'not JSON' };
       }

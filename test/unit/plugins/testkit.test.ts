@@ -136,3 +136,23 @@ test('messages arrive by the filters of the plugin, from the test or over the bu
   expect(running.warnings().map(({ msg }) => msg)).toEqual(['door/front: open', 'door/back: shut']);
   expect(running.filters()).toEqual(['door/+']);
 });
+
+test('fields of a log line are plain and bounded; what they cannot be is said', async () => {
+  const running = await startPlugin(
+    definePlugin({
+      manifest: { name: 'talker', version: '1.0.0', apiVersion: '^1.1.0', description: 'for a test' },
+      start(ctx) {
+        const cyclic: Record<string, unknown> = {};
+        cyclic['self'] = cyclic;
+        ctx.log.info('fits', { bird: 'wren' });
+        ctx.log.info('long', { samples: 'x'.repeat(20_000) });
+        ctx.log.info('cyclic', cyclic);
+      },
+    }),
+  );
+  expect(running.logged.map(({ msg, fields }) => [msg, fields])).toEqual([
+    ['fits', { bird: 'wren' }],
+    ['long', { fields: '20014 characters' }],
+    ['cyclic', { fields: 'not JSON' }],
+  ]);
+});
