@@ -249,7 +249,7 @@ test('only declared topics, with the configuration filled in', async () => {
   expect(made.bus.published[0]).toEqual({
     topic: 'home/kitchen/set',
     payload: 'text',
-    options: { qos: 1, retain: true, utf8: true },
+    options: { qos: 1, retain: true },
   });
   await made.bus.request('publish', { topic: 'plain', bytes: true });
   expect(made.bus.published.at(-1)).toMatchObject({ payload: 'bytes', options: { qos: 1, retain: true } });
