@@ -1,7 +1,7 @@
 /** The composition root: the only file that constructs services. Everything that runs is started and ended here. */
 import { join } from 'node:path';
 import { filter, firstValueFrom } from 'rxjs';
-import { brokerOptions } from './bus/broker-options';
+import { brokerOptions, sessionExpirySeconds } from './bus/broker-options';
 import { startEmbeddedBroker } from './bus/embedded-broker';
 import { Journal } from './bus/journal';
 import { MqttBus } from './bus/mqtt-bus';
@@ -117,6 +117,7 @@ export async function runDaemon(
     node: node.id,
     clientId: config.mqtt.clientId ?? `hearth-${node.id}`,
     eventExpirySeconds: config.mqtt.eventExpirySeconds,
+    sessionExpirySeconds: sessionExpirySeconds(config),
     maxRequestBytes: limits.maxRequestBytes,
     maxMediaBytes: mediaBytes,
     outbox: { maxMessages, maxBytes, maxAgeMs: maxSeconds * 1000 },

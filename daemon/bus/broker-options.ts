@@ -1,5 +1,6 @@
 /** The `mqtt` section of the configuration, as a connection needs it. */
 import { readFileSync } from 'node:fs';
+import { timingOf } from '../cluster/timing';
 import { type Config, readMqttPassword } from '../config';
 import { HearthError } from '../errors';
 import { messageOf } from '../log';
@@ -31,6 +32,16 @@ export function brokerOptions({ mqtt }: Pick<Config, 'mqtt'>, url: string): Brok
     keepaliveSeconds: mqtt.keepaliveSeconds,
     reconnectMaxMs: mqtt.reconnectMaxSeconds * 1000,
   };
+}
+
+/**
+ * How long the broker keeps what comes for this node while its connection is broken. In a cluster no longer than until the
+ * others take it for gone: what they say to each other is queued for it as well, and a full queue has no room for requests.
+ */
+export function sessionExpirySeconds({ mqtt, cluster }: Pick<Config, 'mqtt' | 'cluster'>): number {
+  if (cluster.name === null) return mqtt.eventExpirySeconds;
+  const { deadMs } = timingOf(cluster.leaseSeconds * 1000, 0);
+  return Math.min(mqtt.eventExpirySeconds, Math.ceil(deadMs / 1000));
 }
 
 function readPassword({ password, passwordFile }: Config['mqtt']): string | null {

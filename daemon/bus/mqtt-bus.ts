@@ -40,6 +40,8 @@ export interface MqttBusOptions {
   readonly node: string;
   readonly clientId: string;
   readonly eventExpirySeconds: number;
+  /** How long an MQTT 5 broker keeps requests for this node while the connection is broken. */
+  readonly sessionExpirySeconds: number;
   readonly maxRequestBytes: number;
   /** Largest frame or audio chunk that is handled; announced, with room for topic and properties. */
   readonly maxMediaBytes: number;
@@ -135,7 +137,7 @@ export class MqttBus implements Bus {
           clientId,
           will: { topic: this.topics.state, payload: offline },
           maximumPacketSize: options.maxRequestBytes + headroomBytes,
-          sessionExpirySeconds: options.eventExpirySeconds,
+          sessionExpirySeconds: options.sessionExpirySeconds,
           log,
         },
         this.#handlers('control'),

@@ -26,6 +26,7 @@ export function createBus(
     node: 'pi5',
     clientId: 'hearth-pi5',
     eventExpirySeconds: 60,
+    sessionExpirySeconds: 60,
     outbox: { maxMessages: 1024, maxBytes: 16 << 20, maxAgeMs: 900_000 },
     maxRequestBytes: 64 << 10,
     maxMediaBytes: 1 << 20,

@@ -92,6 +92,7 @@ beforeAll(async () => {
     node: 'pi5',
     clientId: 'hearth-pi5',
     eventExpirySeconds: 60,
+    sessionExpirySeconds: 60,
     outbox: { maxMessages: 1024, maxBytes: 16 << 20, maxAgeMs: 900_000 },
     maxRequestBytes: 4 << 20,
     maxMediaBytes: 6 << 20,
