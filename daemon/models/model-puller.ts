@@ -69,6 +69,8 @@ export class ModelPuller {
   async pull(name: string, { id, load = false, onProgress }: PullTerms): Promise<InstalledModel> {
     const { catalogue, store } = this.#options;
     const source = sourceNamed(catalogue, name);
+    // One that was cancelled takes nobody with it who asks now.
+    while (this.#current?.abort.signal.aborted === true) await this.#current.done.catch(() => undefined);
     if (this.#stopped) throw new HearthError('SHUTDOWN', 'the daemon is stopping');
     const installed = store.find(source.name, source.key);
     if (installed !== undefined) return installed;

@@ -100,6 +100,14 @@ test('who asks for what is under way waits for it; it ends when nobody wants it 
   expect(puller.interrupted()).toBeUndefined();
 });
 
+test('who asks again after it was cancelled gets a download of its own', async () => {
+  const { puller } = pullerOf({ tiny: source(text) });
+  const first = codeOf(puller.pull('tiny', { id: 'a' }));
+  expect(puller.cancel('a')).toBe(true);
+  const again = codeOf(puller.pull('tiny', { id: 'b' }));
+  expect(await Promise.all([first, again])).toEqual(['CANCELLED', 'none']);
+});
+
 test('what the runtime refuses is neither installed nor kept', async () => {
   const { puller } = pullerOf({ tiny: source(text) }, async () => {
     throw new HearthError('GGUF_MALFORMED', 'not a GGUF file');
