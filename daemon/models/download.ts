@@ -80,10 +80,10 @@ export async function download(file: SourceFile, path: string, options: Download
     if (fresh || !resumed) {
       throw new HearthError(
         'MODEL_HASH_MISMATCH',
-        `${file.url}: expected a file with SHA-256 ${file.sha256}, received one with ${found}`,
+        `${shown(file)}: expected a file with SHA-256 ${file.sha256}, received one with ${found}`,
       );
     }
-    options.log.warn({ url: file.url }, 'the resumed download has a wrong hash; it begins again');
+    options.log.warn({ url: shown(file) }, 'the resumed download has a wrong hash; it begins again');
   }
   await rename(part, path);
   await rm(`${part}.json`, { force: true });
@@ -183,8 +183,14 @@ async function attempt(file: SourceFile, part: string, options: DownloadOptions)
   }
 }
 
+/** Its URL for people to read: without the query, which may be a signature that opens it. */
+function shown({ url }: SourceFile): string {
+  const { origin, pathname } = new URL(url);
+  return `${origin}${pathname}`;
+}
+
 function interrupted(file: SourceFile, why: string, waitMs = 0): Interrupted {
-  return new Interrupted(new HearthError('WEB_REQUEST_FAILED', `${file.url}: ${why}`), waitMs);
+  return new Interrupted(new HearthError('WEB_REQUEST_FAILED', `${shown(file)}: ${why}`), waitMs);
 }
 
 /** What an attempt failed with: final, or worth another. */
@@ -193,9 +199,9 @@ function asInterrupted(error: unknown, file: SourceFile): unknown {
   if (error instanceof HearthError) return error.code === 'WEB_REQUEST_FAILED' ? new Interrupted(error) : error;
   const { code } = error as { code?: unknown };
   if (code === 'ENOSPC' || code === 'EDQUOT')
-    return new HearthError('DISK_FULL', `${file.url}: the disk is full`, { cause: error });
+    return new HearthError('DISK_FULL', `${shown(file)}: the disk is full`, { cause: error });
   if (typeof code === 'string' && /^E(ACCES|PERM|ROFS|IO|ISDIR|NOENT)$/.test(code))
-    return new HearthError('FILE_WRITE_FAILED', `${file.url}: ${code}`, { cause: error });
+    return new HearthError('FILE_WRITE_FAILED', `${shown(file)}: ${code}`, { cause: error });
   const { cause } = error as { cause?: unknown };
   return interrupted(file, messageOf(cause ?? error));
 }
@@ -244,7 +250,7 @@ function sized(file: SourceFile, said: number | null): number {
 }
 
 function refused(file: SourceFile, what: string): HearthError {
-  return new HearthError('MODEL_PULL_REFUSED', `${file.url}: expected ${what}`);
+  return new HearthError('MODEL_PULL_REFUSED', `${shown(file)}: expected ${what}`);
 }
 
 async function checkSize(
@@ -262,7 +268,7 @@ async function checkSize(
   if (total - from > free + held) {
     throw new HearthError(
       'DISK_FULL',
-      `${file.url}: expected ${total - from} bytes free beside a reserve of ${reserveBytes}, found ${free}`,
+      `${shown(file)}: expected ${total - from} bytes free beside a reserve of ${reserveBytes}, found ${free}`,
     );
   }
 }

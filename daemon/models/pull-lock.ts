@@ -12,6 +12,15 @@ function isAlive(pid: number): boolean {
   }
 }
 
+/** 0 where nothing sensible is written, or the lock was given back a moment ago. */
+function holderOf(path: string): number {
+  try {
+    return Number(readFileSync(path, 'utf8').trim());
+  } catch {
+    return 0;
+  }
+}
+
 /** Returns what gives it back. Throws `MODEL_BUSY` or `FILE_WRITE_FAILED`. A process that was killed holds it no more. */
 export function takePullLock(path: string): () => void {
   for (let attempt = 0; attempt < 2; attempt++) {
@@ -21,7 +30,7 @@ export function takePullLock(path: string): () => void {
     } catch (error) {
       if ((error as { code?: unknown }).code !== 'EEXIST')
         throw new HearthError('FILE_WRITE_FAILED', `${path}: ${messageOf(error)}`, { cause: error });
-      const holder = Number(readFileSync(path, 'utf8').trim());
+      const holder = holderOf(path);
       // Its own number: of an earlier life, as in a container, where numbers start over.
       if (Number.isInteger(holder) && holder > 0 && holder !== process.pid && isAlive(holder))
         throw new HearthError('MODEL_BUSY', `expected no other download, process ${holder} is busy with one`);

@@ -137,6 +137,15 @@ test('what was left of another file is found out by the hash, and fetched anew o
   expect(readFileSync(path).equals(content)).toBe(true);
 });
 
+test('a signature in the query of a URL is in no error', async () => {
+  server.files.set('/model.gguf?sig=opensesame', content);
+  const url = `${server.url}/model.gguf?sig=opensesame`;
+  const { code, message } = await refusal({ url, sha256: '0'.repeat(64) });
+  expect(code).toBe('MODEL_HASH_MISMATCH');
+  expect(message).toContain(`${server.url}/model.gguf: expected`);
+  expect(message).not.toContain('opensesame');
+});
+
 test('a wrong hash leaves nothing behind', async () => {
   const expected = '0'.repeat(64);
   expect(await refusal({ sha256: expected })).toEqual({

@@ -154,6 +154,9 @@ test('a lock is of the living', async () => {
   expect(() => takePullLock(path)).toThrow('expected no other download, process 1 is busy with one');
   writeFileSync(path, '4194303');
   takePullLock(path)();
+  // A link to nothing is there and can't be read.
+  symlinkSync('nowhere', path);
+  takePullLock(path)();
   expect(existsSync(path)).toBe(false);
 });
 
